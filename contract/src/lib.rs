@@ -1,0 +1,16 @@
+//! What the operator and the sidecar both rely on, and nothing else.
+//!
+//! Names that both must spell the same (annotations, files, ports), the form of an identity, the
+//! syntax of an upstream, the policy document and the reasons for which a connection is refused.
+//! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
+//! that may be of different versions.
+
+pub mod identity;
+pub mod names;
+pub mod policy;
+pub mod refusal;
+pub mod upstream;
+
+pub use identity::{ExpectedPeer, SpiffeId, TrustDomain};
+pub use refusal::Refusal;
+pub use upstream::Upstream;

@@ -1,0 +1,82 @@
+//! The names that the operator writes and the sidecar, or a person, reads.
+
+/// The API group of every kind of ours.
+pub const API_GROUP: &str = "countersign.dev";
+
+/// Trust domain where none is set: the cluster's own DNS domain.
+pub const DEFAULT_TRUST_DOMAIN: &str = "cluster.local";
+
+/// Label of a namespace or of a pod: `enabled` asks for the sidecar, `disabled` on a pod of an
+/// enabled namespace declines it.
+pub const INJECT_LABEL: &str = "countersign.dev/inject";
+
+/// Label that injection puts on a pod, so that the operator watches only pods that are its own.
+pub const INJECTED_LABEL: &str = "countersign.dev/injected";
+
+/// Pod annotation: what injection did, `injected`; its presence makes injection idempotent.
+pub const STATUS_ANNOTATION: &str = "countersign.dev/status";
+
+/// Pod annotation: the upstreams that the pod calls, see [`crate::upstream`].
+pub const UPSTREAMS_ANNOTATION: &str = "countersign.dev/upstreams";
+
+/// Pod annotation: inbound TCP ports, comma separated, that are left as they are.
+pub const SKIP_INBOUND_PORTS_ANNOTATION: &str = "countersign.dev/skip-inbound-ports";
+
+/// Pod annotation that the operator changes when the pod's credentials did, because the kubelet
+/// refreshes the volumes of a pod that changed at once, and of others within a minute or two.
+pub const CREDENTIALS_REVISION_ANNOTATION: &str = "countersign.dev/credentials-revision";
+
+/// Annotation of an identity Certificate: the service account whose identity it is.
+pub const SERVICE_ACCOUNT_ANNOTATION: &str = "countersign.dev/service-account";
+
+/// Label of Certificates and Secrets that hold the identity of a service account.
+pub const IDENTITY_LABEL: &str = "countersign.dev/identity";
+
+/// Name of the native sidecar container.
+pub const SIDECAR_CONTAINER: &str = "countersign-sidecar";
+
+/// Name of the init container that lays the pod's nftables rules.
+pub const REDIRECT_CONTAINER: &str = "countersign-redirect";
+
+/// Name of the projected volume that only the sidecar mounts.
+pub const CREDENTIALS_VOLUME: &str = "countersign-credentials";
+
+/// Where that volume is mounted in the sidecar's container.
+pub const CREDENTIALS_DIR: &str = "/var/run/countersign/credentials";
+
+/// File: the leaf, then its intermediates, PEM.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+
+/// File: the leaf's private key, PEM (PKCS#8, PKCS#1 or SEC1).
+pub const KEY_FILE: &str = "tls.key";
+
+/// File: the roots that peers must chain to, PEM.
+pub const ROOTS_FILE: &str = "ca.crt";
+
+/// The port of the sidecar to which the pod's inbound connections are redirected.
+pub const INBOUND_PORT: u16 = 14143;
+
+/// The port of the sidecar to which outbound connections would be redirected.
+pub const OUTBOUND_PORT: u16 = 14140;
+
+/// The sidecar's own port: metrics and health, plain HTTP.
+pub const ADMIN_PORT: u16 = 14190;
+
+/// The user and group id that the sidecar runs as; the rules leave its own connections alone.
+pub const SIDECAR_UID: u32 = 14100;
+
+/// The name of the identity Certificate, and Secret, of a service account: `countersign-<account>`,
+/// cut short and made distinct again where that would be longer than a name may be (253).
+#[must_use]
+pub fn identity_name(service_account: &str) -> String {
+    let name = format!("countersign-{service_account}");
+    if name.len() <= 253 {
+        return name;
+    }
+    // FNV-1a, 64 bits: not secret, only distinct, and the same for ever.
+    let hash = service_account.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let head: String = name.chars().take(236).collect();
+    format!("{}-{hash:016x}", head.trim_end_matches(['-', '.']))
+}

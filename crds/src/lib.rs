@@ -1,0 +1,35 @@
+//! The API: one kind a file, and the schema that `kubectl apply -f crds/` installs.
+//!
+//! Every rule that the API server can check stands here, as schema or CEL, so that a wrong
+//! manifest is refused at `kubectl apply`, with a message that names the field, and no webhook of
+//! ours stands in that path. What a rule says in prose is said once, in its message.
+
+#![expect(
+    unreachable_pub,
+    reason = "what the derive of kube makes beside a type is pub, and stays here"
+)]
+#![expect(clippy::duplicated_attributes, reason = "each printer column names its type")]
+
+mod certificate;
+mod condition;
+mod issuer;
+mod request;
+
+pub use certificate::{
+    Certificate, CertificateSpec, CertificateStatus, IssuerRef, KeyAlgorithm, KeyEncoding,
+    KeyUsage, PrivateKeySpec, RotationPolicy, SecretTemplate, X509Subject,
+};
+pub use condition::{Condition, ConditionStatus};
+pub use issuer::{
+    CaIssuer, ClusterIssuer, ClusterIssuerSpec, Issuer, IssuerSpec, IssuerStatus, SelfSignedIssuer,
+};
+pub use request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// Every definition, in the order in which people read them.
+#[must_use]
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![Certificate::crd(), CertificateRequest::crd(), ClusterIssuer::crd(), Issuer::crd()]
+}

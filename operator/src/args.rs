@@ -1,0 +1,92 @@
+//! The command line, which is also the whole configuration.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use countersign_contract::TrustDomain;
+use kube::core::Duration;
+
+/// Issues and renews certificates, and injects the sidecar.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "countersign-operator", version, about)]
+pub struct Args {
+    /// The trust domain of SPIFFE identities.
+    #[arg(long, default_value = countersign_contract::names::DEFAULT_TRUST_DOMAIN)]
+    pub trust_domain: TrustDomain,
+
+    /// The cluster's DNS domain, for the names of Services.
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+
+    /// The namespace that the operator runs in, and in which ClusterIssuers find their Secrets.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "countersign-system")]
+    pub cluster_resource_namespace: String,
+
+    /// The ClusterIssuer that signs the identities of workloads.
+    #[arg(long, default_value = "countersign")]
+    pub identity_issuer: String,
+
+    /// How long an identity is valid, a Go duration, at least 5m.
+    #[arg(long, default_value = "24h", value_parser = lifetime)]
+    pub identity_duration: Duration,
+
+    /// Of several replicas only the holder of a Lease reconciles; `false` is for one alone.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_election: bool,
+
+    /// The name of this replica in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "countersign-operator")]
+    pub pod_name: String,
+
+    /// Health and metrics, plain HTTP.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+
+    /// What to log: a level, or a filter such as `info,countersign_operator=debug`.
+    #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How to log.
+    #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// One line of text, for people.
+    Human,
+}
+
+impl Args {
+    /// Reads the command line; a wrong one ends the program with status 2 and one sentence.
+    #[must_use]
+    pub fn parse_or_exit() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            use clap::error::ErrorKind::{DisplayHelp, DisplayVersion};
+            if matches!(error.kind(), DisplayHelp | DisplayVersion) {
+                error.exit();
+            }
+            let text = error.to_string();
+            eprintln!("countersign-operator: {}", one_sentence(&text));
+            std::process::exit(2);
+        })
+    }
+}
+
+/// The first line of what clap says, without its prefix.
+fn one_sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line)
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let duration: Duration = text.parse().map_err(|error| format!("{error}"))?;
+    let shortest = std::time::Duration::from_secs(300);
+    if duration.is_negative() || std::time::Duration::from(duration) < shortest {
+        return Err("must be at least 5m".to_owned());
+    }
+    Ok(duration)
+}

@@ -1,0 +1,154 @@
+//! Carries out one decision; it never thinks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use countersign_crds::{Certificate, CertificateStatus};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::observe::{Observed, Stored};
+use super::reconcile::Error;
+use super::reference::IssuerId;
+use super::wanted::Wanted;
+use super::{names, secret};
+use crate::context::{Context, FIELD_MANAGER};
+use crate::issuer::{Job, Signed};
+use crate::pki::{CertificateFacts, PrivateKey, generate_key};
+
+/// Signs a certificate and writes its Secret, in one write.
+///
+/// # Errors
+/// When a step fails; nothing is written then, and what was in the Secret stays.
+pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Result<Stored, Error> {
+    let key = key_for(seen, wanted).await?;
+    let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
+    let job = Job {
+        namespace: &seen.certificate.namespace().unwrap_or_default(),
+        issuer: &issuer,
+        request: wanted.request.clone(),
+        subject_der: None,
+        lifetime: wanted.lifetime,
+        public_key: key.public_key_spki(),
+        own_key: Some(&key),
+    };
+    let signed = crate::issuer::sign(context, job).await.map_err(Error::Sign)?;
+    let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).map_err(Error::ReadBack)?;
+    // A key that is not the certificate's must never be seen by anyone, whatever went wrong.
+    if !leaf.matches_key(&key) {
+        return Err(Error::KeyMismatch);
+    }
+    let data = data_of(&signed, &key, wanted)?;
+    let wanted_secret = secret::issued(&seen.certificate, wanted, &leaf, data);
+    apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
+}
+
+/// The key that is there, where it is to be kept and can be, or else a new one.
+async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
+    let kept = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| pair.key.clone());
+    if let Some(key) = kept.filter(|_| wanted.keep_key) {
+        return Ok(key);
+    }
+    let algorithm = wanted.algorithm;
+    // RSA keys take up to seconds, which are not the other reconciliations' to wait.
+    let made = tokio::task::spawn_blocking(move || generate_key(algorithm)).await;
+    made.map_err(|_| Error::Cancelled)?.map(Arc::new).map_err(Error::Key)
+}
+
+fn data_of(
+    signed: &Signed,
+    key: &PrivateKey,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, ByteString>, Error> {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let key_pem = key.to_pem(wanted.encoding).map_err(Error::Key)?;
+    let mut data = BTreeMap::from([
+        (names::TLS_CRT.to_owned(), bytes(&signed.chain)),
+        (names::TLS_KEY.to_owned(), bytes(key_pem.expose())),
+    ]);
+    if let Some(ca) = &signed.ca {
+        data.insert(names::CA_CRT.to_owned(), bytes(ca));
+    }
+    Ok(data)
+}
+
+/// Writes a Secret's labels and annotations.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn tidy(context: &Context, seen: &Observed) -> Result<(), Error> {
+    let tidied = seen.secret.as_ref().and_then(|stored| secret::tidied(&seen.certificate, stored));
+    match tidied {
+        Some(secret) => apply(context, &secret).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Server-side apply: keys, labels and annotations of others stay. A Secret that exists with
+/// another type keeps it, since the type of a Secret cannot be changed.
+async fn apply(context: &Context, secret: &Secret) -> Result<Secret, Error> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let name = secret.name_any();
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let failed = |source| Error::WriteSecret {
+        secret: Box::new(ObjectRef::new(&name).within(&namespace)),
+        source,
+    };
+    match api.patch(&name, &parameters, &Patch::Apply(secret)).await {
+        Err(kube::Error::Api(status)) if status.code == 422 => {
+            let typeless = Secret { type_: None, ..secret.clone() };
+            let existing = api.get_opt(&name).await.map_err(failed)?;
+            let type_ = existing.and_then(|secret| secret.type_);
+            if type_.as_deref() == Some(secret::TYPE) {
+                return Err(failed(kube::Error::Api(status)));
+            }
+            let kept = Secret { type_, ..typeless };
+            api.patch(&name, &parameters, &Patch::Apply(&kept)).await.map_err(failed)
+        }
+        written => written.map_err(failed),
+    }
+}
+
+/// Writes a status, unless it says what the last one said. The version that it rests on goes
+/// along, so that a renewal that somebody asked for meanwhile is not lost.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn write_status(
+    context: &Context,
+    certificate: &Certificate,
+    status: &CertificateStatus,
+) -> Result<(), Error> {
+    if certificate.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let namespace = certificate.namespace().unwrap_or_default();
+    let name = certificate.name_any();
+    let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
+    let said = json!({
+        "lastFailureTime": status.last_failure_time,
+        "failedIssuanceAttempts": status.failed_issuance_attempts,
+        "notBefore": status.not_before,
+        "notAfter": status.not_after,
+        "renewalTime": status.renewal_time,
+        "revision": status.revision,
+        "conditions": status.conditions,
+    });
+    let patch = json!({
+        "metadata": { "resourceVersion": certificate.metadata.resource_version },
+        "status": said,
+    });
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(
+        |source| Error::WriteStatus {
+            certificate: Box::new(ObjectRef::from_obj(certificate)),
+            source,
+        },
+    )
+}

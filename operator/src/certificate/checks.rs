@@ -1,0 +1,234 @@
+//! One question a function: what could be wrong with the Secret of a Certificate.
+
+use countersign_crds::{Certificate, ConditionStatus};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::names;
+use super::observe::{Contents, Observed};
+use super::reference::IssuerId;
+use super::wanted::Wanted;
+
+/// Why a certificate is issued, or is not ready: one word for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// There is no Secret.
+    DoesNotExist,
+    /// Keys of the Secret are missing.
+    MissingData,
+    /// The private key cannot be read, or is not that of the certificate.
+    InvalidKeyPair,
+    /// The certificate cannot be read.
+    InvalidCertificate,
+    /// Another issuer signed it.
+    IncorrectIssuer,
+    /// The Secret belongs to another Certificate.
+    IncorrectCertificate,
+    /// The private key is not of the kind that the spec asks for.
+    SecretMismatch,
+    /// The certificate does not hold what the spec asks for.
+    RequestChanged,
+    /// Somebody asked for it.
+    ManuallyTriggered,
+    /// It is time.
+    Renewing,
+    /// It is too late.
+    Expired,
+}
+
+impl Reason {
+    /// The word, as it stands in conditions, events and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DoesNotExist => "DoesNotExist",
+            Self::MissingData => "MissingData",
+            Self::InvalidKeyPair => "InvalidKeyPair",
+            Self::InvalidCertificate => "InvalidCertificate",
+            Self::IncorrectIssuer => "IncorrectIssuer",
+            Self::IncorrectCertificate => "IncorrectCertificate",
+            Self::SecretMismatch => "SecretMismatch",
+            Self::RequestChanged => "RequestChanged",
+            Self::ManuallyTriggered => "ManuallyTriggered",
+            Self::Renewing => "Renewing",
+            Self::Expired => "Expired",
+        }
+    }
+}
+
+/// A reason, and the sentence that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+fn found(reason: Reason, message: impl Into<String>) -> Option<Finding> {
+    Some(Finding { reason, message: message.into() })
+}
+
+/// A question; an answer is a fault.
+pub type Check = fn(&Observed, &Wanted, Timestamp) -> Option<Finding>;
+
+/// What must hold of a Secret, whatever the time. The first hit wins, so order is meaning:
+/// missing before broken, broken before wrong.
+const STATE: &[Check] = &[
+    secret_missing,
+    data_missing,
+    key_unreadable,
+    certificate_unreadable,
+    key_does_not_match,
+    issuer_changed,
+    certificate_name_changed,
+    key_differs_from_spec,
+    names_differ_from_spec,
+    lifetime_differs_from_spec,
+];
+
+/// Why a certificate should be issued now, if it should.
+#[must_use]
+pub fn trigger(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
+    let ask = |check: &Check| check(seen, wanted, now);
+    STATE.iter().chain(&[asked_for as Check, near_expiry]).find_map(ask)
+}
+
+/// Why the Secret cannot be used now, if it cannot.
+#[must_use]
+pub fn unready(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
+    let ask = |check: &Check| check(seen, wanted, now);
+    STATE.iter().chain(&[expired as Check]).find_map(ask)
+}
+
+fn secret_missing(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    if seen.secret.is_some() {
+        return None;
+    }
+    let name = &seen.certificate.spec.secret_name;
+    found(Reason::DoesNotExist, format!("Secret {name} does not exist"))
+}
+
+fn data_missing(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let Contents::Missing(keys) = &seen.secret.as_ref()?.contents else { return None };
+    found(Reason::MissingData, format!("the Secret has no {}", keys.join(" and no ")))
+}
+
+fn key_unreadable(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let Contents::BadKey(error) = &seen.secret.as_ref()?.contents else { return None };
+    found(Reason::InvalidKeyPair, format!("tls.key of the Secret cannot be read: {error}"))
+}
+
+fn certificate_unreadable(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let Contents::BadCertificate(error) = &seen.secret.as_ref()?.contents else { return None };
+    found(Reason::InvalidCertificate, format!("tls.crt of the Secret cannot be read: {error}"))
+}
+
+fn key_does_not_match(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let pair = seen.secret.as_ref()?.pair()?;
+    if pair.leaf.matches_key(&pair.key) {
+        return None;
+    }
+    found(Reason::InvalidKeyPair, "tls.key of the Secret is not the key of tls.crt")
+}
+
+fn issuer_changed(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let annotations = &seen.secret.as_ref()?.annotations;
+    let wanted = IssuerId::of(&seen.certificate.spec.issuer_ref);
+    let noted = |name: &str, default: &str| {
+        annotations
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .map_or(default, String::as_str)
+            .to_owned()
+    };
+    let signed = IssuerId {
+        kind: noted(names::ISSUER_KIND, "Issuer"),
+        group: noted(names::ISSUER_GROUP, countersign_contract::names::API_GROUP),
+        name: noted(names::ISSUER_NAME, ""),
+    };
+    if signed == wanted {
+        return None;
+    }
+    if signed.name.is_empty() {
+        return found(Reason::IncorrectIssuer, "the Secret does not say who signed it");
+    }
+    found(Reason::IncorrectIssuer, format!("the Secret was signed by {signed}, not by {wanted}"))
+}
+
+fn certificate_name_changed(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let noted = seen.secret.as_ref()?.annotations.get(names::CERTIFICATE_NAME);
+    match noted {
+        Some(name) if *name == seen.certificate.name_any() => None,
+        Some(name) => found(
+            Reason::IncorrectCertificate,
+            format!("the Secret was issued for Certificate {name}"),
+        ),
+        None => found(Reason::IncorrectCertificate, "the Secret was not issued for a Certificate"),
+    }
+}
+
+fn key_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Option<Finding> {
+    let pair = seen.secret.as_ref()?.pair()?;
+    let algorithm = pair.key.algorithm();
+    if algorithm == wanted.algorithm {
+        return None;
+    }
+    let message =
+        format!("the key is {algorithm}, and spec.privateKey asks for {}", wanted.algorithm);
+    found(Reason::SecretMismatch, message)
+}
+
+fn names_differ_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Option<Finding> {
+    let pair = seen.secret.as_ref()?.pair()?;
+    let differences = pair.leaf.differences(&wanted.request);
+    if differences.is_empty() {
+        return None;
+    }
+    let fields: Vec<_> = differences.iter().map(|field| format!("spec.{field}")).collect();
+    found(
+        Reason::RequestChanged,
+        format!("the certificate is not what {} asks for", fields.join(", ")),
+    )
+}
+
+fn lifetime_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Option<Finding> {
+    let noted = seen.secret.as_ref()?.annotations.get(names::REQUESTED_SECONDS)?;
+    if *noted == wanted.lifetime.as_secs().to_string() {
+        return None;
+    }
+    found(Reason::RequestChanged, "the certificate was issued for another spec.duration")
+}
+
+/// Any client may ask for a renewal by setting the condition Issuing to True.
+fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    let conditions = &seen.certificate.status.as_ref()?.conditions;
+    let asked = |type_: &str, status| type_ == "Issuing" && status == ConditionStatus::True;
+    conditions.iter().find(|condition| asked(&condition.type_, condition.status))?;
+    found(Reason::ManuallyTriggered, "a renewal was asked for by condition Issuing")
+}
+
+fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
+    let leaf = &seen.secret.as_ref()?.pair()?.leaf;
+    let renewal = super::status::renewal_time(&seen.certificate, leaf, wanted);
+    if now < renewal {
+        return None;
+    }
+    found(Reason::Renewing, format!("the certificate expires at {}", leaf.validity.not_after))
+}
+
+fn expired(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {
+    let leaf = &seen.secret.as_ref()?.pair()?.leaf;
+    if now < leaf.validity.not_after {
+        return None;
+    }
+    found(Reason::Expired, format!("the certificate expired at {}", leaf.validity.not_after))
+}
+
+/// Whether the spec changed since the operator last said something about it.
+#[must_use]
+pub fn spec_changed(certificate: &Certificate) -> bool {
+    let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+    let observed = conditions.filter_map(|condition| condition.observed_generation).max();
+    observed != certificate.metadata.generation
+}

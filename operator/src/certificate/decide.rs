@@ -1,0 +1,147 @@
+//! From what was observed to what to do: one [`Decision`], before anything is written.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::checks::{self, Finding};
+use super::observe::{IssuerState, Observed};
+use super::reference::IssuerId;
+use super::secret;
+use super::wanted::{InvalidField, Wanted};
+
+/// First wait after an issuance that failed; it doubles with each failure.
+const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
+
+/// Longest wait after issuances that failed.
+const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
+
+/// However often issuance failed, this many more tries fit before the certificate expires.
+const TRIES_BEFORE_EXPIRY: i32 = 4;
+
+/// What to do about a Certificate now: one variant for each kind of write that can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Sign a certificate and write the Secret.
+    Issue(Finding),
+    /// Write the Secret's labels and annotations, and leave its contents as they are.
+    Tidy,
+    /// All is as it should be.
+    Keep,
+    /// A certificate is wanted, and the issuer cannot sign yet.
+    Wait {
+        /// Why one is wanted.
+        wanted: Finding,
+        /// What is missing.
+        reason: &'static str,
+        /// The same, as a sentence.
+        message: String,
+    },
+    /// A certificate is wanted, and the last try was too short a while ago.
+    BackOff {
+        /// Why one is wanted.
+        wanted: Finding,
+        /// When to try again.
+        until: Timestamp,
+    },
+    /// Nothing can be done until somebody changes something.
+    Refuse {
+        /// Why, in a word.
+        reason: &'static str,
+        /// The same, as a sentence that says what to do.
+        message: String,
+    },
+    /// It is not ours to act on: it is being deleted.
+    Leave,
+}
+
+impl Decision {
+    /// Whether the Secret would be written.
+    #[must_use]
+    pub fn writes_secret(&self) -> bool {
+        matches!(self, Self::Issue(_) | Self::Tidy)
+    }
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
+    if seen.certificate.metadata.deletion_timestamp.is_some() {
+        return Decision::Leave;
+    }
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse("InvalidSpec", error.to_string()),
+    };
+    if let Some(rival) = &seen.rival {
+        let secret = &seen.certificate.spec.secret_name;
+        let message = format!(
+            "Secret {secret} belongs to Certificate {rival}: name another in spec.secretName"
+        );
+        return refuse("DuplicateSecretName", message);
+    }
+    match checks::trigger(seen, wanted, now) {
+        Some(finding) => issue(seen, wanted, finding, now),
+        None if secret::is_untidy(seen) => Decision::Tidy,
+        None => Decision::Keep,
+    }
+}
+
+fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> Decision {
+    let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
+    let wait = |reason, message| Decision::Wait { wanted: finding.clone(), reason, message };
+    match &seen.issuer {
+        IssuerState::Ready => {}
+        IssuerState::Missing => return wait("IssuerNotFound", format!("{issuer} does not exist")),
+        IssuerState::NotReady(why) => {
+            return wait("IssuerNotReady", format!("{issuer} is not ready: {why}"));
+        }
+        IssuerState::Foreign => {
+            let message =
+                format!("issuerRef.group {} is not served by this operator", issuer.group);
+            return refuse("IssuerNotSupported", message);
+        }
+    }
+    if let Some(refusal) = kept_key_is_wrong(seen, wanted) {
+        return refusal;
+    }
+    match backoff_end(seen, now) {
+        Some(until) if now < until => Decision::BackOff { wanted: finding, until },
+        _ => Decision::Issue(finding),
+    }
+}
+
+/// A key that must be kept, and is not of the kind that is asked for, leaves no way.
+fn kept_key_is_wrong(seen: &Observed, wanted: &Wanted) -> Option<Decision> {
+    let key = &seen.secret.as_ref()?.pair()?.key;
+    if !wanted.keep_key || key.algorithm() == wanted.algorithm {
+        return None;
+    }
+    let message = format!(
+        "spec.privateKey.rotationPolicy is Never and the key is {}, not {}: delete the Secret, or set rotationPolicy to Always",
+        key.algorithm(),
+        wanted.algorithm,
+    );
+    Some(refuse("CannotRegenerateKey", message))
+}
+
+fn refuse(reason: &'static str, message: String) -> Decision {
+    Decision::Refuse { reason, message }
+}
+
+/// When the next try is due after failures: later and later, but always soon enough for several
+/// more before the certificate expires, and at once where the spec changed.
+fn backoff_end(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+    let status = seen.certificate.status.as_ref()?;
+    let failures = status.failed_issuance_attempts.filter(|count| *count > 0)?;
+    let last = status.last_failure_time.as_ref()?.0;
+    if checks::spec_changed(&seen.certificate) {
+        return None;
+    }
+    let doublings = u32::try_from(failures - 1).unwrap_or(0).min(10);
+    let grown = FIRST_BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
+    let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
+    let wait = match leaf.map(|leaf| leaf.validity.not_after.duration_since(now)) {
+        Some(left) if left.is_positive() => grown.min(left / TRIES_BEFORE_EXPIRY),
+        _ => grown,
+    };
+    last.checked_add(wait).ok()
+}

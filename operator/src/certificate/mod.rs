@@ -1,0 +1,18 @@
+//! Certificates: from a spec to a signed Secret, and again before it expires.
+//!
+//! One reconciliation is a straight line: [`observe`] reads, [`checks`] ask one question each,
+//! [`decide`] makes one [`decide::Decision`], [`act`] carries it out, [`status`] says what the
+//! status should now be. Everything between reading and writing is pure.
+
+pub mod act;
+pub mod checks;
+pub mod decide;
+pub mod names;
+pub mod observe;
+mod reconcile;
+pub mod reference;
+pub mod secret;
+pub mod status;
+pub mod wanted;
+
+pub use reconcile::{Error, error_policy, reconcile};

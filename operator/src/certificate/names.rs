@@ -1,0 +1,30 @@
+//! Labels, annotations and keys of the Secrets that the operator writes.
+
+/// Label of every Secret of ours; the operator watches Secrets by it.
+pub const OURS_LABEL: &str = "controller.countersign.dev/fao";
+/// The Certificate that a Secret belongs to.
+pub const CERTIFICATE_NAME: &str = "countersign.dev/certificate-name";
+/// Who signed it.
+pub const ISSUER_NAME: &str = "countersign.dev/issuer-name";
+/// The kind of who signed it.
+pub const ISSUER_KIND: &str = "countersign.dev/issuer-kind";
+/// The API group of who signed it.
+pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
+/// The lifetime that was asked for, in seconds; the certificate's own may have been cut short by
+/// its authority's, so that it cannot tell whether the spec changed since.
+pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
+/// The names in the certificate, for people and their tools.
+pub const COMMON_NAME: &str = "countersign.dev/common-name";
+/// DNS names, comma separated.
+pub const ALT_NAMES: &str = "countersign.dev/alt-names";
+/// IP addresses, comma separated.
+pub const IP_SANS: &str = "countersign.dev/ip-sans";
+/// URIs, comma separated.
+pub const URI_SANS: &str = "countersign.dev/uri-sans";
+
+/// Key of a Secret: the certificate, then its intermediates.
+pub const TLS_CRT: &str = "tls.crt";
+/// Key of a Secret: the private key.
+pub const TLS_KEY: &str = "tls.key";
+/// Key of a Secret: the root.
+pub const CA_CRT: &str = "ca.crt";

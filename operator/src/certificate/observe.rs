@@ -1,0 +1,231 @@
+//! Reads what a decision needs: the Secret from the API, the rest from the watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use countersign_crds::{Certificate, Condition, ConditionStatus};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use super::names;
+use super::reconcile::Error;
+use super::reference::IssuerId;
+use crate::context::{Context, FIELD_MANAGER};
+use crate::pki::{CertificateFacts, PrivateKey};
+
+/// All that a decision about a Certificate rests on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The Certificate.
+    pub certificate: Arc<Certificate>,
+    /// Its Secret, if there is one.
+    pub secret: Option<Stored>,
+    /// The issuer that it names.
+    pub issuer: IssuerState,
+    /// Another Certificate that names the same Secret, and came first.
+    pub rival: Option<String>,
+}
+
+/// Whether the issuer can sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerState {
+    /// It can.
+    Ready,
+    /// There is none of that name.
+    Missing,
+    /// It cannot, and says why.
+    NotReady(String),
+    /// It is not one of ours: somebody else must sign.
+    Foreign,
+}
+
+/// A Secret as it was found.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names of the labels and annotations that the operator applied.
+    pub applied: Applied,
+    /// What it holds.
+    pub contents: Contents,
+    /// The bytes themselves, so that its metadata can be applied again together with them.
+    pub data: SecretData,
+}
+
+/// The names of the labels and annotations that the operator applied, as the API server tells
+/// (managed fields of server-side apply).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Labels.
+    pub labels: BTreeSet<String>,
+    /// Annotations.
+    pub annotations: BTreeSet<String>,
+}
+
+/// The data of a Secret, which cannot be printed.
+#[derive(Clone, Default)]
+pub struct SecretData(pub BTreeMap<String, ByteString>);
+
+impl std::fmt::Debug for SecretData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+impl Applied {
+    fn to(secret: &Secret) -> Self {
+        let managed = secret.metadata.managed_fields.iter().flatten();
+        let ours = managed.filter(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+        });
+        let mut applied = Self::default();
+        for fields in ours.filter_map(|entry| entry.fields_v1.as_ref()) {
+            let metadata = &fields.0["f:metadata"];
+            applied.labels.extend(field_names(&metadata["f:labels"]));
+            applied.annotations.extend(field_names(&metadata["f:annotations"]));
+        }
+        applied
+    }
+}
+
+fn field_names(fields: &serde_json::Value) -> impl Iterator<Item = String> {
+    let names = fields.as_object().into_iter().flat_map(serde_json::Map::keys);
+    names.filter_map(|name| name.strip_prefix("f:")).map(str::to_owned)
+}
+
+/// What a Secret holds.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// These keys are missing, or empty.
+    Missing(Vec<&'static str>),
+    /// The private key cannot be read.
+    BadKey(String),
+    /// The certificate cannot be read.
+    BadCertificate(String),
+    /// A certificate and a private key, which may or may not belong together.
+    Pair(Box<Pair>),
+}
+
+/// A certificate and a private key.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// What the certificate says.
+    pub leaf: CertificateFacts,
+    /// The key.
+    pub key: Arc<PrivateKey>,
+}
+
+impl Stored {
+    /// Reads a Secret.
+    #[must_use]
+    pub fn of(secret: &Secret) -> Self {
+        Self {
+            annotations: secret.annotations().clone(),
+            labels: secret.labels().clone(),
+            applied: Applied::to(secret),
+            contents: contents_of(secret),
+            data: SecretData(secret.data.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The pair, where there is one.
+    #[must_use]
+    pub fn pair(&self) -> Option<&Pair> {
+        match &self.contents {
+            Contents::Pair(pair) => Some(pair),
+            _ => None,
+        }
+    }
+}
+
+fn contents_of(secret: &Secret) -> Contents {
+    let value = |key: &str| {
+        secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice())
+    };
+    let missing: Vec<_> = [names::TLS_CRT, names::TLS_KEY]
+        .into_iter()
+        .filter(|key| value(key).is_none_or(<[u8]>::is_empty))
+        .collect();
+    if !missing.is_empty() {
+        return Contents::Missing(missing);
+    }
+    let key = match PrivateKey::from_pem(value(names::TLS_KEY).unwrap_or_default()) {
+        Ok(key) => Arc::new(key),
+        Err(error) => return Contents::BadKey(error.to_string()),
+    };
+    match CertificateFacts::from_pem(value(names::TLS_CRT).unwrap_or_default()) {
+        Ok(leaf) => Contents::Pair(Box::new(Pair { leaf, key })),
+        Err(error) => Contents::BadCertificate(error.to_string()),
+    }
+}
+
+impl Observed {
+    /// Looks at everything that concerns a Certificate.
+    ///
+    /// # Errors
+    /// When the Secret cannot be read.
+    pub async fn of(context: &Context, certificate: Arc<Certificate>) -> Result<Self, Error> {
+        let namespace = certificate.namespace().unwrap_or_default();
+        let name = &certificate.spec.secret_name;
+        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+        let secret = secrets.get_opt(name).await.map_err(|source| Error::ReadSecret {
+            secret: Box::new(ObjectRef::new(name).within(&namespace)),
+            source,
+        })?;
+        let secret = secret.map(|secret| Stored::of(&secret));
+        let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
+        let rival = rival_of(context, &certificate, owner.map(String::as_str));
+        let issuer = issuer_state(context, &certificate, &namespace);
+        Ok(Self { certificate, secret, issuer, rival })
+    }
+}
+
+fn issuer_state(context: &Context, certificate: &Certificate, namespace: &str) -> IssuerState {
+    let id = IssuerId::of(&certificate.spec.issuer_ref);
+    if !id.is_ours() {
+        return IssuerState::Foreign;
+    }
+    let conditions = if id.is_cluster_wide() {
+        let found = context.seen.cluster_issuers.get(&ObjectRef::new(&id.name));
+        found.map(|issuer| issuer.status.clone().unwrap_or_default().conditions)
+    } else {
+        let found = context.seen.issuers.get(&ObjectRef::new(&id.name).within(namespace));
+        found.map(|issuer| issuer.status.clone().unwrap_or_default().conditions)
+    };
+    conditions.map_or(IssuerState::Missing, |conditions| readiness(&conditions))
+}
+
+fn readiness(conditions: &[Condition]) -> IssuerState {
+    match conditions.iter().find(|condition| condition.type_ == "Ready") {
+        Some(ready) if ready.status == ConditionStatus::True => IssuerState::Ready,
+        Some(ready) => IssuerState::NotReady(ready.message.clone().unwrap_or_default()),
+        None => IssuerState::NotReady("it was not looked at yet".to_owned()),
+    }
+}
+
+/// Of several Certificates that name one Secret, the one that the Secret says it belongs to keeps
+/// it, or else the oldest, or else the first by name.
+fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -> Option<String> {
+    let rivals = context.seen.certificates.state_filter(|other| {
+        other.namespace() == certificate.namespace()
+            && other.spec.secret_name == certificate.spec.secret_name
+            && other.name_any() != certificate.name_any()
+            && other.metadata.deletion_timestamp.is_none()
+    });
+    let age = |c: &Certificate| (c.metadata.creation_timestamp.clone().map(|t| t.0), c.name_any());
+    let mine = age(certificate);
+    if owner == Some(certificate.name_any().as_str()) {
+        return None;
+    }
+    let rival = |other: &&Arc<Certificate>| match owner {
+        Some(owner) if other.name_any() == owner => true,
+        Some(owner) if rivals.iter().any(|one| one.name_any() == owner) => false,
+        _ => age(other) < mine,
+    };
+    rivals.iter().find(rival).map(|other| other.name_any())
+}

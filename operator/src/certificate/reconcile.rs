@@ -1,0 +1,279 @@
+//! The short shell around the decision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_crds::Certificate;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use tracing::{info, instrument, warn};
+
+use super::act;
+use super::decide::{Decision, decide};
+use super::observe::Observed;
+use super::status::{self, Outcome};
+use super::wanted::Wanted;
+use crate::context::Context;
+use crate::metrics::{ObjectLabels, ReasonLabels};
+use crate::{issuer, pki};
+
+/// A Certificate is looked at this often even when nothing happens.
+const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What can go wrong while a Certificate is reconciled.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's text says what it is")]
+pub enum Error {
+    #[error("reading {certificate}")]
+    ReadCertificate {
+        certificate: Box<ObjectRef<Certificate>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("reading {secret}")]
+    ReadSecret {
+        secret: Box<ObjectRef<Secret>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing {secret}")]
+    WriteSecret {
+        secret: Box<ObjectRef<Secret>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing the status of {certificate}")]
+    WriteStatus {
+        certificate: Box<ObjectRef<Certificate>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("making the private key")]
+    Key(#[source] pki::KeyError),
+    #[error("signing")]
+    Sign(#[source] issuer::SignError),
+    #[error("reading back what was signed")]
+    ReadBack(#[source] pki::CertificateError),
+    #[error("what was signed is not for the key that was made")]
+    KeyMismatch,
+    #[error("the work was cut off by a shutdown")]
+    Cancelled,
+}
+
+impl Error {
+    /// Used as event reason, condition reason and metric label.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ReadCertificate { .. } => "ReadCertificateError",
+            Self::ReadSecret { .. } => "ReadSecretError",
+            Self::WriteSecret { .. } => "WriteSecretError",
+            Self::WriteStatus { .. } => "WriteStatusError",
+            Self::Key(_) => "KeyError",
+            Self::Sign(error) => error.reason(),
+            Self::ReadBack(_) | Self::KeyMismatch => "InvalidCertificate",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// The whole story, from what was done down to why it failed.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let mut story = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            story.push_str(": ");
+            story.push_str(&error.to_string());
+            cause = error.source();
+        }
+        story
+    }
+}
+
+/// Brings one Certificate to what it should be.
+///
+/// # Errors
+/// When the API server cannot be read or written; the reconciliation is tried again.
+#[instrument(skip_all, fields(certificate = %ObjectRef::from_obj(&*certificate)))]
+pub async fn reconcile(
+    certificate: Arc<Certificate>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let now = context.clock.now();
+    let (seen, decision, wanted) = settle(&context, certificate, now).await?;
+    if decision == Decision::Leave {
+        context.metrics.forget_certificate(&labels(&seen.certificate));
+        return Ok(Action::await_change());
+    }
+    let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
+    let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
+    act::write_status(&context, &seen.certificate, &status).await?;
+    report(&context, &seen.certificate, &decision, &outcome).await;
+    measure(&context, &seen.certificate, &status);
+    Ok(Action::requeue(wait(&decision, &outcome, &status, now)))
+}
+
+/// Observes and decides. What would write is decided upon what the API server says now: a watch
+/// may lag behind our own last write, and would have us issue twice.
+async fn settle(
+    context: &Context,
+    certificate: Arc<Certificate>,
+    now: Timestamp,
+) -> Result<(Observed, Decision, Option<Wanted>), Error> {
+    let wanted = Wanted::of(&certificate.spec);
+    let seen = Observed::of(context, certificate.clone()).await?;
+    let decision = decide(&seen, &wanted, now);
+    if !decision.writes_secret() {
+        return Ok((seen, decision, wanted.ok()));
+    }
+    let namespace = certificate.namespace().unwrap_or_default();
+    let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
+    let fresh = api.get_opt(&certificate.name_any()).await.map_err(|source| {
+        Error::ReadCertificate { certificate: Box::new(ObjectRef::from_obj(&*certificate)), source }
+    })?;
+    let Some(fresh) = fresh.map(Arc::new).filter(|fresh| fresh.uid() == certificate.uid()) else {
+        return Ok((seen, Decision::Leave, None));
+    };
+    let wanted = Wanted::of(&fresh.spec);
+    let seen = if fresh.spec.secret_name == certificate.spec.secret_name {
+        Observed { certificate: fresh, ..seen }
+    } else {
+        Observed::of(context, fresh).await?
+    };
+    let decision = decide(&seen, &wanted, now);
+    Ok((seen, decision, wanted.ok()))
+}
+
+async fn carry_out(
+    context: &Context,
+    seen: Observed,
+    decision: &Decision,
+    wanted: Option<&Wanted>,
+) -> Result<(Observed, Outcome), Error> {
+    match (decision, wanted) {
+        (Decision::Issue(finding), Some(wanted)) => {
+            info!(reason = finding.reason.as_str(), message = finding.message, "issuing");
+            let started = std::time::Instant::now();
+            let issued = act::issue(context, &seen, wanted).await;
+            context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
+            match issued {
+                Ok(stored) => {
+                    let labels = ReasonLabels { reason: finding.reason.as_str() };
+                    context.metrics.issuances.get_or_create(&labels).inc();
+                    Ok((Observed { secret: Some(stored), ..seen }, Outcome::Issued))
+                }
+                Err(error) => Ok((seen, failure(context, &error))),
+            }
+        }
+        (Decision::Tidy, _) => {
+            act::tidy(context, &seen).await?;
+            Ok((seen, Outcome::Unchanged))
+        }
+        _ => Ok((seen, Outcome::Unchanged)),
+    }
+}
+
+fn failure(context: &Context, error: &Error) -> Outcome {
+    let (reason, message) = (error.reason(), error.story());
+    warn!(reason, message, "issuance failed");
+    context.metrics.failures.get_or_create(&ReasonLabels { reason }).inc();
+    Outcome::Failed { reason, message }
+}
+
+/// Tells people what happened, once: a condition that already says it needs no second event.
+async fn report(
+    context: &Context,
+    certificate: &Certificate,
+    decision: &Decision,
+    outcome: &Outcome,
+) {
+    let events = &context.events;
+    match (decision, outcome) {
+        (_, Outcome::Failed { reason, message }) => {
+            events.warning(certificate, reason, message.clone()).await;
+        }
+        (Decision::Issue(finding), Outcome::Issued) => {
+            let secret = &certificate.spec.secret_name;
+            let note = format!("{}; signed and stored in Secret {secret}", finding.message);
+            events.normal(certificate, "Issued", note).await;
+            if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
+                warn!(%error, "pods will see the new credentials with the kubelet's next look");
+            }
+        }
+        (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
+            events.warning(certificate, reason, message.clone()).await;
+        }
+        (Decision::Wait { reason, message, .. }, _) if !says(certificate, "Issuing", message) => {
+            events.normal(certificate, reason, message.clone()).await;
+        }
+        _ => {}
+    }
+}
+
+fn says(certificate: &Certificate, type_: &str, text: &str) -> bool {
+    let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+    let message = conditions.filter(|c| c.type_ == type_).filter_map(|c| c.message.as_deref());
+    message.into_iter().any(|message| message.contains(text))
+}
+
+fn labels(certificate: &Certificate) -> ObjectLabels {
+    ObjectLabels {
+        namespace: certificate.namespace().unwrap_or_default(),
+        name: certificate.name_any(),
+    }
+}
+
+fn measure(
+    context: &Context,
+    certificate: &Certificate,
+    status: &countersign_crds::CertificateStatus,
+) {
+    let labels = labels(certificate);
+    let seconds = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
+        time.as_ref().map_or(0, |time| time.0.as_second())
+    };
+    let ready = status.conditions.iter().any(|condition| {
+        condition.type_ == "Ready" && condition.status == countersign_crds::ConditionStatus::True
+    });
+    context.metrics.expiration.get_or_create(&labels).set(seconds(&status.not_after));
+    context.metrics.renewal.get_or_create(&labels).set(seconds(&status.renewal_time));
+    context.metrics.ready.get_or_create(&labels).set(i64::from(ready));
+}
+
+/// When to look again, if nothing happens before.
+fn wait(
+    decision: &Decision,
+    outcome: &Outcome,
+    status: &countersign_crds::CertificateStatus,
+    now: Timestamp,
+) -> Duration {
+    if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
+        return RETRY;
+    }
+    let next = match decision {
+        Decision::BackOff { until, .. } => Some(*until),
+        _ => status.renewal_time.as_ref().map(|time| time.0),
+    };
+    let left = next.map(|next| next.duration_since(now));
+    let wait = left.map_or(LONGEST_WAIT, |left| Duration::try_from(left).unwrap_or_default());
+    wait.clamp(Duration::from_secs(1), LONGEST_WAIT)
+}
+
+/// After an error of the API server's, a little later.
+#[must_use]
+pub fn error_policy(_: Arc<Certificate>, error: &Error, context: Arc<Context>) -> Action {
+    let reason = error.reason();
+    warn!(reason, error = error.story(), "reconciliation failed");
+    context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
+    Action::requeue(if matches!(error, Error::WriteStatus { .. }) {
+        Duration::from_secs(1)
+    } else {
+        RETRY
+    })
+}

@@ -1,0 +1,123 @@
+//! The Secret as it should be; pure.
+
+use std::collections::BTreeMap;
+
+use countersign_contract::names::IDENTITY_LABEL;
+use countersign_crds::{Certificate, SecretTemplate};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+use super::names;
+use super::observe::{Observed, SecretData, Stored};
+use super::reference::IssuerId;
+use super::wanted::Wanted;
+use crate::pki::CertificateFacts;
+
+/// The type of a Secret of ours, where it is new.
+pub const TYPE: &str = "kubernetes.io/tls";
+
+/// Whether labels or annotations are not what they should be, or some are left of a template that
+/// no longer has them.
+#[must_use]
+pub fn is_untidy(seen: &Observed) -> bool {
+    let Some((stored, pair)) = seen.secret.as_ref().and_then(|s| s.pair().map(|pair| (s, pair)))
+    else {
+        return false;
+    };
+    let lifetime = stored.annotations.get(names::REQUESTED_SECONDS).cloned();
+    let (labels, annotations) = metadata(&seen.certificate, &pair.leaf, lifetime);
+    lacks(&stored.labels, &labels)
+        || lacks(&stored.annotations, &annotations)
+        || stored.applied.labels.iter().any(|name| !labels.contains_key(name))
+        || stored.applied.annotations.iter().any(|name| !annotations.contains_key(name))
+}
+
+fn lacks(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().any(|(name, value)| found.get(name) != Some(value))
+}
+
+/// The Secret with the data that it has, and the metadata that it should have.
+#[must_use]
+pub fn tidied(certificate: &Certificate, stored: &Stored) -> Option<Secret> {
+    let leaf = &stored.pair()?.leaf;
+    let lifetime = stored.annotations.get(names::REQUESTED_SECONDS).cloned();
+    let mut data = stored.data.clone();
+    data.0.retain(|key, _| [names::TLS_CRT, names::TLS_KEY, names::CA_CRT].contains(&key.as_str()));
+    Some(assembled(certificate, leaf, lifetime, data))
+}
+
+/// The Secret of a new certificate.
+#[must_use]
+pub fn issued(
+    certificate: &Certificate,
+    wanted: &Wanted,
+    leaf: &CertificateFacts,
+    data: BTreeMap<String, ByteString>,
+) -> Secret {
+    let lifetime = Some(wanted.lifetime.as_secs().to_string());
+    assembled(certificate, leaf, lifetime, SecretData(data))
+}
+
+fn assembled(
+    certificate: &Certificate,
+    leaf: &CertificateFacts,
+    lifetime: Option<String>,
+    data: SecretData,
+) -> Secret {
+    let (labels, annotations) = metadata(certificate, leaf, lifetime);
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(certificate.spec.secret_name.clone()),
+            namespace: certificate.namespace(),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: owner(certificate).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data.0),
+        type_: Some(TYPE.to_owned()),
+        ..Secret::default()
+    }
+}
+
+/// A Secret outlives its Certificate, so that deleting the one by mistake takes down nothing. An
+/// identity goes with its Certificate, which the operator made itself.
+fn owner(certificate: &Certificate) -> Option<OwnerReference> {
+    if !certificate.labels().contains_key(IDENTITY_LABEL) {
+        return None;
+    }
+    certificate.controller_owner_ref(&())
+}
+
+type Strings = BTreeMap<String, String>;
+
+/// The labels and annotations that the Secret should have.
+fn metadata(
+    certificate: &Certificate,
+    leaf: &CertificateFacts,
+    lifetime: Option<String>,
+) -> (Strings, Strings) {
+    let SecretTemplate { mut labels, mut annotations } =
+        certificate.spec.secret_template.clone().unwrap_or_default();
+    labels.insert(names::OURS_LABEL.to_owned(), "true".to_owned());
+    let issuer = IssuerId::of(&certificate.spec.issuer_ref);
+    let ours = [
+        (names::CERTIFICATE_NAME, certificate.name_any()),
+        (names::ISSUER_NAME, issuer.name),
+        (names::ISSUER_KIND, issuer.kind),
+        (names::ISSUER_GROUP, issuer.group),
+        (names::COMMON_NAME, leaf.says.common_name.clone().unwrap_or_default()),
+        (names::ALT_NAMES, leaf.says.dns_names.join(",")),
+        (names::IP_SANS, joined(&leaf.says.ip_addresses)),
+        (names::URI_SANS, leaf.says.uris.join(",")),
+    ];
+    annotations.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    annotations.extend(lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds)));
+    (labels, annotations)
+}
+
+fn joined(addresses: &[std::net::IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,158 @@
+//! What the status of a Certificate should now say; pure.
+
+use std::time::Duration;
+
+use countersign_crds::{Certificate, CertificateStatus, Condition, ConditionStatus};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::checks;
+use super::decide::Decision;
+use super::observe::Observed;
+use super::wanted::Wanted;
+use crate::pki::CertificateFacts;
+
+/// How carrying out a decision ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to carry out, or it was and changes no status.
+    Unchanged,
+    /// A certificate was issued, and its Secret written.
+    Issued,
+    /// A certificate was wanted, and issuance failed.
+    Failed {
+        /// Why, in a word.
+        reason: &'static str,
+        /// The same, as a sentence.
+        message: String,
+    },
+}
+
+/// When a certificate is renewed: `renewBefore` its end, or a third of its lifetime before that
+/// where it is not set, or is not shorter than the certificate lives.
+#[must_use]
+pub fn renewal_time(
+    certificate: &Certificate,
+    leaf: &CertificateFacts,
+    wanted: &Wanted,
+) -> Timestamp {
+    let _ = certificate;
+    let lifetime = leaf.validity.not_after.duration_since(leaf.validity.not_before);
+    let asked = wanted.renew_before.map(signed).filter(|before| *before < lifetime);
+    let before = asked.unwrap_or(lifetime / 3);
+    leaf.validity.not_after.checked_sub(before).unwrap_or(leaf.validity.not_before)
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// The status after a decision was carried out. `seen` is what there is now.
+#[must_use]
+pub fn next(
+    seen: &Observed,
+    wanted: Option<&Wanted>,
+    decision: &Decision,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> CertificateStatus {
+    let mut status = seen.certificate.status.clone().unwrap_or_default();
+    let generation = seen.certificate.metadata.generation;
+    let conditions = Conditions { now, generation };
+    record_dates(&mut status, seen, wanted);
+    record_attempt(&mut status, outcome, now);
+    conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
+    match issuing(decision, outcome) {
+        Some(condition) => conditions.set(&mut status.conditions, condition),
+        None => status.conditions.retain(|condition| condition.type_ != "Issuing"),
+    }
+    status
+}
+
+fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<&Wanted>) {
+    let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
+    status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
+    status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
+    status.renewal_time =
+        leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(&seen.certificate, leaf, wanted)));
+}
+
+fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timestamp) {
+    match outcome {
+        Outcome::Unchanged => {}
+        Outcome::Issued => {
+            status.revision = Some(status.revision.unwrap_or(0) + 1);
+            status.failed_issuance_attempts = None;
+            status.last_failure_time = None;
+        }
+        Outcome::Failed { .. } => {
+            let failures = status.failed_issuance_attempts.unwrap_or(0).saturating_add(1);
+            status.failed_issuance_attempts = Some(failures);
+            status.last_failure_time = Some(Time(now));
+        }
+    }
+}
+
+/// A condition's type, status, reason and message.
+type Said = (&'static str, ConditionStatus, &'static str, String);
+
+fn ready(seen: &Observed, wanted: Option<&Wanted>, decision: &Decision, now: Timestamp) -> Said {
+    if let Decision::Refuse { reason, message } = decision {
+        return ("Ready", ConditionStatus::False, reason, message.clone());
+    }
+    match wanted.and_then(|wanted| checks::unready(seen, wanted, now)) {
+        Some(finding) => {
+            ("Ready", ConditionStatus::False, finding.reason.as_str(), finding.message)
+        }
+        None => {
+            let message = "Certificate is up to date and has not expired".to_owned();
+            ("Ready", ConditionStatus::True, "Ready", message)
+        }
+    }
+}
+
+fn issuing(decision: &Decision, outcome: &Outcome) -> Option<Said> {
+    if let Outcome::Failed { reason, message } = outcome {
+        return Some(("Issuing", ConditionStatus::False, reason, message.clone()));
+    }
+    match decision {
+        Decision::Wait { wanted, message, .. } => {
+            let message = format!("{}; {message}", wanted.message);
+            Some(("Issuing", ConditionStatus::True, wanted.reason.as_str(), message))
+        }
+        Decision::BackOff { wanted, until } => {
+            let message = format!("{}; the next try is at {until}", wanted.message);
+            Some(("Issuing", ConditionStatus::False, "Failed", message))
+        }
+        _ => None,
+    }
+}
+
+/// What conditions have in common.
+struct Conditions {
+    now: Timestamp,
+    generation: Option<i64>,
+}
+
+impl Conditions {
+    /// Sets one condition; the time of its transition moves only when its status does.
+    fn set(&self, conditions: &mut Vec<Condition>, (type_, status, reason, message): Said) {
+        let before = conditions.iter().find(|condition| condition.type_ == type_);
+        let since = before
+            .filter(|condition| condition.status == status)
+            .and_then(|condition| condition.last_transition_time.clone())
+            .unwrap_or(Time(self.now));
+        let condition = Condition {
+            type_: type_.to_owned(),
+            status,
+            last_transition_time: Some(since),
+            reason: Some(reason.to_owned()),
+            message: Some(message),
+            observed_generation: self.generation,
+        };
+        match conditions.iter_mut().find(|condition| condition.type_ == type_) {
+            Some(place) => *place = condition,
+            None => conditions.push(condition),
+        }
+    }
+}

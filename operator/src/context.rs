@@ -1,0 +1,62 @@
+//! What every reconciler is given.
+
+use countersign_contract::TrustDomain;
+use countersign_crds::{Certificate, ClusterIssuer, Issuer};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Client;
+use kube::core::Duration;
+use kube::runtime::reflector::Store;
+
+use crate::clock::Clock;
+use crate::event::Events;
+use crate::metrics::Metrics;
+
+/// The name under which the operator applies fields (server-side apply).
+pub const FIELD_MANAGER: &str = "countersign-operator";
+
+/// What every reconciler is given.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server, for objects that are not watched and for writes.
+    pub client: Client,
+    /// Where `now` comes from.
+    pub clock: Clock,
+    /// Where Events go.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What was seen on the watches.
+    pub seen: Watched,
+    /// What was configured.
+    pub settings: Settings,
+}
+
+/// What was seen on the watches; reading it costs no request.
+#[derive(Clone)]
+pub struct Watched {
+    /// Every Certificate.
+    pub certificates: Store<Certificate>,
+    /// Every Issuer.
+    pub issuers: Store<Issuer>,
+    /// Every ClusterIssuer.
+    pub cluster_issuers: Store<ClusterIssuer>,
+    /// Injected pods, with their labels and service account only.
+    pub pods: Store<Pod>,
+    /// Services, with their selectors only.
+    pub services: Store<Service>,
+}
+
+/// What was configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The trust domain of identities.
+    pub trust_domain: TrustDomain,
+    /// The DNS domain of Services.
+    pub cluster_domain: String,
+    /// Where ClusterIssuers find their Secrets.
+    pub cluster_resource_namespace: String,
+    /// The ClusterIssuer that signs identities.
+    pub identity_issuer: String,
+    /// How long an identity is valid.
+    pub identity_duration: Duration,
+}

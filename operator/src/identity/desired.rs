@@ -1,0 +1,136 @@
+//! The identity Certificate of a service account, as it should be; pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_contract::{SpiffeId, names};
+use countersign_crds::{
+    Certificate, CertificateSpec, IssuerRef, KeyAlgorithm, KeyEncoding, KeyUsage, PrivateKeySpec,
+};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+
+use crate::context::Settings;
+
+/// So many Services are named in one certificate; each has two names.
+const MOST_SERVICES: usize = 100;
+
+/// The service account of a pod; a pod that names none runs as `default`.
+#[must_use]
+pub fn service_account(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    let named = spec.and_then(|spec| spec.service_account_name.clone());
+    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
+}
+
+/// The Certificate.
+///
+/// # Errors
+/// When the namespace or the account is no Kubernetes name.
+pub fn certificate(
+    settings: &Settings,
+    namespace: &str,
+    account: &str,
+    dns_names: Vec<String>,
+) -> Result<Certificate, countersign_contract::identity::InvalidIdentity> {
+    let id = SpiffeId::of_service_account(settings.trust_domain.clone(), namespace, account)?;
+    let name = names::identity_name(account);
+    let spec = CertificateSpec {
+        uris: vec![id.to_string()],
+        dns_names,
+        duration: Some(settings.identity_duration),
+        secret_name: name.clone(),
+        issuer_ref: IssuerRef {
+            name: settings.identity_issuer.clone(),
+            kind: Some("ClusterIssuer".to_owned()),
+            group: Some(names::API_GROUP.to_owned()),
+        },
+        usages: vec![KeyUsage::DigitalSignature, KeyUsage::ServerAuth, KeyUsage::ClientAuth],
+        private_key: Some(PrivateKeySpec {
+            algorithm: Some(KeyAlgorithm::ECDSA),
+            size: Some(256),
+            encoding: Some(KeyEncoding::PKCS8),
+            rotation_policy: None,
+        }),
+        ..CertificateSpec::default()
+    };
+    let mut certificate = Certificate::new(&name, spec);
+    certificate.metadata.namespace = Some(namespace.to_owned());
+    let label = (names::IDENTITY_LABEL.to_owned(), "true".to_owned());
+    certificate.metadata.labels = Some(BTreeMap::from([label]));
+    let annotation = (names::SERVICE_ACCOUNT_ANNOTATION.to_owned(), account.to_owned());
+    certificate.metadata.annotations = Some(BTreeMap::from([annotation]));
+    Ok(certificate)
+}
+
+/// The names of the Services that select any of the pods: whoever calls such a Service may be
+/// answered by them.
+#[must_use]
+pub fn dns_names<'a>(
+    cluster_domain: &str,
+    namespace: &str,
+    pods: impl Iterator<Item = &'a Pod> + Clone,
+    services: impl Iterator<Item = &'a Service>,
+) -> Vec<String> {
+    let selects_one = |service: &&Service| pods.clone().any(|pod| selects(service, pod));
+    let names: BTreeSet<String> = services.filter(selects_one).map(ResourceExt::name_any).collect();
+    names
+        .into_iter()
+        .take(MOST_SERVICES)
+        .flat_map(|name| {
+            [format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.{cluster_domain}")]
+        })
+        .collect()
+}
+
+/// A Service without a selector selects nothing.
+fn selects(service: &Service, pod: &Pod) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let Some(selector) = selector.filter(|selector| !selector.is_empty()) else { return false };
+    let labels = pod.labels();
+    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(labels: &[(&str, &str)]) -> Pod {
+        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
+        serde_json::from_value(json!({ "metadata": { "name": "p", "labels": labels } })).unwrap()
+    }
+
+    fn service(name: &str, selector: &[(&str, &str)]) -> Service {
+        let selector: BTreeMap<_, _> = selector.iter().copied().collect();
+        serde_json::from_value(
+            json!({ "metadata": { "name": name }, "spec": { "selector": selector } }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn an_identity_bears_the_names_of_the_services_that_select_its_pods() {
+        let pods = [pod(&[("app", "web"), ("tier", "front")])];
+        let services = [
+            service("web", &[("app", "web")]),
+            service("both", &[("app", "web"), ("tier", "front")]),
+            service("other", &[("app", "db")]),
+            service("headless-without-selector", &[]),
+        ];
+        let names = dns_names("cluster.local", "shop", pods.iter(), services.iter());
+        assert_eq!(
+            names,
+            [
+                "both.shop.svc",
+                "both.shop.svc.cluster.local",
+                "web.shop.svc",
+                "web.shop.svc.cluster.local",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pod_that_names_no_account_runs_as_default() {
+        assert_eq!(service_account(&pod(&[])), "default");
+    }
+}

@@ -1,0 +1,133 @@
+//! Applies the identity Certificate of a pod's service account where it is not there yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_contract::identity::InvalidIdentity;
+use countersign_contract::names;
+use countersign_crds::Certificate;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tracing::{info, instrument, warn};
+
+use super::desired;
+use crate::context::{Context, FIELD_MANAGER};
+use crate::metrics::ReasonLabels;
+
+/// An identity could not be asked for.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's text says what it is")]
+pub enum Error {
+    #[error(transparent)]
+    Identity(#[from] InvalidIdentity),
+    #[error("reading {account}")]
+    ReadAccount {
+        account: ObjectRef<ServiceAccount>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("applying {certificate}")]
+    Apply {
+        certificate: ObjectRef<Certificate>,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// Sees to the identity of one pod's service account.
+///
+/// # Errors
+/// When the API server cannot be read or written.
+#[instrument(skip_all, fields(pod = %ObjectRef::from_obj(&*pod)))]
+pub async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action, Error> {
+    if is_over(&pod) {
+        return Ok(Action::await_change());
+    }
+    let namespace = pod.namespace().unwrap_or_default();
+    ensure(&context, &namespace, &desired::service_account(&pod)).await?;
+    Ok(Action::await_change())
+}
+
+/// A pod that ended, or is being deleted, needs no identity and gives none a name.
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Sees to the identity of a service account.
+///
+/// # Errors
+/// When the API server cannot be read or written.
+pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result<(), Error> {
+    let pods = context.seen.pods.state_filter(|pod| {
+        pod.namespace().as_deref() == Some(namespace)
+            && desired::service_account(pod) == account
+            && !is_over(pod)
+    });
+    let services =
+        context.seen.services.state_filter(|s| s.namespace().as_deref() == Some(namespace));
+    let settings = &context.settings;
+    let dns_names = desired::dns_names(
+        &settings.cluster_domain,
+        namespace,
+        pods.iter().map(AsRef::as_ref),
+        services.iter().map(AsRef::as_ref),
+    );
+    let mut wanted = desired::certificate(settings, namespace, account, dns_names)?;
+    let key = ObjectRef::from_obj(&wanted);
+    let found = context.seen.certificates.get(&key);
+    if found.as_ref().is_some_and(|found| found.spec == wanted.spec) {
+        return Ok(());
+    }
+    let Some(owner) = owner(context, namespace, account).await? else { return Ok(()) };
+    wanted.metadata.owner_references = Some(vec![owner]);
+    info!(namespace, account, names = ?wanted.spec.dns_names, "identity wanted");
+    let api: Api<Certificate> = Api::namespaced(context.client.clone(), namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(&wanted.name_any(), &parameters, &Patch::Apply(&wanted))
+        .await
+        .map(|_| ())
+        .map_err(|source| Error::Apply { certificate: key, source })
+}
+
+/// An identity goes when its account goes; an account that is gone gets none.
+async fn owner(
+    context: &Context,
+    namespace: &str,
+    account: &str,
+) -> Result<Option<OwnerReference>, Error> {
+    let api: Api<PartialObjectMeta<ServiceAccount>> =
+        Api::namespaced(context.client.clone(), namespace);
+    let found = api.get_opt(account).await.map_err(|source| Error::ReadAccount {
+        account: ObjectRef::new(account).within(namespace),
+        source,
+    })?;
+    Ok(found.and_then(|account| account.uid()).map(|uid| OwnerReference {
+        api_version: ServiceAccount::api_version(&()).into_owned(),
+        kind: ServiceAccount::kind(&()).into_owned(),
+        name: account.to_owned(),
+        uid,
+        ..OwnerReference::default()
+    }))
+}
+
+/// The selector of the pods that are watched.
+#[must_use]
+pub fn injected() -> String {
+    format!("{}=true", names::INJECTED_LABEL)
+}
+
+/// After an error of the API server's, a little later.
+#[must_use]
+pub fn error_policy(_: Arc<Pod>, error: &Error, context: Arc<Context>) -> Action {
+    let reason = "IdentityError";
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    warn!(reason, %error, cause, "reconciliation failed");
+    context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
+    Action::requeue(Duration::from_secs(3))
+}

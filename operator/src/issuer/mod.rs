@@ -1,0 +1,9 @@
+//! Who signs: one file an issuer type, and the reconciler that says whether it can.
+
+pub mod authority;
+pub mod guard;
+mod reconcile;
+mod sign;
+
+pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
+pub use sign::{Job, SignError, Signed, sign};

@@ -1,0 +1,23 @@
+//! The operator: turns Certificate resources into signed Secrets and injects the sidecar.
+//!
+//! Read in this order: `certificate` (observe, checks, decide, act, status: the heart), `issuer`
+//! (who signs), `request` (a CSR of somebody else's), `identity` (a Certificate for every service
+//! account with injected pods), `pki` (keys and certificates, no kube).
+//!
+//! Only `observe` functions read the API, only `act` functions write it; what lies between is
+//! pure, with `now` as an argument.
+
+pub mod admin;
+pub mod args;
+pub mod certificate;
+pub mod clock;
+pub mod context;
+pub mod event;
+pub mod identity;
+pub mod issuer;
+pub mod leader;
+pub mod metrics;
+pub mod pki;
+pub mod request;
+pub mod run;
+pub mod telemetry;

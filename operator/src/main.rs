@@ -1,0 +1,98 @@
+//! countersign-operator: see the library for the map.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use countersign_operator::admin::{self, Readiness};
+use countersign_operator::args::Args;
+use countersign_operator::clock::Clock;
+use countersign_operator::context::Settings;
+use countersign_operator::leader::Election;
+use countersign_operator::metrics::Metrics;
+use countersign_operator::run::Controllers;
+use countersign_operator::telemetry;
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse_or_exit();
+    telemetry::start(&args.log, args.log_format)?;
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    let client = kube::Client::try_default().await.context("finding the API server")?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let clock = Clock::system();
+    let readiness = Arc::new(Readiness::default());
+    let stop = stop_on_signal()?;
+    let controllers = Controllers::new(client.clone(), clock, metrics, settings(&args));
+    client.apiserver_version().await.context("asking the API server for its version")?;
+    readiness.started();
+    let admin = tokio::spawn(admin::serve(
+        args.admin_listen,
+        registry,
+        readiness,
+        stop.clone().cancelled_owned(),
+    ));
+    let led = lead(&args, client, clock, controllers, &stop).await;
+    stop.cancel();
+    admin.await.context("the admin server's task")??;
+    info!("stopped");
+    led
+}
+
+fn settings(args: &Args) -> Settings {
+    Settings {
+        trust_domain: args.trust_domain.clone(),
+        cluster_domain: args.cluster_domain.clone(),
+        cluster_resource_namespace: args.cluster_resource_namespace.clone(),
+        identity_issuer: args.identity_issuer.clone(),
+        identity_duration: args.identity_duration,
+    }
+}
+
+/// Waits for the Lease, reconciles while it is held, and gives it back.
+async fn lead(
+    args: &Args,
+    client: kube::Client,
+    clock: Clock,
+    controllers: Controllers,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    if !args.leader_election {
+        controllers.run(stop.clone()).await;
+        return Ok(());
+    }
+    let identity = format!("{}-{}", args.pod_name, std::process::id());
+    let election = Election::new(client, &args.cluster_resource_namespace, identity, clock);
+    tokio::select! {
+        () = election.won() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    let running = controllers.run(stop.clone());
+    tokio::select! {
+        () = running => {
+            election.release().await;
+            Ok(())
+        }
+        lost = election.lost() => {
+            error!(%lost, "ending, so that no two write at once");
+            Err(lost.into())
+        }
+    }
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+        info!("stopping");
+        token.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,147 @@
+//! From our words to rcgen's.
+
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName,
+    DnType, IsCa, SanType, SerialNumber,
+};
+use time::OffsetDateTime;
+use yasna::Tag;
+use yasna::models::ObjectIdentifier;
+
+use super::der::written_sequence;
+use super::key::KeyError;
+use super::template::{Pointers, Request, Template, Validity};
+use super::usage;
+
+/// Why something could not be written as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// X.509 has ASCII only in these names; others have a form in it (punycode). Nobody needs a
+    /// space or a control character there, but for deceiving whoever reads the name.
+    #[error("{name:?} among {field} is empty, or not visible ASCII throughout")]
+    NotAscii {
+        /// The field of the spec.
+        field: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Neither a subject nor any other name: nobody could tell whose certificate it is.
+    #[error("there is no name in the request")]
+    NamesNobody,
+    /// A time that X.509 cannot write.
+    #[error("the validity is beyond what a certificate can say")]
+    Time,
+    /// The library did not write it.
+    #[error("the certificate could not be written")]
+    Writing(#[from] rcgen::Error),
+    /// The key did not sign it.
+    #[error("the certificate could not be signed")]
+    Key(#[from] KeyError),
+}
+
+/// An empty SEQUENCE.
+const NO_NAME: [u8; 2] = [0x30, 0];
+
+/// What a request and a certificate have in common, and the rest of `template` for a certificate.
+pub(crate) fn params(
+    request: &Request,
+    subject_der: &[u8],
+    template: Option<&Template>,
+) -> Result<CertificateParams, ComposeError> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = alternative_names(request)?;
+    let has_subject = subject_der != NO_NAME;
+    if !has_subject && params.subject_alt_names.is_empty() {
+        return Err(ComposeError::NamesNobody);
+    }
+    // Our own subject replaces this one later. What matters is whether there is one at all:
+    // without, the alternative names are critical (RFC 5280, 4.2.1.6).
+    params.distinguished_name = DistinguishedName::new();
+    if has_subject {
+        params.distinguished_name.push(DnType::CommonName, "replaced");
+    }
+    (params.key_usages, params.extended_key_usages) = usage::purposes(&request.effective_usages());
+    match template {
+        Some(template) => complete(&mut params, template)?,
+        None if request.is_ca => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+        None => {}
+    }
+    Ok(params)
+}
+
+fn complete(params: &mut CertificateParams, template: &Template) -> Result<(), ComposeError> {
+    let Validity { not_before, not_after } = template.validity;
+    params.not_before = date_time(not_before)?;
+    params.not_after = date_time(not_after)?;
+    params.serial_number = Some(SerialNumber::from_slice(template.serial.as_bytes()));
+    params.use_authority_key_identifier_extension = true;
+    params.is_ca = match (template.request.is_ca, template.path_len) {
+        (false, _) => IsCa::ExplicitNoCa,
+        (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
+        (true, Some(length)) => IsCa::Ca(BasicConstraints::Constrained(length)),
+    };
+    let Pointers { crl_distribution_points, .. } = &template.pointers;
+    for uri in crl_distribution_points {
+        ascii("crlDistributionPoints", uri)?;
+        params.crl_distribution_points.push(CrlDistributionPoint { uris: vec![uri.clone()] });
+    }
+    params.custom_extensions.extend(authority_information(&template.pointers)?);
+    Ok(())
+}
+
+fn date_time(time: jiff::Timestamp) -> Result<OffsetDateTime, ComposeError> {
+    OffsetDateTime::from_unix_timestamp(time.as_second()).map_err(|_| ComposeError::Time)
+}
+
+fn alternative_names(request: &Request) -> Result<Vec<SanType>, ComposeError> {
+    let Request { dns_names, ip_addresses, uris, email_addresses, .. } = request;
+    let mut names = Vec::new();
+    for name in dns_names {
+        names.push(SanType::DnsName(ascii("dnsNames", name)?));
+    }
+    names.extend(ip_addresses.iter().copied().map(SanType::IpAddress));
+    for uri in uris {
+        names.push(SanType::URI(ascii("uris", uri)?));
+    }
+    for email in email_addresses {
+        names.push(SanType::Rfc822Name(ascii("emailAddresses", email)?));
+    }
+    Ok(names)
+}
+
+fn ascii(field: &'static str, name: &str) -> Result<Ia5String, ComposeError> {
+    let refused = || ComposeError::NotAscii { field, name: name.to_owned() };
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(refused());
+    }
+    Ia5String::try_from(name).map_err(|_| refused())
+}
+
+/// Who answers for the certificate, and where its issuer's is (RFC 5280, 4.2.2.1).
+fn authority_information(pointers: &Pointers) -> Result<Option<CustomExtension>, ComposeError> {
+    const EXTENSION: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 1];
+    const OCSP: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 48, 1];
+    const ISSUERS: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 48, 2];
+    let mut entries = Vec::new();
+    for uri in &pointers.ocsp_servers {
+        entries.push((OCSP, ascii("ocspServers", uri)?));
+    }
+    for uri in &pointers.issuing_certificate_urls {
+        entries.push((ISSUERS, ascii("issuingCertificateURLs", uri)?));
+    }
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let content = written_sequence(|writer| {
+        for (method, uri) in &entries {
+            writer.next().write_sequence(|writer| {
+                writer.next().write_oid(&ObjectIdentifier::from_slice(method));
+                writer.next().write_tagged_implicit(Tag::context(6), |writer| {
+                    writer.write_ia5_string(uri.as_str());
+                });
+            });
+        }
+    });
+    Ok(Some(CustomExtension::from_oid_content(&EXTENSION, content)))
+}

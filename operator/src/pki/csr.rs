@@ -1,0 +1,141 @@
+//! Certificate signing requests (PKCS#10): made, and read from whoever sends one.
+
+use rustls_pki_types::CertificateSigningRequestDer;
+use rustls_pki_types::pem::SectionKind;
+use x509_parser::asn1_rs::FromDer;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::cri_attributes::ParsedCriAttribute;
+
+use super::compose::{self, ComposeError};
+use super::extensions::{DamagedExtension, Extensions};
+use super::key::{KeyAlgorithm, PrivateKey, Unsigned};
+use super::leaf::key_algorithm;
+use super::name::{self, NameParts};
+use super::pem::{self, PemError};
+use super::template::Request;
+use super::{der, verify};
+
+/// Why a request was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CsrError {
+    /// The text is no PEM of a request.
+    #[error("the request cannot be read")]
+    Pem(#[from] PemError),
+    /// It is PEM, and no PKCS#10 request.
+    #[error("the request is no PKCS#10 certificate signing request")]
+    Malformed,
+    /// One of the extensions that it asks for is damaged.
+    #[error("the request cannot be read")]
+    Extension(#[from] DamagedExtension),
+    /// It is not signed with the key that it names: nobody has proved to hold that key.
+    #[error(
+        "the signature of the request was not made with its key, or with an algorithm that is not accepted"
+    )]
+    NotSignedByItsKey,
+    /// Its key is of a kind or size that is not signed.
+    #[error(
+        "the key of the request is neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519"
+    )]
+    UnsupportedKey,
+    /// It asks for a name of a kind that cannot be checked, hence not granted.
+    #[error("the request asks for {kind}, which is not supported")]
+    UnsupportedName {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// Two common names: whichever is checked, somebody may read the other.
+    #[error("the request has more than one common name")]
+    SeveralCommonNames,
+}
+
+/// A request whose sender has proved to hold the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedCsr {
+    /// What it asks for. `usages` is empty if it does not say.
+    pub request: Request,
+    /// True if it says which usages it wants.
+    pub encodes_usages: bool,
+    /// Whether it wants to be an authority, if it says.
+    pub encodes_is_ca: Option<bool>,
+    /// The whole subject, a DER Name, for `Template::subject_der`.
+    pub subject_der: Vec<u8>,
+    /// Object identifiers of the parts of the subject for which `request` has no field.
+    pub other_subject_parts: Vec<String>,
+    /// The public key, a DER SubjectPublicKeyInfo.
+    pub public_key_spki: Vec<u8>,
+    /// Its algorithm and size.
+    pub key_algorithm: KeyAlgorithm,
+}
+
+/// Makes a request, in PEM.
+pub fn make_csr(request: &Request, key: &PrivateKey) -> Result<String, ComposeError> {
+    let subject = name::subject_der(request);
+    let params = compose::params(request, &subject, None)?;
+    let unsigned = params.serialize_request(&Unsigned(key))?;
+    // Version, subject, key, attributes.
+    let signed = der::resigned(unsigned.der(), &[(1, &subject)], key)?;
+    Ok(pem::section("CERTIFICATE REQUEST", signed))
+}
+
+/// Reads a request, in PEM, and checks that it was signed with its own key.
+pub fn parse_csr(text: &[u8]) -> Result<ParsedCsr, CsrError> {
+    let found = pem::sections(text, "CERTIFICATE REQUEST", 1, &[SectionKind::Csr])?;
+    let (_, der) = found.into_iter().next().ok_or(CsrError::Malformed)?;
+    parse_csr_der(&CertificateSigningRequestDer::from(der))
+}
+
+/// The same, in DER.
+pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr, CsrError> {
+    let parsed = X509CertificationRequest::from_der(der);
+    let Ok(([], csr)) = parsed else { return Err(CsrError::Malformed) };
+    let info = &csr.certification_request_info;
+    let spki = info.subject_pki.raw;
+    let key_algorithm = accepted_key(spki)?;
+    if !verify::signed_by(der, spki) {
+        return Err(CsrError::NotSignedByItsKey);
+    }
+    let extensions = requested_extensions(&csr)?;
+    let subject = NameParts::read(&info.subject);
+    if subject.common_names.len() > 1 {
+        return Err(CsrError::SeveralCommonNames);
+    }
+    Ok(ParsedCsr {
+        encodes_usages: extensions.usages.is_some(),
+        encodes_is_ca: extensions.is_ca,
+        request: Request {
+            common_name: subject.common_names.into_iter().next(),
+            subject: subject.subject,
+            usages: extensions.usages.into_iter().flatten().collect(),
+            is_ca: extensions.is_ca == Some(true),
+            ..extensions.names
+        },
+        subject_der: info.subject.as_raw().to_vec(),
+        other_subject_parts: subject.others,
+        public_key_spki: spki.to_vec(),
+        key_algorithm,
+    })
+}
+
+/// A key that is worth a certificate.
+pub(crate) fn accepted_key(spki: &[u8]) -> Result<KeyAlgorithm, CsrError> {
+    match key_algorithm(spki) {
+        Some(KeyAlgorithm::Rsa { bits }) if !(2048..=8192).contains(&bits) => {
+            Err(CsrError::UnsupportedKey)
+        }
+        Some(algorithm) => Ok(algorithm),
+        None => Err(CsrError::UnsupportedKey),
+    }
+}
+
+fn requested_extensions(csr: &X509CertificationRequest<'_>) -> Result<Extensions, CsrError> {
+    let attributes = csr.certification_request_info.iter_attributes();
+    let requested = attributes.filter_map(|attribute| match attribute.parsed_attribute() {
+        ParsedCriAttribute::ExtensionRequest(request) => Some(&request.extensions),
+        _ => None,
+    });
+    let extensions = Extensions::read(requested.flatten())?;
+    match extensions.other_names.first() {
+        Some(kind) => Err(CsrError::UnsupportedName { kind }),
+        None => Ok(extensions),
+    }
+}

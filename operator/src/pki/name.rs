@@ -1,0 +1,147 @@
+//! Distinguished names: written from a request, read into one.
+
+use x509_parser::asn1_rs::{Any, FromDer, Tag};
+use x509_parser::x509::X509Name;
+use yasna::models::ObjectIdentifier;
+
+use super::der::written_sequence;
+use super::template::{Request, Subject};
+
+const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
+const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
+const COUNTRY: &[u64] = &[2, 5, 4, 6];
+const LOCALITY: &[u64] = &[2, 5, 4, 7];
+const PROVINCE: &[u64] = &[2, 5, 4, 8];
+const STREET: &[u64] = &[2, 5, 4, 9];
+const ORGANIZATION: &[u64] = &[2, 5, 4, 10];
+const UNIT: &[u64] = &[2, 5, 4, 11];
+const POSTAL_CODE: &[u64] = &[2, 5, 4, 17];
+
+/// A subject as a DER Name, from the widest part to the narrowest, one value a step.
+pub(crate) fn subject_der(request: &Request) -> Vec<u8> {
+    let subject = &request.subject;
+    let parts: [(&[u64], &[String]); 9] = [
+        (COUNTRY, &subject.countries),
+        (PROVINCE, &subject.provinces),
+        (LOCALITY, &subject.localities),
+        (STREET, &subject.street_addresses),
+        (POSTAL_CODE, &subject.postal_codes),
+        (ORGANIZATION, &subject.organizations),
+        (UNIT, &subject.organizational_units),
+        (COMMON_NAME, request.common_name.as_slice()),
+        (SERIAL_NUMBER, subject.serial_number.as_slice()),
+    ];
+    written_sequence(|writer| {
+        for (oid, value) in
+            parts.iter().flat_map(|(oid, values)| values.iter().map(move |value| (oid, value)))
+        {
+            writer.next().write_set(|writer| {
+                writer.next().write_sequence(|writer| {
+                    writer.next().write_oid(&ObjectIdentifier::from_slice(oid));
+                    write_text(writer.next(), value);
+                });
+            });
+        }
+    })
+}
+
+/// PrintableString where it fits, as RFC 5280 demands of countries and serial numbers.
+fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
+    let printable = |byte: u8| byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte);
+    if text.bytes().all(printable) {
+        writer.write_printable_string(text);
+    } else {
+        writer.write_utf8_string(text);
+    }
+}
+
+/// What a Name says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameParts {
+    pub(crate) common_names: Vec<String>,
+    pub(crate) subject: Subject,
+    /// The object identifiers of parts that have no field of ours.
+    pub(crate) others: Vec<String>,
+}
+
+impl NameParts {
+    pub(crate) fn read(name: &X509Name<'_>) -> Self {
+        let mut parts = Self::default();
+        for attribute in name.iter_attributes() {
+            let value = text(attribute.attr_value());
+            let arcs: Vec<u64> = attribute.attr_type().iter().into_iter().flatten().collect();
+            let subject = &mut parts.subject;
+            match (arcs.as_slice(), value) {
+                (COMMON_NAME, Some(value)) => parts.common_names.push(value),
+                (COUNTRY, Some(value)) => subject.countries.push(value),
+                (PROVINCE, Some(value)) => subject.provinces.push(value),
+                (LOCALITY, Some(value)) => subject.localities.push(value),
+                (STREET, Some(value)) => subject.street_addresses.push(value),
+                (POSTAL_CODE, Some(value)) => subject.postal_codes.push(value),
+                (ORGANIZATION, Some(value)) => subject.organizations.push(value),
+                (UNIT, Some(value)) => subject.organizational_units.push(value),
+                (SERIAL_NUMBER, Some(value)) if subject.serial_number.is_none() => {
+                    subject.serial_number = Some(value);
+                }
+                _ => parts.others.push(attribute.attr_type().to_id_string()),
+            }
+        }
+        parts
+    }
+}
+
+/// The text of a value in any of the string types that are in use.
+fn text(value: &Any<'_>) -> Option<String> {
+    match value.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::NumericString => {
+            String::from_utf8(value.data.to_vec()).ok()
+        }
+        // T.61 is Latin-1 wherever it is met.
+        Tag::T61String => Some(value.data.iter().copied().map(char::from).collect()),
+        Tag::BmpString => {
+            let units =
+                value.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+            String::from_utf16(&units.collect::<Vec<_>>()).ok()
+        }
+        _ => None,
+    }
+}
+
+/// `CN=..., O=...` for people, from a DER Name.
+pub(crate) fn display(der: &[u8]) -> String {
+    X509Name::from_der(der).map_or_else(|_| "(unreadable)".to_owned(), |(_, name)| name.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_comes_back_as_it_was_written() {
+        let request = Request {
+            common_name: Some("ünïcode & more".to_owned()),
+            subject: Subject {
+                organizations: vec!["One".to_owned(), "Two".to_owned()],
+                countries: vec!["DE".to_owned()],
+                organizational_units: vec!["A".to_owned(), "B*".to_owned()],
+                localities: vec!["Köln".to_owned()],
+                provinces: vec!["NRW".to_owned()],
+                street_addresses: vec!["Straße 1".to_owned()],
+                postal_codes: vec!["50667".to_owned()],
+                serial_number: Some("42".to_owned()),
+            },
+            ..Request::default()
+        };
+        let der = subject_der(&request);
+        let (_, name) = X509Name::from_der(&der).expect("a name");
+        let parts = NameParts::read(&name);
+        assert_eq!(parts.subject, request.subject);
+        assert_eq!(parts.common_names, request.common_name.as_slice());
+        assert!(parts.others.is_empty());
+    }
+
+    #[test]
+    fn an_empty_subject_is_an_empty_sequence() {
+        assert_eq!(subject_der(&Request::default()), [0x30, 0]);
+    }
+}

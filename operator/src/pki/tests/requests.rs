@@ -1,0 +1,134 @@
+use super::{ALGORITHMS, Workshop, ecdsa};
+use crate::pki::{
+    ComposeError, CsrError, KeyAlgorithm, Request, Subject, Usage, generate_key, make_csr,
+    parse_csr,
+};
+
+fn full_request() -> Request {
+    Request {
+        common_name: Some("web".to_owned()),
+        subject: Subject {
+            organizations: vec!["One".to_owned(), "Two".to_owned()],
+            countries: vec!["DE".to_owned()],
+            ..Subject::default()
+        },
+        dns_names: vec!["a.example".to_owned(), "*.b.example".to_owned()],
+        ip_addresses: vec!["192.0.2.1".parse().expect("v4"), "2001:db8::1".parse().expect("v6")],
+        uris: vec!["spiffe://cluster.local/ns/a/sa/b".to_owned()],
+        email_addresses: vec!["who@example.com".to_owned()],
+        usages: vec![Usage::DigitalSignature, Usage::ServerAuth, Usage::IpsecUser],
+        is_ca: false,
+    }
+}
+
+#[test]
+fn a_request_of_ours_is_verified_by_openssl_and_comes_back_the_same() {
+    let workshop = Workshop::new();
+    for algorithm in ALGORITHMS {
+        let key = generate_key(algorithm).expect("a key");
+        let pem = make_csr(&full_request(), &key).expect("a request");
+        workshop.write("csr.pem", &pem);
+        let text = workshop.openssl("req -in csr.pem -noout -verify -text -nameopt RFC2253");
+        assert!(text.contains("Subject: CN=web,O=Two,O=One,C=DE"), "{text}");
+        let parsed = parse_csr(pem.as_bytes()).expect("our own");
+        assert_eq!(parsed.request, full_request());
+        assert_eq!(parsed.key_algorithm, algorithm);
+        assert_eq!(parsed.public_key_spki, key.public_key_spki());
+        assert_eq!((parsed.encodes_usages, parsed.encodes_is_ca), (true, None));
+    }
+}
+
+#[test]
+fn a_request_for_an_authority_says_so() {
+    let request = Request { is_ca: true, common_name: Some("ca".to_owned()), ..Request::default() };
+    let parsed = parse_csr(make_csr(&request, &ecdsa()).expect("a request").as_bytes());
+    let parsed = parsed.expect("our own");
+    assert_eq!(parsed.encodes_is_ca, Some(true));
+    assert!(parsed.request.is_ca && parsed.request.usages.contains(&Usage::CertSign));
+}
+
+#[test]
+fn requests_made_by_openssl_are_read() {
+    let keys = [
+        ("rsa:2048", KeyAlgorithm::Rsa { bits: 2048 }),
+        ("ec -pkeyopt ec_paramgen_curve:P-256", KeyAlgorithm::EcdsaP256),
+        ("ec -pkeyopt ec_paramgen_curve:P-521", KeyAlgorithm::EcdsaP521),
+        ("ed25519", KeyAlgorithm::Ed25519),
+    ];
+    let workshop = Workshop::new();
+    for (key, algorithm) in keys {
+        workshop.openssl(&format!(
+            "req -new -newkey {key} -nodes -keyout key.pem -out csr.pem -subj /O=Acme/O=Bolt/CN=desk \
+             -addext subjectAltName=DNS:desk.example,IP:192.0.2.7,URI:spiffe://x/y,email:a@b.example \
+             -addext extendedKeyUsage=clientAuth,ipsecEndSystem"
+        ));
+        let parsed = parse_csr(&workshop.read("csr.pem")).expect(key);
+        assert_eq!(parsed.key_algorithm, algorithm);
+        let request = parsed.request;
+        assert_eq!(request.common_name.as_deref(), Some("desk"));
+        assert_eq!(request.subject.organizations, ["Acme", "Bolt"]);
+        assert_eq!(request.dns_names, ["desk.example"]);
+        assert_eq!(request.ip_addresses, ["192.0.2.7".parse::<std::net::IpAddr>().expect("an IP")]);
+        assert_eq!(request.uris, ["spiffe://x/y"]);
+        assert_eq!(request.email_addresses, ["a@b.example"]);
+        assert_eq!(request.usages, [Usage::ClientAuth, Usage::IpsecEndSystem]);
+    }
+}
+
+#[test]
+fn a_request_without_extensions_asks_for_its_subject_only() {
+    let workshop = Workshop::new();
+    workshop.openssl("req -new -newkey ed25519 -nodes -keyout k -out csr.pem -subj /CN=desk");
+    let parsed = parse_csr(&workshop.read("csr.pem")).expect("plain");
+    let wanted = Request { common_name: Some("desk".to_owned()), ..Request::default() };
+    assert_eq!(parsed.request, wanted);
+    assert_eq!((parsed.encodes_usages, parsed.encodes_is_ca), (false, None));
+}
+
+#[test]
+fn a_request_that_was_altered_is_refused() {
+    let pem = make_csr(&full_request(), &ecdsa()).expect("a request");
+    let (_, der) = crate::pki::pem::sections(
+        pem.as_bytes(),
+        "CERTIFICATE REQUEST",
+        1,
+        &[rustls_pki_types::pem::SectionKind::Csr],
+    )
+    .expect("PEM")
+    .remove(0);
+    let at = der.windows(9).position(|bytes| bytes == b"a.example").expect("the name");
+    let mut altered = der;
+    altered[at] = b'x';
+    let pem = crate::pki::pem::section("CERTIFICATE REQUEST", altered);
+    assert_eq!(parse_csr(pem.as_bytes()), Err(CsrError::NotSignedByItsKey));
+}
+
+#[test]
+fn what_openssl_asks_for_and_nobody_can_check_is_refused() {
+    let new = "req -new -nodes -keyout k -out csr.pem";
+    let cases = [
+        (
+            "-newkey ed25519 -subj /CN=a -addext subjectAltName=otherName:1.2.3;UTF8:x",
+            CsrError::UnsupportedName { kind: "otherName" },
+        ),
+        ("-newkey ed25519 -subj /CN=a/CN=b", CsrError::SeveralCommonNames),
+        ("-newkey rsa:1024 -subj /CN=a", CsrError::UnsupportedKey),
+        ("-newkey rsa:2048 -sha1 -subj /CN=a", CsrError::NotSignedByItsKey),
+    ];
+    let workshop = Workshop::new();
+    for (arguments, wanted) in cases {
+        workshop.openssl(&format!("{new} {arguments}"));
+        assert_eq!(parse_csr(&workshop.read("csr.pem")), Err(wanted), "{arguments}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_written_names_the_field() {
+    let with_name = |name: &str| Request { dns_names: vec![name.to_owned()], ..Request::default() };
+    for name in ["bücher.example", "", "a.example\0.b.example", "a b"] {
+        let refused = make_csr(&with_name(name), &ecdsa()).expect_err(name);
+        let wanted = ComposeError::NotAscii { field: "dnsNames", name: name.to_owned() };
+        assert_eq!(refused, wanted);
+    }
+    assert_eq!(make_csr(&Request::default(), &ecdsa()), Err(ComposeError::NamesNobody));
+}

@@ -1,0 +1,239 @@
+//! Reads a CertificateRequest, signs it, and writes what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_crds::{CertificateRequest, Condition, ConditionStatus};
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use serde_json::json;
+use tracing::{info, instrument, warn};
+
+use super::decide::{Decision, Order, decide};
+use crate::context::{Context, FIELD_MANAGER};
+use crate::issuer::{Job, SignError, Signed, sign};
+use crate::metrics::ReasonLabels;
+
+/// How long until a request is tried again whose issuer cannot sign yet.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// A CertificateRequest could not be reconciled.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's text says what it is")]
+pub enum Error {
+    #[error("writing the status of {request}")]
+    WriteStatus {
+        request: ObjectRef<CertificateRequest>,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What became of it: the conditions to set, and what was signed.
+struct Verdict {
+    approved: bool,
+    conditions: Vec<(&'static str, ConditionStatus, &'static str, String)>,
+    signed: Option<Signed>,
+    is_final: bool,
+}
+
+/// Brings one CertificateRequest to its end.
+///
+/// # Errors
+/// When the API server cannot be written.
+#[instrument(skip_all, fields(request = %ObjectRef::from_obj(&*request)))]
+pub async fn reconcile(
+    request: Arc<CertificateRequest>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let verdict = match decide(&request) {
+        Decision::Leave => return Ok(Action::await_change()),
+        Decision::Deny(why) => denied(why),
+        Decision::Refuse(why) => invalid(why),
+        Decision::Sign(order) => {
+            let namespace = request.namespace().unwrap_or_default();
+            outcome(sign(&context, job(&order, &namespace)).await)
+        }
+    };
+    let is_final = verdict.is_final;
+    write(&context, &request, verdict).await?;
+    Ok(if is_final { Action::await_change() } else { Action::requeue(RETRY) })
+}
+
+fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
+    Job {
+        namespace,
+        issuer: &order.issuer,
+        request: order.request.clone(),
+        subject_der: Some(order.csr.subject_der.clone()),
+        lifetime: order.lifetime,
+        public_key: order.csr.public_key_spki.clone(),
+        own_key: None,
+    }
+}
+
+const READY: &str = "Ready";
+
+fn denied(why: String) -> Verdict {
+    let message = format!("The CertificateRequest was denied: {why}");
+    Verdict {
+        approved: false,
+        conditions: vec![(READY, ConditionStatus::False, "Denied", message)],
+        signed: None,
+        is_final: true,
+    }
+}
+
+fn invalid(why: String) -> Verdict {
+    Verdict {
+        approved: false,
+        conditions: vec![
+            ("InvalidRequest", ConditionStatus::True, "InvalidRequest", why.clone()),
+            (READY, ConditionStatus::False, "Failed", why),
+        ],
+        signed: None,
+        is_final: true,
+    }
+}
+
+fn outcome(signed: Result<Signed, SignError>) -> Verdict {
+    let (conditions, signed, is_final) = match signed {
+        Ok(signed) => {
+            let message = "Certificate fetched from issuer successfully".to_owned();
+            (vec![(READY, ConditionStatus::True, "Issued", message)], Some(signed), true)
+        }
+        Err(SignError::Denied(denied)) => {
+            let message = denied.to_string();
+            let conditions = vec![
+                ("Denied", ConditionStatus::True, "countersign.dev", message.clone()),
+                (READY, ConditionStatus::False, "Denied", message),
+            ];
+            return Verdict { approved: false, conditions, signed: None, is_final: true };
+        }
+        Err(error) => {
+            let reason = if error.is_passing() { "Pending" } else { "Failed" };
+            let conditions = vec![(READY, ConditionStatus::False, reason, chain(&error))];
+            (conditions, None, !error.is_passing())
+        }
+    };
+    Verdict { approved: true, conditions, signed, is_final }
+}
+
+fn chain(error: &SignError) -> String {
+    let mut story = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        story = format!("{story}: {error}");
+        cause = error.source();
+    }
+    story
+}
+
+async fn write(
+    context: &Context,
+    request: &CertificateRequest,
+    verdict: Verdict,
+) -> Result<(), Error> {
+    let before = request.status.clone().unwrap_or_default();
+    let mut after = before.clone();
+    let now = Time(context.clock.now());
+    if verdict.approved {
+        let message = "Approved by countersign.dev".to_owned();
+        let approval = ("Approved", ConditionStatus::True, "countersign.dev", message);
+        set(&mut after.conditions, approval, &now);
+    }
+    for condition in verdict.conditions.clone() {
+        set(&mut after.conditions, condition, &now);
+    }
+    after.certificate = verdict.signed.as_ref().map(|s| ByteString(s.chain.clone().into_bytes()));
+    after.ca = verdict.signed.and_then(|s| s.ca).map(|ca| ByteString(ca.into_bytes()));
+    let failed = verdict.is_final && after.certificate.is_none();
+    after.failure_time = failed.then_some(now);
+    if after == before {
+        return Ok(());
+    }
+    apply(context, request, &after).await?;
+    for (type_, status, reason, message) in verdict.conditions {
+        if type_ == READY {
+            report(context, request, status, reason, message).await;
+        }
+    }
+    Ok(())
+}
+
+async fn apply(
+    context: &Context,
+    request: &CertificateRequest,
+    status: &countersign_crds::CertificateRequestStatus,
+) -> Result<(), Error> {
+    let namespace = request.namespace().unwrap_or_default();
+    let api: Api<CertificateRequest> = Api::namespaced(context.client.clone(), &namespace);
+    // The version goes along: an approver's or a denier's word in between is never written over.
+    let patch = json!({
+        "metadata": { "resourceVersion": request.metadata.resource_version },
+        "status": status,
+    });
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&request.name_any(), &parameters, &Patch::Merge(&patch))
+        .await
+        .map(|_| ())
+        .map_err(|source| Error::WriteStatus { request: ObjectRef::from_obj(request), source })
+}
+
+async fn report(
+    context: &Context,
+    request: &CertificateRequest,
+    status: ConditionStatus,
+    reason: &'static str,
+    message: String,
+) {
+    if status == ConditionStatus::True {
+        info!("request signed");
+        context.metrics.requests_signed.inc();
+        context.events.normal(request, "CertificateIssued", message).await;
+    } else {
+        warn!(reason, message, "request not signed");
+        context.metrics.requests_refused.get_or_create(&ReasonLabels { reason }).inc();
+        context.events.warning(request, reason, message).await;
+    }
+}
+
+fn set(
+    conditions: &mut Vec<Condition>,
+    (type_, status, reason, message): (&str, ConditionStatus, &str, String),
+    now: &Time,
+) {
+    let before = conditions.iter().find(|condition| condition.type_ == type_);
+    let unchanged = before.is_some_and(|condition| {
+        condition.status == status
+            && condition.reason.as_deref() == Some(reason)
+            && condition.message.as_deref() == Some(message.as_str())
+    });
+    if unchanged || (type_ == "Approved" && before.is_some()) {
+        return;
+    }
+    conditions.retain(|condition| condition.type_ != type_);
+    conditions.push(Condition {
+        type_: type_.to_owned(),
+        status,
+        last_transition_time: Some(now.clone()),
+        reason: Some(reason.to_owned()),
+        message: Some(message),
+        observed_generation: None,
+    });
+}
+
+/// After an error of the API server's, a little later.
+#[must_use]
+pub fn error_policy(_: Arc<CertificateRequest>, error: &Error, context: Arc<Context>) -> Action {
+    let reason = "WriteStatusError";
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    warn!(reason, %error, cause, "reconciliation failed");
+    context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
+    Action::requeue(Duration::from_secs(1))
+}

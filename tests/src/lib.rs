@@ -1,0 +1,1 @@
+//! The cluster, API tests, end-to-end tests and benchmarks; may import everything.
