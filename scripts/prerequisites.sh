@@ -3,7 +3,7 @@
 # cannot be had and which command gets it.
 set -euo pipefail
 
-packages=(build-essential ca-certificates cmake curl git openssl pkg-config)
+packages=(build-essential ca-certificates cmake curl git jq openssl pkg-config)
 
 missing=()
 for package in "${packages[@]}"; do

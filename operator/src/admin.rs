@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 #[derive(Debug, Default)]
 pub struct Readiness {
     started: AtomicBool,
+    webhook: AtomicBool,
 }
 
 impl Readiness {
@@ -23,11 +25,19 @@ impl Readiness {
         self.started.store(true, Ordering::Release);
     }
 
+    /// The webhook has its certificate, and the API server knows its authority.
+    pub fn webhook_is_ready(&self) {
+        self.webhook.store(true, Ordering::Release);
+    }
+
     /// What is still missing.
     #[must_use]
     pub fn missing(&self) -> Option<&'static str> {
-        let ready = self.started.load(Ordering::Acquire);
-        (!ready).then_some("the API server was not reached yet")
+        if !self.started.load(Ordering::Acquire) {
+            return Some("the API server was not reached yet");
+        }
+        let webhook = self.webhook.load(Ordering::Acquire);
+        (!webhook).then_some("the webhook has no serving certificate yet")
     }
 }
 
@@ -51,6 +61,15 @@ pub enum Error {
 struct Shared {
     registry: Registry,
     readiness: Arc<Readiness>,
+    memory: Gauge,
+}
+
+/// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS).
+async fn resident_bytes() -> i64 {
+    let status = tokio::fs::read_to_string("/proc/self/status").await.unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+    kilobytes * 1024
 }
 
 /// Serves until `stop` is resolved.
@@ -59,17 +78,19 @@ struct Shared {
 /// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
-    registry: Registry,
+    mut registry: Registry,
     readiness: Arc<Readiness>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let listener =
         TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let memory = Gauge::default();
+    registry.register("process_resident_memory_bytes", "Memory that is held", memory.clone());
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Shared { registry, readiness }));
+        .with_state(Arc::new(Shared { registry, readiness, memory }));
     axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(Error::Serve)
 }
 
@@ -82,6 +103,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     let mut text = String::new();
+    shared.memory.set(resident_bytes().await);
     match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
         Ok(()) => (
             StatusCode::OK,

@@ -49,6 +49,10 @@ pub struct Args {
     /// How to log.
     #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
+
+    /// How the sidecar is injected.
+    #[command(flatten)]
+    pub inject: crate::inject::InjectArgs,
 }
 
 /// How to log.

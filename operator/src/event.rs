@@ -1,5 +1,6 @@
 //! Kubernetes Events: what people see in `kubectl describe`.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tracing::warn;
@@ -38,10 +39,25 @@ impl Events {
         self.publish(object, EventType::Warning, reason, note).await;
     }
 
-    async fn publish<K>(&self, object: &K, type_: EventType, reason: &str, mut note: String)
+    /// Something needs attention, about an object that is only referred to.
+    pub async fn warning_about(&self, object: &ObjectReference, reason: &str, note: String) {
+        self.write(object, EventType::Warning, reason, note).await;
+    }
+
+    async fn publish<K>(&self, object: &K, type_: EventType, reason: &str, note: String)
     where
         K: Resource<DynamicType = ()>,
     {
+        self.write(&object.object_ref(&()), type_, reason, note).await;
+    }
+
+    async fn write(
+        &self,
+        about: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        mut note: String,
+    ) {
         // The API server refuses a note of more than a kilobyte.
         if let Some((end, _)) = note.char_indices().find(|(at, _)| *at >= 1000) {
             note.truncate(end);
@@ -53,7 +69,7 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = self.0.publish(&event, about).await {
             warn!(%error, reason, "event not written");
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `certificate` (observe, checks, decide, act, status: the heart), `issuer`
 //! (who signs), `request` (a CSR of somebody else's), `identity` (a Certificate for every service
-//! account with injected pods), `pki` (keys and certificates, no kube).
+//! account with injected pods), `inject` (the webhook that adds the sidecar), `pki` (keys and certificates, no kube).
 //!
 //! Only `observe` functions read the API, only `act` functions write it; what lies between is
 //! pure, with `now` as an argument.
@@ -14,6 +14,7 @@ pub mod clock;
 pub mod context;
 pub mod event;
 pub mod identity;
+pub mod inject;
 pub mod issuer;
 pub mod leader;
 pub mod metrics;

@@ -10,7 +10,7 @@ use countersign_operator::context::Settings;
 use countersign_operator::leader::Election;
 use countersign_operator::metrics::Metrics;
 use countersign_operator::run::Controllers;
-use countersign_operator::telemetry;
+use countersign_operator::{inject, telemetry};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,12 @@ async fn main() -> anyhow::Result<()> {
     let controllers = Controllers::new(client.clone(), clock, metrics, settings(&args));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
+    let webhook = tokio::spawn(inject::serve(
+        args.inject.clone(),
+        controllers.context(),
+        readiness.clone(),
+        stop.clone(),
+    ));
     let admin = tokio::spawn(admin::serve(
         args.admin_listen,
         registry,
@@ -38,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
     ));
     let led = lead(&args, client, clock, controllers, &stop).await;
     stop.cancel();
+    webhook.await.context("the webhook's task")??;
     admin.await.context("the admin server's task")??;
     info!("stopped");
     led

@@ -1,1 +1,3 @@
 //! The cluster, API tests, end-to-end tests and benchmarks; may import everything.
+
+pub mod scenario;

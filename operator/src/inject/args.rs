@@ -1,0 +1,43 @@
+//! How the sidecar is injected.
+
+use std::net::SocketAddr;
+
+/// How the sidecar is injected.
+#[derive(Clone, Debug, clap::Args)]
+pub struct InjectArgs {
+    /// The admission webhook, HTTPS.
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    pub webhook_listen: SocketAddr,
+
+    /// The Service by which the API server reaches the webhook.
+    #[arg(long, default_value = "countersign-webhook")]
+    pub webhook_service: String,
+
+    /// The MutatingWebhookConfiguration whose caBundle is kept.
+    #[arg(long, default_value = "countersign")]
+    pub webhook_configuration: String,
+
+    /// The image that holds /countersign-sidecar.
+    #[arg(long, default_value = "countersign/countersign:0.1.0")]
+    pub sidecar_image: String,
+
+    /// The pull policy of that image.
+    #[arg(long, default_value = "IfNotPresent")]
+    pub sidecar_pull_policy: String,
+
+    /// CPU that each sidecar requests.
+    #[arg(long, default_value = "10m")]
+    pub sidecar_cpu_request: String,
+
+    /// Memory that each sidecar requests.
+    #[arg(long, default_value = "16Mi")]
+    pub sidecar_memory_request: String,
+
+    /// Memory that no sidecar may exceed; empty for no limit.
+    #[arg(long, default_value = "128Mi")]
+    pub sidecar_memory_limit: String,
+
+    /// How the sidecar logs.
+    #[arg(long, default_value = "json")]
+    pub sidecar_log_format: String,
+}

@@ -1,0 +1,195 @@
+//! Keeps the webhook's certificate and the caBundle right, whoever changes them.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::own_certificate::{self, MakeError, SECRET, Served};
+use crate::admin::Readiness;
+use crate::context::{Context, FIELD_MANAGER};
+
+/// How often it is looked after even when no watch says anything.
+const PERIOD: Duration = Duration::from_secs(600);
+
+/// How soon after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The certificate that is served now; none until the API server can verify it.
+#[derive(Debug, Default)]
+pub(super) struct Current(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.read().ok().and_then(|current| current.clone())
+    }
+}
+
+/// Why the certificate or the caBundle is not right yet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    #[error("reading Secret {SECRET}")]
+    ReadSecret(#[source] kube::Error),
+    #[error("writing Secret {SECRET}")]
+    WriteSecret(#[source] kube::Error),
+    #[error("reading MutatingWebhookConfiguration {name}")]
+    ReadConfiguration {
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing caBundle of MutatingWebhookConfiguration {name}")]
+    WriteConfiguration {
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    #[error("loading the webhook's certificate")]
+    Load(#[source] rustls::Error),
+    #[error("reading the webhook's certificate")]
+    Pem(#[source] rustls_pki_types::pem::Error),
+}
+
+/// What is kept.
+pub(super) struct Keeper {
+    pub(super) context: Arc<Context>,
+    pub(super) service: String,
+    pub(super) configuration: String,
+    pub(super) provider: Arc<rustls::crypto::CryptoProvider>,
+    pub(super) current: Arc<Current>,
+    pub(super) readiness: Arc<Readiness>,
+}
+
+impl Keeper {
+    /// Keeps until `stop` is cancelled.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let named =
+            |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let secrets = watcher(self.secrets(), named(SECRET)).default_backoff().map(|_| ());
+        let configurations = watcher(self.configurations(), named(&self.configuration))
+            .default_backoff()
+            .map(|_| ());
+        let mut changes = std::pin::pin!(futures::stream::select(secrets, configurations));
+        loop {
+            let wait = match self.keep().await {
+                Ok(()) => {
+                    self.readiness.webhook_is_ready();
+                    PERIOD
+                }
+                Err(error) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    warn!(%error, cause, "the webhook's certificate is not right yet");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                _ = changes.next() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        let namespace = &self.context.settings.cluster_resource_namespace;
+        Api::namespaced(self.context.client.clone(), namespace)
+    }
+
+    fn configurations(&self) -> Api<MutatingWebhookConfiguration> {
+        Api::all(self.context.client.clone())
+    }
+
+    /// Once: the Secret, then the caBundle, and only then what is served.
+    async fn keep(&self) -> Result<(), KeepError> {
+        let served = self.secret().await?;
+        self.trust(&served.authorities).await?;
+        let key = self.certified(&served)?;
+        if let Ok(mut current) = self.current.0.write() {
+            let same = current.as_ref().is_some_and(|before| before.cert == key.cert);
+            if !same {
+                info!("serving the webhook with a new certificate");
+                *current = Some(Arc::new(key));
+            }
+        }
+        Ok(())
+    }
+
+    async fn secret(&self) -> Result<Served, KeepError> {
+        let api = self.secrets();
+        let now = self.context.clock.now();
+        let namespace = &self.context.settings.cluster_resource_namespace;
+        let names = [
+            format!("{}.{namespace}.svc", self.service),
+            format!("{}.{namespace}.svc.{}", self.service, self.context.settings.cluster_domain),
+        ];
+        let found = api.get_opt(SECRET).await.map_err(KeepError::ReadSecret)?;
+        if let Some(served) = own_certificate::usable(found.as_ref(), &names, now) {
+            return Ok(served);
+        }
+        let made = own_certificate::made(found.as_ref(), namespace, &names, now)?;
+        // The version goes along, or the name is taken: of two replicas one writes, and the other
+        // fails here and reads what was written.
+        let written = match found {
+            Some(_) => api.replace(SECRET, &PostParams::default(), &made).await,
+            None => api.create(&PostParams::default(), &made).await,
+        };
+        let written = written.map_err(KeepError::WriteSecret)?;
+        own_certificate::usable(Some(&written), &names, now)
+            .ok_or(KeepError::Load(rustls::Error::General("what was made cannot be used".into())))
+    }
+
+    /// Writes the caBundle of every webhook of ours that lacks it.
+    async fn trust(&self, authorities: &str) -> Result<(), KeepError> {
+        let name = self.configuration.clone();
+        let api = self.configurations();
+        let read = api.get(&name).await;
+        let found =
+            read.map_err(|source| KeepError::ReadConfiguration { name: name.clone(), source })?;
+        let hooks = found.webhooks.unwrap_or_default();
+        let has = |bundle: &Option<k8s_openapi::ByteString>| {
+            bundle.as_ref().is_some_and(|bundle| bundle.0 == authorities.as_bytes())
+        };
+        let mut operations = Vec::new();
+        for (place, hook) in hooks.iter().enumerate() {
+            if !has(&hook.client_config.ca_bundle) {
+                let bundle = k8s_openapi::ByteString(authorities.as_bytes().to_vec());
+                let path = format!("/webhooks/{place}/name");
+                operations.push(json!({ "op": "test", "path": path, "value": hook.name }));
+                let path = format!("/webhooks/{place}/clientConfig/caBundle");
+                operations.push(json!({ "op": "add", "path": path, "value": bundle }));
+            }
+        }
+        if operations.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| KeepError::WriteConfiguration { name: name.clone(), source };
+        let operations = serde_json::from_value(operations.into())
+            .map_err(|error| failed(kube::Error::SerdeError(error)))?;
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(&name, &parameters, &Patch::<()>::Json(operations)).await.map_err(failed)?;
+        info!(configuration = name, "caBundle written");
+        Ok(())
+    }
+
+    fn certified(&self, served: &Served) -> Result<CertifiedKey, KeepError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&served.chain).collect();
+        let chain = chain.map_err(KeepError::Pem)?;
+        let key = PrivateKeyDer::from_pem_slice(served.key.expose()).map_err(KeepError::Pem)?;
+        CertifiedKey::from_der(chain, key, &self.provider).map_err(KeepError::Load)
+    }
+}

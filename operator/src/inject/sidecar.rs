@@ -1,0 +1,120 @@
+//! What is added to a pod: the two containers and the volume; pure.
+
+use countersign_contract::{Upstream, names};
+use serde_json::{Value, json};
+
+use super::args::InjectArgs;
+
+/// The program in the image.
+const PROGRAM: &str = "/countersign-sidecar";
+
+/// Lays the rules that send the pod's inbound connections to the sidecar. It alone has NET_ADMIN,
+/// for as long as that takes, and for the pod's own network only.
+pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
+    let mut command = vec![
+        PROGRAM.to_owned(),
+        "redirect".to_owned(),
+        "--inbound".to_owned(),
+        names::INBOUND_PORT.to_string(),
+    ];
+    if !skipped.is_empty() {
+        let ports: Vec<_> = skipped.iter().map(u16::to_string).collect();
+        command.extend(["--skip-inbound".to_owned(), ports.join(",")]);
+    }
+    json!({
+        "name": names::REDIRECT_CONTAINER,
+        "image": args.sidecar_image,
+        "imagePullPolicy": args.sidecar_pull_policy,
+        "command": command,
+        "resources": { "requests": { "cpu": args.sidecar_cpu_request, "memory": args.sidecar_memory_request } },
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "runAsNonRoot": false,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"], "add": ["NET_ADMIN"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+    })
+}
+
+/// The native sidecar (KEP-753): it starts before the pod's own containers and ends after them.
+pub(super) fn proxy(args: &InjectArgs, upstreams: &[Upstream]) -> Value {
+    let mut command = vec![
+        PROGRAM.to_owned(),
+        "pod".to_owned(),
+        "--credentials".to_owned(),
+        names::CREDENTIALS_DIR.to_owned(),
+        "--admin".to_owned(),
+        format!("0.0.0.0:{}", names::ADMIN_PORT),
+    ];
+    for upstream in upstreams {
+        command.extend(["--upstream".to_owned(), upstream.to_string()]);
+    }
+    json!({
+        "name": names::SIDECAR_CONTAINER,
+        "image": args.sidecar_image,
+        "imagePullPolicy": args.sidecar_pull_policy,
+        "command": command,
+        "env": [{ "name": "COUNTERSIGN_LOG_FORMAT", "value": args.sidecar_log_format }],
+        "restartPolicy": "Always",
+        "ports": [{ "name": "countersign", "containerPort": names::ADMIN_PORT, "protocol": "TCP" }],
+        "startupProbe": probe(120),
+        "readinessProbe": probe(3),
+        "resources": resources(args),
+        "securityContext": {
+            "runAsUser": names::SIDECAR_UID,
+            "runAsGroup": names::SIDECAR_UID,
+            "runAsNonRoot": true,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "volumeMounts": [{
+            "name": names::CREDENTIALS_VOLUME,
+            "mountPath": names::CREDENTIALS_DIR,
+            "readOnly": true,
+        }],
+    })
+}
+
+fn probe(failures: u32) -> Value {
+    json!({
+        "httpGet": { "path": "/readyz", "port": names::ADMIN_PORT },
+        "periodSeconds": 1,
+        "failureThreshold": failures,
+    })
+}
+
+fn resources(args: &InjectArgs) -> Value {
+    let requests =
+        json!({ "cpu": args.sidecar_cpu_request, "memory": args.sidecar_memory_request });
+    if args.sidecar_memory_limit.is_empty() {
+        return json!({ "requests": requests });
+    }
+    json!({ "requests": requests, "limits": { "memory": args.sidecar_memory_limit } })
+}
+
+/// One volume, hence one swap of `..data`. It is not optional: a pod waits for its identity.
+pub(super) fn volume(service_account: &str) -> Value {
+    let item = |name: &str| json!({ "key": name, "path": name });
+    json!({
+        "name": names::CREDENTIALS_VOLUME,
+        "projected": {
+            // The sidecar is not root; nobody else mounts it.
+            "defaultMode": 0o444,
+            "sources": [{ "secret": {
+                "name": names::identity_name(service_account),
+                "items": [
+                    item(names::CERTIFICATE_FILE),
+                    item(names::KEY_FILE),
+                    item(names::ROOTS_FILE),
+                ],
+            }}],
+        },
+    })
+}

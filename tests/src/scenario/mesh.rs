@@ -1,0 +1,138 @@
+//! The installation, and a call between two pods.
+
+use anyhow::ensure;
+
+use super::{Stage, Step};
+
+pub(super) const INSTALL: Step = Step {
+    name: "the_chart_installs",
+    title: "Countersign is installed: CRDs by kubectl, the rest by Helm",
+    show: |stage| {
+        stage.run("kubectl apply -f crds/")?;
+        stage.run("helm upgrade --install countersign charts/countersign --namespace countersign-system --create-namespace --set image.repository=localhost/countersign/countersign --set image.pullPolicy=IfNotPresent --wait --timeout 120s")?;
+        stage.run("kubectl wait --for=condition=Ready clusterissuer/countersign --timeout=60s")?;
+        stage.run("kubectl -n countersign-system get pods,certificates,issuers")?;
+        Ok("operator running; root, intermediate and ClusterIssuer ready".to_owned())
+    },
+};
+
+pub(super) const DEPLOY: Step = Step {
+    name: "two_services_get_the_sidecar",
+    title: "Two services in labelled namespaces get an identity and the sidecar",
+    show: |stage| {
+        stage.run("kubectl apply -f tests/manifests/services.yaml")?;
+        for deployment in [
+            "shop deployment/web",
+            "shop deployment/mallory",
+            "desk deployment/caller",
+            "outside deployment/impostor",
+        ] {
+            stage.run(&format!(
+                "kubectl -n {deployment_namespace} rollout status {name} --timeout=120s",
+                deployment_namespace = deployment.split(' ').next().unwrap_or_default(),
+                name = deployment.split(' ').nth(1).unwrap_or_default()
+            ))?;
+        }
+        stage
+            .run("kubectl -n outside wait --for=condition=Ready pod/workstation --timeout=120s")?;
+        let containers = stage.run("kubectl -n shop get pod -l app=web -o jsonpath='{.items[0].spec.initContainers[*].name}'")?;
+        ensure!(containers.contains("countersign-sidecar"), "no sidecar: {containers}");
+        let names = "kubectl -n shop get secret countersign-web -o json | jq -r '.data[\"tls.crt\"]' | base64 -d | openssl x509 -noout -ext subjectAltName";
+        let names = stage.until(30, &format!("{names} | grep web.shop.svc.cluster.local"))?;
+        ensure!(names.contains("spiffe://cluster.local/ns/shop/sa/web"), "no identity: {names}");
+        Ok("spiffe://cluster.local/ns/shop/sa/web issued and mounted".to_owned())
+    },
+};
+
+/// The caller's own request, through its sidecar.
+const REQUEST: &str =
+    "kubectl -n desk exec deploy/caller -c shell -- curl -sS --max-time 10 http://127.0.0.1:9001/";
+
+pub(super) const CALL: Step = Step {
+    name: "a_call_from_pod_to_pod_goes_over_mutual_tls",
+    title: "curl in one pod calls nginx in the other over mutual TLS",
+    show: |stage| {
+        let page = stage.until(60, &format!("{REQUEST} | grep shop"))?;
+        ensure!(page.contains("the secret of the shop"), "another page: {page}");
+        let log = stage.until(20, "kubectl -n shop logs deploy/web -c countersign-sidecar | grep ns/desk/sa/caller | tail -1")?;
+        ensure!(
+            log.contains("spiffe://cluster.local/ns/desk/sa/caller"),
+            "caller not named: {log}"
+        );
+        Ok("the server's sidecar names its caller: spiffe://cluster.local/ns/desk/sa/caller"
+            .to_owned())
+    },
+};
+
+pub(super) const NO_PLAINTEXT: Step = Step {
+    name: "no_plaintext_crosses_between_the_pods",
+    title: "A packet capture in the caller's network shows no plaintext, only TLS",
+    show: |stage| {
+        stage.until(60, &format!("{REQUEST} | grep shop"))?;
+        let pod = "kubectl -n desk exec deploy/caller -c shell --";
+        stage.run(&format!("{pod} sh -c 'rm -f /tmp/capture; (tcpdump -Z root -U -i any -w /tmp/capture not host 127.0.0.1 >/dev/null 2>/tmp/tcpdump & echo $! >/tmp/tcpdump.pid); timeout 10 sh -c \"until grep -q listening /tmp/tcpdump; do sleep 0.1; done\"'"))?;
+        stage.run(&format!("{REQUEST} | grep shop"))?;
+        let seen = stage.run(&format!("{pod} sh -c 'timeout 10 sh -c \"until [ $(stat -c %s /tmp/capture) -gt 3000 ]; do sleep 0.1; done\"; kill $(cat /tmp/tcpdump.pid); echo bytes $(stat -c %s /tmp/capture); echo plaintext $(grep -c \"secret of the shop\" /tmp/capture); echo requests $(grep -c \"GET / HTTP\" /tmp/capture)'"))?;
+        ensure!(seen.contains("plaintext 0") && seen.contains("requests 0"), "plaintext: {seen}");
+        Ok(format!(
+            "captured {}, neither request nor answer readable in them",
+            seen.lines().next().unwrap_or_default()
+        ))
+    },
+};
+
+pub(super) const KEY_OUT_OF_REACH: Step = Step {
+    name: "the_app_cannot_read_the_key",
+    title: "The application's container sees neither key nor volume",
+    show: |stage| {
+        let mounts = stage.run("kubectl -n shop get pod -l app=web -o jsonpath='{.items[0].spec.containers[*].volumeMounts[*].name}'")?;
+        ensure!(!mounts.contains("countersign"), "the app mounts it: {mounts}");
+        stage.fails("kubectl -n shop exec deploy/web -c nginx -- ls /var/run/countersign")?;
+        Ok("the credentials are mounted into the sidecar only".to_owned())
+    },
+};
+
+pub(super) const UPGRADE: Step = Step {
+    name: "the_chart_upgrades",
+    title: "helm upgrade keeps every identity as it is",
+    show: |stage| {
+        let serial = "kubectl -n shop get secret countersign-web -o json | jq -r '.data[\"tls.crt\"]' | base64 -d | openssl x509 -noout -serial";
+        let before = stage.run(serial)?;
+        stage.run("helm upgrade countersign charts/countersign --namespace countersign-system --reuse-values --set logLevel=debug --wait --timeout 120s")?;
+        stage.run("kubectl -n countersign-system rollout status deployment/countersign-operator --timeout=60s")?;
+        let after = stage.run(serial)?;
+        ensure!(before == after, "re-issued by an upgrade: {before} {after}");
+        Ok("upgraded; nothing was issued again".to_owned())
+    },
+};
+
+pub(super) const UNINSTALL: Step = Step {
+    name: "uninstalling_leaves_the_secrets_of_users",
+    title: "helm uninstall leaves users' Secrets in place",
+    show: |stage| {
+        stage.run("kubectl apply -f tests/manifests/issuance.yaml >/dev/null; kubectl -n paperwork wait --for=condition=Ready certificate/letter --timeout=60s")?;
+        stage.run("helm uninstall countersign --namespace countersign-system --wait")?;
+        stage.run("kubectl -n paperwork get secret letter root intermediate")?;
+        stage.run("kubectl -n shop get secret countersign-web")?;
+        Ok("gone, and every Secret still there".to_owned())
+    },
+};
+
+/// What the two programs cost: lines of a table.
+///
+/// # Errors
+/// When a figure cannot be read.
+pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
+    let rss = |namespace: &str, label: &str, port: u16| {
+        stage.run(&format!("kubectl get --raw /api/v1/namespaces/{namespace}/pods/$(kubectl -n {namespace} get pod -l {label} -o jsonpath='{{.items[0].metadata.name}}'):{port}/proxy/metrics | awk '/^process_resident_memory_bytes / {{ printf \"%.1f MB\", $2/1e6 }}'"))
+    };
+    let ready = stage.run("kubectl -n shop logs deploy/web -c countersign-sidecar | grep -o -E '\"?ready_ms\"?[=:] ?[0-9]+' | grep -o -E '[0-9]+' | head -1")?;
+    Ok(vec![
+        (
+            "operator, memory".to_owned(),
+            rss("countersign-system", "app.kubernetes.io/name=countersign", 8080)?,
+        ),
+        ("sidecar, memory".to_owned(), rss("shop", "app=web", 14190)?),
+        ("sidecar, from start to ready".to_owned(), format!("{} ms", ready.trim())),
+    ])
+}

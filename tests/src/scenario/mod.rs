@@ -1,0 +1,48 @@
+//! What Countersign must show on a real cluster: each step is told by the demo and is a test.
+//!
+//! Servers and clients are programs of others: nginx, busybox httpd, curl, openssl, tcpdump.
+
+mod issuing;
+mod mesh;
+mod refusals;
+mod rotation;
+pub mod stage;
+mod workstation;
+
+pub use mesh::measure;
+pub use stage::Stage;
+
+/// One thing that must hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// The sentence that must stay true, as a test's name.
+    pub name: &'static str,
+    /// The same for people who watch.
+    pub title: &'static str,
+    /// Shows it; says what was seen.
+    pub show: fn(&Stage) -> anyhow::Result<String>,
+}
+
+/// What must have happened before any other step can be shown.
+pub const PREPARATION: &[Step] = &[mesh::INSTALL, mesh::DEPLOY];
+
+/// Every other step; each stands alone once the preparation is done.
+pub const STEPS: &[Step] = &[
+    issuing::CHAIN,
+    issuing::BAD_SPEC,
+    issuing::DELETED_SECRET,
+    mesh::CALL,
+    mesh::NO_PLAINTEXT,
+    mesh::KEY_OUT_OF_REACH,
+    refusals::PLAINTEXT,
+    refusals::NO_CERTIFICATE,
+    refusals::FOREIGN_CLIENT,
+    refusals::EXPIRED_CLIENT,
+    refusals::FOREIGN_SERVER,
+    refusals::WRONG_IDENTITY,
+    workstation::CSR,
+    rotation::RENEWAL,
+];
+
+/// What takes everything away again, and what must be left.
+pub const END: &[Step] = &[mesh::UPGRADE, mesh::UNINSTALL];

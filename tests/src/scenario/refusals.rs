@@ -1,0 +1,111 @@
+//! Everyone who must be refused, and by which name.
+
+use anyhow::ensure;
+
+use super::{Stage, Step};
+
+/// A shell in a pod outside the mesh.
+const OUTSIDE: &str = "kubectl -n outside exec workstation --";
+
+/// How often a sidecar gave a reason so far.
+fn refused(stage: &Stage, sidecar: &str, reason: &str) -> anyhow::Result<u32> {
+    let count = stage
+        .run(&format!("kubectl {sidecar} -c countersign-sidecar | grep -c {reason} || true"))?;
+    Ok(count.trim().parse().unwrap_or(0))
+}
+
+/// Does something that must fail, and sees a sidecar say why.
+fn expect(stage: &Stage, sidecar: &str, reason: &str, attempt: &str) -> anyhow::Result<String> {
+    let before = refused(stage, sidecar, reason)?;
+    let output = stage.fails(attempt)?;
+    ensure!(!output.contains("secret of the shop"), "the page was served: {output}");
+    stage.until(
+        15,
+        &format!(
+            "test $(kubectl {sidecar} -c countersign-sidecar | grep -c {reason}) -gt {before}"
+        ),
+    )?;
+    stage.run(&format!("kubectl {sidecar} -c countersign-sidecar | grep {reason} | tail -1"))?;
+    Ok(format!("refused: {reason}"))
+}
+
+const WEB: &str = "-n shop logs deploy/web";
+const CALLER: &str = "-n desk logs deploy/caller";
+
+/// A request by openssl, with what certificate it is told to; it fails unless the page comes.
+fn request(arguments: &str) -> String {
+    format!(
+        "{OUTSIDE} sh -c 'printf \"GET / HTTP/1.0\\r\\n\\r\\n\" | timeout 10 openssl s_client -quiet -no_ign_eof -connect web.shop.svc.cluster.local:8080 {arguments} 2>&1 | tee /tmp/answer | tail -3; grep -q \"secret of the shop\" /tmp/answer'"
+    )
+}
+
+pub(super) const PLAINTEXT: Step = Step {
+    name: "a_client_that_speaks_plaintext_is_refused",
+    title: "A client that speaks plaintext is refused",
+    show: |stage| {
+        let attempt =
+            format!("{OUTSIDE} curl -sS --max-time 10 http://web.shop.svc.cluster.local:8080/");
+        expect(stage, WEB, "plaintext", &attempt)
+    },
+};
+
+pub(super) const NO_CERTIFICATE: Step = Step {
+    name: "a_client_without_a_certificate_is_refused",
+    title: "A client without a certificate is refused",
+    show: |stage| expect(stage, WEB, "no_client_certificate", &request("")),
+};
+
+pub(super) const FOREIGN_CLIENT: Step = Step {
+    name: "a_client_of_a_foreign_authority_is_refused",
+    title: "A client with a certificate of a foreign authority is refused",
+    show: |stage| {
+        stage.run(&format!("{OUTSIDE} sh -c 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=foreign -addext subjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller -keyout /tmp/foreign.key -out /tmp/foreign.crt 2>&1 | tail -1'"))?;
+        expect(
+            stage,
+            WEB,
+            "peer_untrusted",
+            &request("-cert /tmp/foreign.crt -key /tmp/foreign.key"),
+        )
+    },
+};
+
+pub(super) const EXPIRED_CLIENT: Step = Step {
+    name: "a_client_with_an_expired_certificate_is_refused",
+    title: "A client whose certificate of our own authority has expired is refused",
+    show: |stage| {
+        // Nobody can have the operator sign what is over: the authority's key itself must be used.
+        stage.run("D=$(mktemp -d) && cd $D && for F in tls.crt tls.key; do kubectl -n countersign-system get secret countersign-intermediate -o json | jq -r \".data[\\\"$F\\\"]\" | base64 -d > $F; done && openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=late -keyout late.key -out late.csr 2>/dev/null && touch index && printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nnew_certs_dir=.\\nserial=serial\\ndefault_md=sha256\\npolicy=p\\nx509_extensions=e\\n[p]\\ncommonName=supplied\\n[e]\\nextendedKeyUsage=clientAuth\\nsubjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller\\n' > ca.conf && openssl ca -batch -config ca.conf -rand_serial -cert tls.crt -keyfile tls.key -startdate 20200101000000Z -enddate 20200102000000Z -in late.csr -out late.crt -notext 2>/dev/null && cat tls.crt >> late.crt && openssl x509 -in late.crt -noout -issuer -enddate && kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/late.crt' < late.crt && kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/late.key' < late.key && cd / && rm -r $D")?;
+        expect(
+            stage,
+            WEB,
+            "peer_expired",
+            &request("-cert /tmp/late.crt -cert_chain /tmp/late.crt -key /tmp/late.key"),
+        )
+    },
+};
+
+pub(super) const FOREIGN_SERVER: Step = Step {
+    name: "a_server_of_a_foreign_authority_is_refused",
+    title: "An impostor server with the right name and a foreign certificate is refused by the caller",
+    show: |stage| {
+        expect(
+            stage,
+            CALLER,
+            "peer_untrusted",
+            "kubectl -n desk exec deploy/caller -c shell -- curl -sS --max-time 10 http://127.0.0.1:9002/",
+        )
+    },
+};
+
+pub(super) const WRONG_IDENTITY: Step = Step {
+    name: "a_server_of_the_wrong_identity_is_refused",
+    title: "A server with a valid certificate of the wrong identity is refused by the caller",
+    show: |stage| {
+        expect(
+            stage,
+            CALLER,
+            "peer_unexpected",
+            "kubectl -n desk exec deploy/caller -c shell -- curl -sS --max-time 10 http://127.0.0.1:9003/",
+        )
+    },
+};
