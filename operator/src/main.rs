@@ -30,24 +30,28 @@ async fn main() -> anyhow::Result<()> {
     let controllers = Controllers::new(client.clone(), clock, metrics, settings(&args));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
-    let webhook = tokio::spawn(inject::serve(
-        args.inject.clone(),
-        controllers.context(),
-        readiness.clone(),
-        stop.clone(),
-    ));
-    let admin = tokio::spawn(admin::serve(
-        args.admin_listen,
-        registry,
-        readiness,
-        stop.clone().cancelled_owned(),
-    ));
+    let webhook =
+        inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
+    let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
+    let admin =
+        admin::serve(args.admin_listen, registry, readiness, stop.clone().cancelled_owned());
+    let admin = tokio::spawn(or_stop(admin, stop.clone()));
     let led = lead(&args, client, clock, controllers, &stop).await;
     stop.cancel();
     webhook.await.context("the webhook's task")??;
     admin.await.context("the admin server's task")??;
     info!("stopped");
     led
+}
+
+/// A server that cannot serve takes the process down, which then says why.
+async fn or_stop<E>(
+    serving: impl Future<Output = Result<(), E>>,
+    stop: CancellationToken,
+) -> Result<(), E> {
+    let served = serving.await;
+    stop.cancel();
+    served
 }
 
 fn settings(args: &Args) -> Settings {

@@ -1,3 +1,4 @@
 //! The cluster, API tests, end-to-end tests and benchmarks; may import everything.
 
+pub mod cluster;
 pub mod scenario;

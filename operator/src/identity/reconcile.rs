@@ -49,6 +49,11 @@ pub async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action, E
         return Ok(Action::await_change());
     }
     let namespace = pod.namespace().unwrap_or_default();
+    // Whoever could have an identity `root` made there would have the authority's own Secret
+    // written over; nothing is injected there anyway.
+    if namespace == context.settings.cluster_resource_namespace {
+        return Ok(Action::await_change());
+    }
     ensure(&context, &namespace, &desired::service_account(&pod)).await?;
     Ok(Action::await_change())
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
+use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -30,6 +31,18 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The certificate that is served now; none until the API server can verify it.
 #[derive(Debug, Default)]
 pub(super) struct Current(RwLock<Option<Arc<CertifiedKey>>>);
+
+impl Current {
+    /// Serves this one from now on.
+    pub(super) fn serve(&self, key: CertifiedKey) {
+        let Ok(mut current) = self.0.write() else { return };
+        let same = current.as_ref().is_some_and(|before| before.cert == key.cert);
+        if !same {
+            info!("serving the webhook with a new certificate");
+            *current = Some(Arc::new(key));
+        }
+    }
+}
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -69,7 +82,7 @@ pub(super) struct Keeper {
     pub(super) context: Arc<Context>,
     pub(super) service: String,
     pub(super) configuration: String,
-    pub(super) provider: Arc<rustls::crypto::CryptoProvider>,
+    pub(super) provider: Arc<CryptoProvider>,
     pub(super) current: Arc<Current>,
     pub(super) readiness: Arc<Readiness>,
 }
@@ -117,14 +130,7 @@ impl Keeper {
     async fn keep(&self) -> Result<(), KeepError> {
         let served = self.secret().await?;
         self.trust(&served.authorities).await?;
-        let key = self.certified(&served)?;
-        if let Ok(mut current) = self.current.0.write() {
-            let same = current.as_ref().is_some_and(|before| before.cert == key.cert);
-            if !same {
-                info!("serving the webhook with a new certificate");
-                *current = Some(Arc::new(key));
-            }
-        }
+        self.current.serve(certified(&served, &self.provider)?);
         Ok(())
     }
 
@@ -185,11 +191,15 @@ impl Keeper {
         info!(configuration = name, "caBundle written");
         Ok(())
     }
+}
 
-    fn certified(&self, served: &Served) -> Result<CertifiedKey, KeepError> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&served.chain).collect();
-        let chain = chain.map_err(KeepError::Pem)?;
-        let key = PrivateKeyDer::from_pem_slice(served.key.expose()).map_err(KeepError::Pem)?;
-        CertifiedKey::from_der(chain, key, &self.provider).map_err(KeepError::Load)
-    }
+/// What is in the Secret, as rustls wants it.
+pub(super) fn certified(
+    served: &Served,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, KeepError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&served.chain).collect();
+    let chain = chain.map_err(KeepError::Pem)?;
+    let key = PrivateKeyDer::from_pem_slice(served.key.expose()).map_err(KeepError::Pem)?;
+    CertifiedKey::from_der(chain, key, provider).map_err(KeepError::Load)
 }

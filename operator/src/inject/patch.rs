@@ -86,6 +86,15 @@ fn asked(pod: &Pod, spec: &PodSpec) -> Result<(Vec<Upstream>, Vec<u16>), String>
                 container.name
             ));
         }
+        // Without this a container could name the volume that is about to be added, and read the key.
+        let mut mounts = container.volume_mounts.iter().flatten();
+        if mounts.any(|mount| mount.name == names::CREDENTIALS_VOLUME) {
+            return Err(format!(
+                "container {} mounts volume {}, which only the sidecar may: remove the mount",
+                container.name,
+                names::CREDENTIALS_VOLUME
+            ));
+        }
         for port in container.ports.iter().flatten().map(|port| port.container_port) {
             if let Some(taken) = taken(port, &upstreams) {
                 return Err(format!(
@@ -250,6 +259,45 @@ mod tests {
         assert_eq!(names_of(mounts), ["countersign-credentials"]);
     }
 
+    /// Everything that the two containers may do, in full: a right more is a change of this test.
+    #[test]
+    fn only_the_redirect_may_change_the_network_and_neither_may_anything_else() {
+        let mut before = plain();
+        before["spec"]["serviceAccountName"] = json!("web");
+        before["metadata"]["labels"] = json!({ "app": "web" });
+        before["metadata"]["annotations"] =
+            json!({ "note": "kept", "countersign.dev/skip-inbound-ports": "9090, 9091" });
+        let after = patched(&before);
+        let rights = |user: u32, capabilities: Value| {
+            json!({
+                "runAsUser": user,
+                "runAsGroup": user,
+                "runAsNonRoot": user != 0,
+                "privileged": false,
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": capabilities,
+                "seccompProfile": { "type": "RuntimeDefault" },
+            })
+        };
+        let [redirect, sidecar] = [0, 1].map(|place| &after["spec"]["initContainers"][place]);
+        let net_admin = json!({ "drop": ["ALL"], "add": ["NET_ADMIN"] });
+        assert_eq!(redirect["securityContext"], rights(0, net_admin));
+        assert_eq!(sidecar["securityContext"], rights(14100, json!({ "drop": ["ALL"] })));
+        let command = "/countersign-sidecar redirect --inbound 14143 --skip-inbound 9090,9091";
+        assert_eq!(redirect["command"], json!(command.split(' ').collect::<Vec<_>>()));
+        let command = "/countersign-sidecar pod --credentials /var/run/countersign/credentials \
+                       --admin 0.0.0.0:14190";
+        assert_eq!(sidecar["command"], json!(command.split(' ').collect::<Vec<_>>()));
+        let item = |name: &str| json!({ "key": name, "path": name });
+        let items = ["tls.crt", "tls.key", "ca.crt"].map(item);
+        let secret = json!({ "name": "countersign-web", "items": items });
+        let projected = json!({ "defaultMode": 0o444, "sources": [{ "secret": secret }] });
+        assert_eq!(after["spec"]["volumes"][0]["projected"], projected);
+        assert_eq!(after["metadata"]["labels"]["app"], "web");
+        assert_eq!(after["metadata"]["annotations"]["note"], "kept");
+    }
+
     #[test]
     fn a_pod_is_injected_once() {
         let after = patched(&plain());
@@ -292,7 +340,21 @@ mod tests {
             pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": port }]);
             pod
         };
+        let with = |part: &str, value: Value| {
+            let mut pod = plain();
+            pod["spec"][part] = value;
+            pod
+        };
+        let mounting = json!([{
+            "name": "app",
+            "volumeMounts": [{ "name": "countersign-credentials", "mountPath": "/keys" }],
+        }]);
         let cases = [
+            (with("containers", mounting.clone()), "remove the mount"),
+            (with("initContainers", mounting), "remove the mount"),
+            (with("volumes", json!([{ "name": "countersign-credentials" }])), "rename it"),
+            (with("initContainers", json!([{ "name": "countersign-redirect" }])), "rename it"),
+            (annotated("countersign.dev/upstreams", "14190=a.b:1"), "14190"),
             (annotated("countersign.dev/upstreams", "9001"), "9001"),
             (annotated("countersign.dev/upstreams", "14143=a.b:1"), "14143"),
             (annotated("countersign.dev/skip-inbound-ports", "http"), "http"),

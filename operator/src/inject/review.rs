@@ -81,6 +81,13 @@ fn patched(response: AdmissionResponse, operations: Vec<Value>) -> AdmissionRevi
     }
 }
 
+/// What the pod's name will begin with. The Event's own name begins with it too, and goes on with
+/// a dot, before which the API server takes no dash.
+fn generated(pod: &Pod) -> Option<String> {
+    let prefix = pod.metadata.generate_name.as_ref()?;
+    Some(prefix.trim_end_matches(['-', '.']).to_owned())
+}
+
 /// A pod that is being admitted has no uid yet, so that an Event is about what owns it, or, where
 /// nothing does, about the name that the pod will have.
 fn owner(pod: &Pod, namespace: &str) -> ObjectReference {
@@ -96,9 +103,12 @@ fn owner(pod: &Pod, namespace: &str) -> ObjectReference {
         None => ObjectReference {
             api_version: Some(Pod::api_version(&()).into_owned()),
             kind: Some(Pod::kind(&()).into_owned()),
-            name: pod.metadata.name.clone().or_else(|| pod.metadata.generate_name.clone()),
+            name: pod.metadata.name.clone().or_else(|| generated(pod)),
             namespace: Some(namespace.to_owned()),
             ..ObjectReference::default()
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

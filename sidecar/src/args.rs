@@ -1,0 +1,200 @@
+//! The command line, which is also the whole configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use countersign_contract::{ExpectedPeer, Upstream, names, upstream};
+
+/// Terminates and originates mutual TLS.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "countersign-sidecar", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log: a level, or a filter such as `info,countersign_sidecar=debug`.
+    #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info", global = true)]
+    pub log: String,
+    /// How to log.
+    #[arg(long, env = "COUNTERSIGN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human, global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    Json,
+    /// One line of text, for people.
+    Human,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Accepts mutual TLS, and passes on what comes in it.
+    Inbound(InboundArgs),
+    /// Accepts plain connections, and passes them on over mutual TLS.
+    Outbound(OutboundArgs),
+    /// Both, as the sidecar of a pod.
+    Pod(PodArgs),
+    /// Lays the nftables rules of the network namespace that it runs in.
+    Redirect(RedirectArgs),
+}
+
+/// What every proxy is told.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// The folder with tls.crt, tls.key and ca.crt.
+    #[arg(long, value_name = "DIR")]
+    pub credentials: PathBuf,
+    /// Health and metrics, plain HTTP.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: SocketAddr,
+    /// How many threads serve connections.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// How long a peer may take from its first byte until its handshake is done.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub handshake_timeout: Duration,
+    /// How long a connection to the application, or to an upstream, may take.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub dial_timeout: Duration,
+    /// How long live connections may go on after SIGTERM.
+    #[arg(long, default_value = "25s", value_parser = duration)]
+    pub drain_timeout: Duration,
+    /// How many connections may be open at once.
+    #[arg(long, default_value_t = 16384)]
+    pub max_connections: u32,
+    /// How many handshakes may be under way at once.
+    #[arg(long, default_value_t = 1024)]
+    pub max_handshakes: u32,
+}
+
+/// `inbound`
+#[derive(Clone, Debug, Args)]
+pub struct InboundArgs {
+    /// Where to accept TLS.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where to pass connections on.
+    #[arg(long, value_name = "ADDR", required_unless_present = "transparent")]
+    pub to: Option<SocketAddr>,
+    /// Pass connections on to where they went before they were redirected here.
+    #[arg(long, conflicts_with = "to")]
+    pub transparent: bool,
+    /// Which peers may pass; JSON.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// What every proxy is told.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `outbound`
+#[derive(Clone, Debug, Args)]
+pub struct OutboundArgs {
+    /// Where to accept plain connections.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where to pass them on.
+    #[arg(long, value_name = "HOST:PORT", value_parser = target)]
+    pub to: Target,
+    /// Who must answer: spiffe://... or dns:NAME.
+    #[arg(long)]
+    pub peer: ExpectedPeer,
+    /// What every proxy is told.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `pod`
+#[derive(Clone, Debug, Args)]
+pub struct PodArgs {
+    /// The port to which the pod's inbound connections are redirected.
+    #[arg(long, default_value_t = names::INBOUND_PORT)]
+    pub inbound: u16,
+    /// PORT=HOST:PORT or PORT=HOST:PORT=PEER; may be given several times.
+    #[arg(long = "upstream", value_name = "UPSTREAM")]
+    pub upstreams: Vec<Upstream>,
+    /// Which peers may pass; JSON.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// What every proxy is told.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `redirect`
+#[derive(Clone, Debug, Args)]
+pub struct RedirectArgs {
+    /// Send inbound TCP connections to this port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub inbound: Option<u16>,
+    /// Send outbound TCP connections to this port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub outbound: Option<u16>,
+    /// Inbound ports that are left alone, comma separated.
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    pub skip_inbound: Vec<u16>,
+    /// Outbound ports that are left alone, comma separated.
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    pub skip_outbound: Vec<u16>,
+    /// The user whose connections are left alone: the sidecar itself.
+    #[arg(long, default_value_t = names::SIDECAR_UID)]
+    pub uid: u32,
+    /// Take the rules away again.
+    #[arg(long, conflicts_with_all = ["inbound", "outbound"])]
+    pub undo: bool,
+}
+
+/// A host, by name or address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// A DNS name or an IP address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let (host, port) = upstream::split_host_port(text).ok_or("it is not HOST:PORT")?;
+    Ok(Target { host: host.to_owned(), port })
+}
+
+/// `500ms`, `10s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| "it is not a duration such as 10s".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err("it is not a duration such as 10s".to_owned()),
+    }
+}
+
+impl Cli {
+    /// Reads the command line; a wrong one ends the program with status 2 and one sentence.
+    #[must_use]
+    pub fn parse_or_exit() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            if !error.use_stderr() {
+                error.exit();
+            }
+            let text = error.to_string();
+            // clap names missing arguments on lines of their own.
+            let said: Vec<&str> = text
+                .lines()
+                .take_while(|line| !line.starts_with("Usage") && !line.starts_with("For more"))
+                .map(str::trim)
+                .collect();
+            let sentence = said.join(" ");
+            eprintln!("countersign-sidecar: {}", sentence.trim().trim_start_matches("error: "));
+            std::process::exit(2);
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! countersign-sidecar: see the library for the map.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use countersign_sidecar::args::{Cli, Command};
+use countersign_sidecar::run::Plan;
+use countersign_sidecar::{redirect, run, telemetry};
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let Cli { command, log, log_format } = Cli::parse_or_exit();
+    if let Err(error) = telemetry::start(&log, log_format) {
+        return failed(&error, 2);
+    }
+    let plan = match command {
+        Command::Inbound(args) => Plan::Inbound(args),
+        Command::Outbound(args) => Plan::Outbound(args),
+        Command::Pod(args) => Plan::Pod(args),
+        Command::Redirect(args) => {
+            return match redirect::apply(&args) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error, if error.is_usage() { 2 } else { 1 }),
+            };
+        }
+    };
+    match run::run(&plan, started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, if error.is_usage() { 2 } else { 1 }),
+    }
+}
+
+fn failed(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("countersign-sidecar: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,185 @@
+//! nf_tables messages, as the kernel wants them (linux/netfilter/nf_tables.h, nfnetlink.h).
+
+use super::rules::{Action, Chain, Hook, Match};
+
+/// The one table of ours, in the family of both IPv4 and IPv6.
+const TABLE: &[u8] = b"countersign\0";
+const NFPROTO_INET: u8 = 1;
+const SUBSYSTEM: u16 = 10;
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NEW_TABLE: u16 = SUBSYSTEM << 8;
+const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
+const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
+const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+
+const REQUEST: u16 = 0x1;
+const ACKNOWLEDGE: u16 = 0x4;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+
+/// An attribute whose value is attributes.
+const NESTED: u16 = 0x8000;
+/// The first general register of 16 bytes, and the one of the verdict.
+const REGISTER: u32 = 1;
+const VERDICT: u32 = 0;
+
+const NF_ACCEPT: u32 = 1;
+const IPPROTO_TCP: u8 = 6;
+/// Where destination addresses are translated (NF_IP_PRI_NAT_DST).
+const PRIORITY: i32 = -100;
+/// The loopback interface is the first of every network namespace.
+const LOOPBACK: u32 = 1;
+
+/// Messages that the kernel carries out together, or not at all.
+pub(super) struct Transaction {
+    bytes: Vec<u8>,
+    /// How many of them it answers.
+    pub(super) answered: u32,
+    sequence: u32,
+}
+
+impl Transaction {
+    pub(super) fn new() -> Self {
+        let mut transaction = Self { bytes: Vec::new(), answered: 0, sequence: 0 };
+        transaction.message(BATCH_BEGIN, 0, 0, SUBSYSTEM, &[]);
+        transaction
+    }
+
+    pub(super) fn add_table(&mut self) {
+        self.change(NEW_TABLE, CREATE, &attribute(1, TABLE));
+    }
+
+    pub(super) fn delete_table(&mut self) {
+        self.change(DELETE_TABLE, 0, &attribute(1, TABLE));
+    }
+
+    pub(super) fn add_chain(&mut self, chain: &Chain) {
+        let name = zero_terminated(chain.name);
+        let number: u32 = match chain.hook {
+            Hook::PreRouting => 0,
+            Hook::Output => 3,
+        };
+        let hook =
+            [attribute(1, &number.to_be_bytes()), attribute(2, &PRIORITY.to_be_bytes())].concat();
+        let attributes = [
+            attribute(1, TABLE),
+            attribute(3, &name),
+            attribute(4 | NESTED, &hook),
+            attribute(7, b"nat\0"),
+        ];
+        self.change(NEW_CHAIN, CREATE, &attributes.concat());
+        for (matched, action) in &chain.rules {
+            let expressions = [tcp(), expression_of(*matched), expression_to(*action)].concat();
+            let attributes =
+                [attribute(1, TABLE), attribute(2, &name), attribute(4 | NESTED, &expressions)];
+            self.change(NEW_RULE, CREATE | APPEND, &attributes.concat());
+        }
+    }
+
+    /// The bytes to send.
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.message(BATCH_END, 0, 0, SUBSYSTEM, &[]);
+        self.bytes
+    }
+
+    fn change(&mut self, kind: u16, flags: u16, attributes: &[u8]) {
+        self.answered += 1;
+        self.message(kind, flags | ACKNOWLEDGE, NFPROTO_INET, 0, attributes);
+    }
+
+    /// A netlink header, an nfnetlink header, and attributes.
+    fn message(&mut self, kind: u16, flags: u16, family: u8, resource: u16, attributes: &[u8]) {
+        let length = u32::try_from(20 + attributes.len()).unwrap_or(u32::MAX);
+        self.sequence += 1;
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((flags | REQUEST).to_ne_bytes());
+        self.bytes.extend(self.sequence.to_ne_bytes());
+        self.bytes.extend(0_u32.to_ne_bytes());
+        self.bytes.extend([family, 0]);
+        self.bytes.extend(resource.to_be_bytes());
+        self.bytes.extend(attributes);
+    }
+}
+
+/// Length, type, value, and padding to four bytes.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    let mut bytes = Vec::with_capacity(value.len() + 7);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+fn zero_terminated(text: &str) -> Vec<u8> {
+    [text.as_bytes(), &[0]].concat()
+}
+
+/// One element of a rule's list: an expression by name, with its own attributes.
+fn expression(name: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+    let data = attribute(2 | NESTED, &attributes.concat());
+    let element = [attribute(1, &zero_terminated(name)), data].concat();
+    attribute(1 | NESTED, &element)
+}
+
+/// Loads something about the packet into the register.
+fn meta(key: u32) -> Vec<u8> {
+    expression("meta", &[attribute(1, &REGISTER.to_be_bytes()), attribute(2, &key.to_be_bytes())])
+}
+
+/// Goes on only if the register holds this value.
+fn equals(value: &[u8]) -> Vec<u8> {
+    let data = attribute(1, value);
+    let register = attribute(1, &REGISTER.to_be_bytes());
+    expression("cmp", &[register, attribute(2, &0_u32.to_be_bytes()), attribute(3 | NESTED, &data)])
+}
+
+/// `meta l4proto tcp`
+fn tcp() -> Vec<u8> {
+    [meta(16), equals(&[IPPROTO_TCP])].concat()
+}
+
+fn expression_of(matched: Match) -> Vec<u8> {
+    match matched {
+        Match::Any => Vec::new(),
+        // `meta skuid`, in the machine's own byte order.
+        Match::User(user) => [meta(10), equals(&user.to_ne_bytes())].concat(),
+        // `meta oif`
+        Match::Loopback => [meta(5), equals(&LOOPBACK.to_ne_bytes())].concat(),
+        Match::Port(port) => [destination_port(), equals(&port.to_be_bytes())].concat(),
+    }
+}
+
+/// `tcp dport`: two bytes from the third of the transport header on.
+fn destination_port() -> Vec<u8> {
+    let [register, base, offset, length] = [REGISTER, 2, 2, 2].map(u32::to_be_bytes);
+    let attributes = [
+        attribute(1, &register),
+        attribute(2, &base),
+        attribute(3, &offset),
+        attribute(4, &length),
+    ];
+    expression("payload", &attributes)
+}
+
+fn expression_to(action: Action) -> Vec<u8> {
+    match action {
+        Action::Accept => {
+            let code = attribute(1, &NF_ACCEPT.to_be_bytes());
+            immediate(VERDICT, &attribute(2 | NESTED, &code))
+        }
+        Action::Redirect(port) => {
+            let load = immediate(REGISTER, &attribute(1, &port.to_be_bytes()));
+            let redirect = expression("redir", &[attribute(1, &REGISTER.to_be_bytes())]);
+            [load, redirect].concat()
+        }
+    }
+}
+
+fn immediate(register: u32, data: &[u8]) -> Vec<u8> {
+    expression("immediate", &[attribute(1, &register.to_be_bytes()), attribute(2 | NESTED, data)])
+}

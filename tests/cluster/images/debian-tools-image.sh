@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# debian-tools-image.sh ARCHIVE IMAGE: Debian's nginx, curl, openssl, tcpdump and busybox with the
+# libraries that they need, for clients and servers that are not written here.
+set -euo pipefail
+archive=$1 image=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+root=$folder/root
+mkdir -p "$root"/{bin,etc,tmp,usr/bin,usr/sbin,var/log/nginx,var/lib/nginx,run,root} "$folder/nginx"
+chmod 1777 "$root/tmp"
+
+# Unpacked, not installed: installing it would start a server on this machine.
+(cd "$folder" && apt-get download -qq nginx >/dev/null && dpkg -x nginx_*.deb nginx)
+cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
+for program in curl openssl tcpdump; do cp "$(command -v "$program")" "$root/usr/bin/"; done
+cp "$(command -v busybox)" "$root/bin/busybox"
+for applet in $("$root/bin/busybox" --list); do ln -sf busybox "$root/bin/$applet"; done
+
+for program in "$root"/usr/sbin/nginx "$root"/usr/bin/*; do
+    ldd "$program" | grep -o '/[^ )]*' | while read -r library; do
+        mkdir -p "$root$(dirname "$library")"
+        cp -nL "$library" "$root$library"
+    done
+done
+mkdir -p "$root/etc/ssl" "$root/usr/lib/ssl"
+cp /etc/ssl/openssl.cnf "$root/etc/ssl/"
+ln -sf /etc/ssl/openssl.cnf "$root/usr/lib/ssl/openssl.cnf"
+printf 'root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n' >"$root/etc/group"
+printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
+printf 'FROM scratch\nCOPY root /\nENV PATH=/usr/sbin:/usr/bin:/sbin:/bin\nCMD ["sh"]\n' >"$folder/Dockerfile"
+source "$(dirname "$0")/build.sh"
+build "$folder" "$archive" "$image"
