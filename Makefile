@@ -1,7 +1,9 @@
 # Every command of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help test lint generate clean prerequisites
+.PHONY: help demo test bench lint generate images cluster-up cluster-down clean prerequisites
+
+CLUSTER := target/debug/countersign-cluster
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,13 +11,30 @@ help: ## list the commands
 prerequisites: ## install what building and testing need
 	@scripts/prerequisites.sh
 
-test: prerequisites ## every test
+demo: prerequisites ## show everything on a real Kubernetes (CONTEXT=name: on that cluster; KEEP=1: keep it)
+	cargo build --quiet -p countersign-tests
+	scripts/on-cluster.sh demo $(CURDIR)/target/debug/countersign-demo
+
+test: prerequisites ## every test, those on a real node included (CONTEXT=name: on that cluster)
 	cargo test --workspace
+	cargo test --no-run -p countersign-tests --features e2e
+	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
+
+images: prerequisites ## build the image of both programs (target/images)
+	cargo run --quiet -p countersign-tests --bin countersign-cluster -- images
+
+cluster-up: prerequisites ## start a real one-node Kubernetes and print its KUBECONFIG
+	cargo build --quiet -p countersign-tests
+	$(CLUSTER) up
+
+cluster-down: ## end it
+	cargo build --quiet -p countersign-tests
+	$(CLUSTER) down
 
 lint: prerequisites ## formatting, lints, and generated files that are up to date
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	git diff --exit-code
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	git diff --exit-code -- crds charts
 
 generate: ## write the generated files (CRDs and the chart's copies)
 	UPDATE=1 cargo test -p countersign-crds

@@ -3,7 +3,13 @@
 # cannot be had and which command gets it.
 set -euo pipefail
 
-packages=(build-essential ca-certificates cmake curl git jq openssl pkg-config)
+packages=(
+    build-essential ca-certificates cmake curl git jq openssl pkg-config
+    # The node: container runtime, pod network, service rules, images.
+    buildah conntrack containernetworking-plugins iproute2 iptables kmod nftables procps runc util-linux
+    # Programs of others that clients and servers of the demo and the tests are.
+    busybox-static tcpdump
+)
 
 missing=()
 for package in "${packages[@]}"; do
@@ -25,5 +31,10 @@ fi
 
 command -v cargo >/dev/null || {
     echo "prerequisites: no cargo: run \"curl https://sh.rustup.rs -sSf | sh -s -- -y\" (https://rustup.rs)" >&2
+    exit 1
+}
+
+command -v go >/dev/null || {
+    echo "prerequisites: no go: install Go 1.26 or newer from https://go.dev/dl" >&2
     exit 1
 }

@@ -32,6 +32,11 @@ fn of_certificate(error: &CertificateError) -> Refusal {
         CertificateError::NotValidForName
         | CertificateError::NotValidForNameContext { .. }
         | CertificateError::ApplicationVerificationFailure => Refusal::PeerUnexpected,
+        // An authority's own certificate shown as a leaf, which most self-signed ones are: whoever
+        // it is, none of ours signed it as one. rustls has no variant of its own for it.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            Refusal::PeerUntrusted
+        }
         _ => Refusal::PeerInvalid,
     }
 }

@@ -14,7 +14,9 @@ chmod 1777 "$root/tmp"
 cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
 for program in curl openssl tcpdump; do cp "$(command -v "$program")" "$root/usr/bin/"; done
 cp "$(command -v busybox)" "$root/bin/busybox"
-for applet in $("$root/bin/busybox" --list); do ln -sf busybox "$root/bin/$applet"; done
+for applet in $("$root/bin/busybox" --list); do
+    [[ $applet == busybox ]] || ln -s busybox "$root/bin/$applet"
+done
 
 for program in "$root"/usr/sbin/nginx "$root"/usr/bin/*; do
     ldd "$program" | grep -o '/[^ )]*' | while read -r library; do

@@ -7,6 +7,8 @@ upper=$(tr 'a-z-' 'A-Z_' <<<"$host")
 export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static"
 cargo build --release --target "$host" -p countersign-operator -p countersign-sidecar
 bins=target/$host/release
+exec 9>"$archive.lock"
+flock 9
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cp "$bins/countersign-operator" "$bins/countersign-sidecar" Dockerfile "$folder/"

@@ -32,6 +32,8 @@ enum Task {
     },
     /// Builds the pinned programs that clusters consist of.
     Tools,
+    /// Prints a PATH with those programs on it.
+    Path,
     /// Builds the images.
     Images,
     /// Runs a command with a cluster's kubectl, helm and kubeconfig.
@@ -70,6 +72,7 @@ fn perform(task: Task) -> anyhow::Result<ExitCode> {
         Task::Up { name, control_plane } => up(&name, control_plane)?,
         Task::Down { name } => Cluster::find(&name)?.stop()?,
         Task::Tools => drop(tools::all()?),
+        Task::Path => println!("{}", tools::all()?.path()),
         Task::Images => println!("{}", images::ours()?.display()),
         Task::Exec { name, command } => {
             let (program, arguments) =

@@ -100,7 +100,10 @@ pub(super) fn start(
 fn api_arguments(run: &Path, addresses: &Addresses, etcd: &str) -> Vec<String> {
     let pki = run.join("pki");
     let file = |flag: &str, name: &str| format!("--{flag}={}", pki.join(name).display());
+    // Pods, of which there are none, could not reach an address of loopback.
+    let reconciler = if addresses.address.is_loopback() { "none" } else { "lease" };
     vec![
+        format!("--endpoint-reconciler-type={reconciler}"),
         format!("--etcd-servers={etcd}"),
         format!("--bind-address={}", addresses.address),
         format!("--advertise-address={}", addresses.address),

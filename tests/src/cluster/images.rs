@@ -1,6 +1,7 @@
 //! Images: our own, a pause image, and one with ordinary programs of Debian's.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,7 +30,7 @@ pub(super) fn import(run: &Path, tools: &Tools, archive: &Path) -> anyhow::Resul
 
 /// The pause image, made once.
 pub(super) fn pause() -> anyhow::Result<PathBuf> {
-    script("pause-image.sh", &cache()?.join("images/pause-1.tar"), PAUSE)
+    script("pause-image.sh", PAUSE)
 }
 
 /// The image with Debian's programs, made once.
@@ -37,15 +38,24 @@ pub(super) fn pause() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it cannot be made.
 pub fn debian_tools() -> anyhow::Result<PathBuf> {
-    script("debian-tools-image.sh", &cache()?.join("images/debian-tools-1.tar"), DEBIAN_TOOLS)
+    script("debian-tools-image.sh", DEBIAN_TOOLS)
 }
 
-fn script(name: &str, archive: &Path, image: &str) -> anyhow::Result<PathBuf> {
+/// An image that is made once for each version of the script that makes it.
+fn script(name: &str, image: &str) -> anyhow::Result<PathBuf> {
+    let mut version = DefaultHasher::new();
+    fs::read(scripts().join(name))?.hash(&mut version);
+    let version = version.finish();
+    let archive = cache()?.join("images").join(format!("{name}-{version:016x}.tar"));
     if !archive.exists() {
         println!("making image {image}");
-        run_script(name, archive, image)?;
+        run_script(name, &archive, image)?;
     }
-    Ok(archive.to_owned())
+    Ok(archive)
+}
+
+fn scripts() -> PathBuf {
+    repository().join("tests/cluster/images")
 }
 
 /// The image of our own programs, made anew whenever they changed.
@@ -64,7 +74,7 @@ fn run_script(name: &str, archive: &Path, image: &str) -> anyhow::Result<()> {
     if let Some(folder) = archive.parent() {
         fs::create_dir_all(folder)?;
     }
-    let script = repository().join("tests/cluster/images").join(name);
+    let script = scripts().join(name);
     let status = Command::new("bash")
         .arg(&script)
         .arg(archive)

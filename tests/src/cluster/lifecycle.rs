@@ -1,5 +1,6 @@
 //! From nothing to a cluster, and back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -171,8 +172,10 @@ impl Cluster {
     /// Ends what runs in pods, and the shims that would outlive containerd.
     fn end_pods(&self) -> anyhow::Result<()> {
         let shims = self.shims();
+        let mut networks = BTreeSet::new();
         if process::recorded(&self.run, "containerd").is_some_and(|one| one.runs()) {
             let listed = ctr(&self.run, &self.tools)?.args(["tasks", "list", "-q"]).output()?;
+            networks = self.pod_networks()?;
             for task in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
                 let mut remove = ctr(&self.run, &self.tools)?;
                 remove.args(["tasks", "delete", "--force", task]);
@@ -180,7 +183,24 @@ impl Cluster {
             }
         }
         wait_until(Duration::from_secs(5), || shims.iter().all(|shim| !shim.runs()));
-        shims.iter().try_for_each(|shim| shim.end(Duration::from_secs(2)))
+        shims.iter().try_for_each(|shim| shim.end(Duration::from_secs(2)))?;
+        networks.iter().try_for_each(|name| network::remove_namespace(name))
+    }
+
+    /// The network namespaces of pods: the runtime names them, and nobody else takes them away.
+    fn pod_networks(&self) -> anyhow::Result<BTreeSet<String>> {
+        let listed = ctr(&self.run, &self.tools)?.args(["containers", "list", "-q"]).output()?;
+        let mut networks = BTreeSet::new();
+        for container in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            let info =
+                ctr(&self.run, &self.tools)?.args(["containers", "info", container]).output()?;
+            let text = String::from_utf8_lossy(&info.stdout);
+            let paths = text.split('"').filter_map(|word| word.rsplit_once("/run/netns/"));
+            networks.extend(
+                paths.map(|(_, name)| name.to_owned()).filter(|name| name.starts_with("cni-")),
+            );
+        }
+        Ok(networks)
     }
 
     /// Shims of this cluster's containerd: they name its socket.

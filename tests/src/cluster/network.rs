@@ -50,9 +50,13 @@ impl Network {
 
 /// Takes the namespace away, and its link with it.
 pub(super) fn remove(cluster: &str) -> anyhow::Result<()> {
-    let namespace = namespace(cluster);
-    if std::path::Path::new("/run/netns").join(&namespace).exists() {
-        ip(&["netns", "del", &namespace])?;
+    remove_namespace(&namespace(cluster))
+}
+
+/// Takes a namespace away, if it is there.
+pub(super) fn remove_namespace(name: &str) -> anyhow::Result<()> {
+    if std::path::Path::new("/run/netns").join(name).exists() {
+        ip(&["netns", "del", name])?;
     }
     Ok(())
 }

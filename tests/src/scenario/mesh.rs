@@ -72,7 +72,7 @@ pub(super) const NO_PLAINTEXT: Step = Step {
         let pod = "kubectl -n desk exec deploy/caller -c shell --";
         stage.run(&format!("{pod} sh -c 'rm -f /tmp/capture; (tcpdump -Z root -U -i any -w /tmp/capture not host 127.0.0.1 >/dev/null 2>/tmp/tcpdump & echo $! >/tmp/tcpdump.pid); timeout 10 sh -c \"until grep -q listening /tmp/tcpdump; do sleep 0.1; done\"'"))?;
         stage.run(&format!("{REQUEST} | grep shop"))?;
-        let seen = stage.run(&format!("{pod} sh -c 'timeout 10 sh -c \"until [ $(stat -c %s /tmp/capture) -gt 3000 ]; do sleep 0.1; done\"; kill $(cat /tmp/tcpdump.pid); echo bytes $(stat -c %s /tmp/capture); echo plaintext $(grep -c \"secret of the shop\" /tmp/capture); echo requests $(grep -c \"GET / HTTP\" /tmp/capture)'"))?;
+        let seen = stage.run(&format!("{pod} sh -c 'timeout 10 sh -c \"until [ \\$(stat -c %s /tmp/capture) -gt 3000 ]; do sleep 0.1; done\"; kill $(cat /tmp/tcpdump.pid) 2>/dev/null; echo bytes $(stat -c %s /tmp/capture); echo plaintext $(grep -c \"secret of the shop\" /tmp/capture); echo requests $(grep -c \"GET / HTTP\" /tmp/capture)'"))?;
         ensure!(seen.contains("plaintext 0") && seen.contains("requests 0"), "plaintext: {seen}");
         Ok(format!(
             "captured {}, neither request nor answer readable in them",
