@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::{Connection, Refused};
+use crate::connection::{Connection, Ends, Refused, reset};
 use crate::credentials::Watched;
 use crate::detect::{Opening, classify};
 use crate::dial::dial;
@@ -55,9 +55,12 @@ pub(crate) async fn serve(inbound: &Inbound, accepted: Accepted) {
     let Accepted { stream, client, permit } = accepted;
     let connection = Connection::open(&inbound.metrics, Direction::inbound, client);
     match admit(inbound, stream).await {
-        Ok(Admitted { stream, peer, app, to }) => {
+        Ok(Admitted { mut stream, peer, mut app, to }) => {
             let peer = peer.map_or_else(|| "anonymous".to_owned(), |peer| peer.to_string());
-            connection.copy(stream, app, &peer, &to).await;
+            let ends = Ends { peer: &peer, to: &to };
+            if connection.copy(&mut stream, &mut app, &ends).await.is_err() {
+                reset(&app);
+            }
         }
         Err(refused) => connection.refuse(&refused),
     }

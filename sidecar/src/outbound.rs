@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::args::Target;
-use crate::connection::{Connection, Refused};
+use crate::connection::{Connection, Ends, Refused, reset};
 use crate::credentials::Watched;
 use crate::dial::dial_target;
 use crate::listen::Accepted;
@@ -41,12 +41,15 @@ pub struct Outbound {
 /// Serves one connection. Nothing that the application sends goes on before the server has proved
 /// who it is.
 pub(crate) async fn serve(outbound: &Outbound, accepted: Accepted) {
-    let Accepted { stream, client, permit } = accepted;
+    let Accepted { mut stream, client, permit } = accepted;
     let connection = Connection::open(&outbound.metrics, Direction::outbound, client);
     match call(outbound).await {
-        Ok(upstream) => {
+        Ok(mut upstream) => {
             let to = format!("{}:{}", outbound.to.host, outbound.to.port);
-            connection.copy(stream, upstream, &outbound.peer, &to).await;
+            let ends = Ends { peer: &outbound.peer, to: &to };
+            if connection.copy(&mut stream, &mut upstream, &ends).await.is_err() {
+                reset(&stream);
+            }
         }
         Err(refused) => {
             connection.refuse(&refused);
@@ -54,14 +57,6 @@ pub(crate) async fn serve(outbound: &Outbound, accepted: Accepted) {
         }
     }
     drop(permit);
-}
-
-/// An application that is told that its connection ended well would take an empty answer for one.
-fn reset(stream: &TcpStream) {
-    let set = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-    if let Err(error) = set {
-        tracing::debug!(%error, "resetting");
-    }
 }
 
 async fn call(outbound: &Outbound) -> Result<TlsStream<TcpStream>, Refused> {

@@ -1,0 +1,130 @@
+//! Whoever is at the other ends: an application, clients and servers of TLS.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use countersign_sidecar::tls::provider::provider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    version,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::authority::Set;
+use crate::program::PATIENCE;
+
+/// A client that has, or will have, spoken TLS with the sidecar.
+pub(crate) type Client = StreamOwned<ClientConnection, TcpStream>;
+
+/// An application that answers only once the request has ended, with what it was sent.
+pub(crate) fn application() -> SocketAddr {
+    serve_application(TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+pub(crate) fn serve_application(listener: TcpListener) -> SocketAddr {
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    if stream.read_to_end(&mut request).is_ok() {
+        drop(stream.write_all(b"heard: ").and_then(|()| stream.write_all(&request)));
+    }
+}
+
+/// What reads and writes, and gives up in the end.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A client that trusts `ca`, and that presents `set` if it has one.
+pub(crate) fn client(stream: TcpStream, ca: &str, set: Option<&Set>) -> Client {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots(ca));
+    let config = match set {
+        Some(set) => builder.with_client_auth_cert(chain(set), key(set)).unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    let name = "web.test".try_into().unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+}
+
+/// Sends a request, ends it, and reads the answer, which comes after that.
+pub(crate) fn ask(client: &mut Client, request: &[u8]) -> io::Result<String> {
+    client.write_all(request)?;
+    client.conn.send_close_notify();
+    client.flush()?;
+    client.sock.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The same, without TLS.
+pub(crate) fn ask_plainly(stream: &mut TcpStream, request: &[u8]) -> io::Result<String> {
+    stream.write_all(request)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// A server that presents `set`, admits clients of `ca`, and answers as the application does.
+pub(crate) fn server(set: &Set, ca: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)), provider())
+        .build()
+        .unwrap();
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(set), key(set))
+        .unwrap();
+    let config = Arc::new(config);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let config = config.clone();
+            std::thread::spawn(move || answer_secretly(config, stream));
+        }
+    });
+    address
+}
+
+fn answer_secretly(config: Arc<ServerConfig>, stream: TcpStream) {
+    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let mut request = Vec::new();
+    if stream.read_to_end(&mut request).is_ok() {
+        drop(stream.write_all(b"heard: ").and_then(|()| stream.write_all(&request)));
+        stream.conn.send_close_notify();
+        drop(stream.flush());
+    }
+}
+
+fn chain(set: &Set) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(set.crt.as_bytes()).map(Result::unwrap).collect()
+}
+
+fn key(set: &Set) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from_pem_slice(set.key.as_bytes()).unwrap()
+}
+
+fn roots(ca: &str) -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    store
+}
