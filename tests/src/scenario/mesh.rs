@@ -72,12 +72,17 @@ pub(super) const NO_PLAINTEXT: Step = Step {
         let pod = "kubectl -n desk exec deploy/caller -c shell --";
         stage.run(&format!("{pod} sh -c 'rm -f /tmp/capture; (tcpdump -Z root -U -i any -w /tmp/capture not host 127.0.0.1 >/dev/null 2>/tmp/tcpdump & echo $! >/tmp/tcpdump.pid); timeout 10 sh -c \"until grep -q listening /tmp/tcpdump; do sleep 0.1; done\"'"))?;
         stage.run(&format!("{REQUEST} | grep shop"))?;
-        let seen = stage.run(&format!("{pod} sh -c 'timeout 10 sh -c \"until [ \\$(stat -c %s /tmp/capture) -gt 3000 ]; do sleep 0.1; done\"; kill $(cat /tmp/tcpdump.pid) 2>/dev/null; echo bytes $(stat -c %s /tmp/capture); echo plaintext $(grep -c \"secret of the shop\" /tmp/capture); echo requests $(grep -c \"GET / HTTP\" /tmp/capture)'"))?;
-        ensure!(seen.contains("plaintext 0") && seen.contains("requests 0"), "plaintext: {seen}");
-        Ok(format!(
-            "captured {}, neither request nor answer readable in them",
-            seen.lines().next().unwrap_or_default()
-        ))
+        let count = |what: &str| format!("grep -c \"{what}\" /tmp/capture");
+        // TLS records of type 23, application data, in packets of the connection to the server.
+        let records = "tcpdump -Z root -r /tmp/capture \"tcp port 8080 and tcp[((tcp[12] & 0xf0) >> 2)] = 23\" 2>/dev/null | wc -l";
+        let seen = stage.until(15, &format!("{pod} sh -c 'R=$({records}); echo TLS records $R; echo answers in plaintext $({answer}); echo requests in plaintext $({request}); test $R -ge 3'", answer = count("secret of the shop"), request = count("GET / HTTP")))?;
+        stage.run(&format!("{pod} sh -c 'kill $(cat /tmp/tcpdump.pid)'"))?;
+        ensure!(
+            seen.contains("answers in plaintext 0") && seen.contains("requests in plaintext 0"),
+            "plaintext: {seen}"
+        );
+        let records = seen.lines().next().unwrap_or_default();
+        Ok(format!("{records}; neither request nor answer can be read in the capture"))
     },
 };
 

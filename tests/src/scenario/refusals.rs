@@ -59,7 +59,18 @@ pub(super) const FOREIGN_CLIENT: Step = Step {
     name: "a_client_of_a_foreign_authority_is_refused",
     title: "A client with a certificate of a foreign authority is refused",
     show: |stage| {
-        stage.run(&format!("{OUTSIDE} sh -c 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=foreign -addext subjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller -keyout /tmp/foreign.key -out /tmp/foreign.crt 2>&1 | tail -1'"))?;
+        // It bears the very name of our authority: what counts is who signed.
+        let new =
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1";
+        let root = format!(
+            "{new} -subj \"/O=cluster.local/CN=Countersign intermediate\" -keyout /tmp/root.key -out /tmp/foreign-root.crt"
+        );
+        let leaf = format!(
+            "{new} -CA /tmp/foreign-root.crt -CAkey /tmp/root.key -extensions usr_cert -subj /CN=foreign -addext subjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller -keyout /tmp/foreign.key -out /tmp/foreign.crt"
+        );
+        stage.run(&format!(
+            "{OUTSIDE} sh -c '({root} && {leaf}) 2>/dev/null && openssl x509 -in /tmp/foreign.crt -noout -issuer -ext subjectAltName'"
+        ))?;
         expect(
             stage,
             WEB,
