@@ -152,3 +152,6 @@ fn encoding_of(key: &PrivateKeySpec) -> KeyEncoding {
         SpecEncoding::PKCS8 => KeyEncoding::Pkcs8,
     }
 }
+
+#[cfg(test)]
+mod tests;
