@@ -49,8 +49,8 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
 
 /// The key that is there, where it is to be kept and can be, or else a new one.
 async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
-    let kept = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| pair.key.clone());
-    if let Some(key) = kept.filter(|_| wanted.keep_key) {
+    let kept = seen.secret.as_ref().filter(|_| wanted.keep_key).and_then(Stored::key);
+    if let Some(key) = kept {
         return Ok(key);
     }
     let algorithm = wanted.algorithm;
