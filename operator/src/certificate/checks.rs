@@ -211,7 +211,7 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let leaf = &seen.secret.as_ref()?.pair()?.leaf;
-    let renewal = super::status::renewal_time(&seen.certificate, leaf, wanted);
+    let renewal = super::status::renewal_time(leaf, wanted);
     if now < renewal {
         return None;
     }

@@ -1,5 +1,6 @@
 //! Each fault and its reason, and which of several is told.
 
+mod renewal;
 mod request;
 
 use countersign_crds::KeyAlgorithm as SpecAlgorithm;
@@ -7,8 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::*;
 use crate::certificate::support::{
-    CertificateProse, SecretProse, certificate, healthy, hours, minutes, now, secret_of, seen,
-    wanted,
+    CertificateProse, SecretProse, certificate, now, secret_of, seen, wanted,
 };
 
 /// What there is: a Certificate, and its Secret if it has one.
@@ -40,11 +40,11 @@ impl Scene {
     }
 }
 
-/// A fault, what makes it, and its reason.
-type Fault = (&'static str, fn(&mut Scene), Reason);
+/// What is the case, what makes it so, and what comes of it.
+type Case<T> = (&'static str, fn(&mut Scene), T);
 
 /// From the one that is told last to the one that is told first.
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Case<Reason>; 14] = [
     (
         "another lifetime",
         |scene| scene.edit(|secret| secret.annotated(names::REQUESTED_SECONDS, "60")),
@@ -155,7 +155,7 @@ fn a_fault_is_told_with_what_is_wrong() {
 
 #[test]
 fn an_issuer_is_the_same_with_its_defaults_written_or_left_out() {
-    let cases: [(&str, fn(&mut Scene), bool); 8] = [
+    let cases: [Case<bool>; 8] = [
         ("kind", |scene| refer(scene, Some("Issuer"), None), true),
         ("group", |scene| refer(scene, None, Some("countersign.dev")), true),
         ("empty", |scene| refer(scene, Some(""), Some("")), true),
@@ -180,65 +180,4 @@ fn refer(scene: &mut Scene, kind: Option<&str>, group: Option<&str>) {
 
 fn forget(scene: &mut Scene, annotation: &str) {
     scene.edit(|secret| secret.unannotated(annotation));
-}
-
-#[test]
-fn any_client_may_ask_for_a_renewal() {
-    let cases = [
-        ("Issuing", ConditionStatus::True, Some(Reason::ManuallyTriggered)),
-        ("Issuing", ConditionStatus::False, None),
-        ("Issuing", ConditionStatus::Unknown, None),
-        ("Ready", ConditionStatus::True, None),
-    ];
-    for (type_, status, reason) in cases {
-        let asked = healthy(&certificate("web").saying(type_, status, "Whatever"));
-        let wanted = wanted(&asked.certificate);
-        let found = trigger(&asked, &wanted, now()).map(|finding| finding.reason);
-        assert_eq!(found, reason, "{type_} {status:?}");
-        assert_eq!(unready(&asked, &wanted, now()), None, "it can be used meanwhile");
-    }
-}
-
-#[test]
-fn a_certificate_is_renewed_at_its_renewal_time_and_unready_at_its_end() {
-    let certificate = certificate("web").with(|spec| {
-        spec.renew_before = Some(std::time::Duration::from_secs(7200).into());
-    });
-    let second = jiff::SignedDuration::from_secs(1);
-    let cases = [
-        (hours(2) + second, None, None),
-        (hours(2), Some(Reason::Renewing), None),
-        (minutes(1), Some(Reason::Renewing), None),
-        (second, Some(Reason::Renewing), None),
-        (minutes(0), Some(Reason::Renewing), Some(Reason::Expired)),
-        (-hours(24), Some(Reason::Renewing), Some(Reason::Expired)),
-    ];
-    for (left, renewed, over) in cases {
-        let seen = seen(&certificate, Some(&secret_of(&certificate).expiring_in(left).made()));
-        let wanted = wanted(&certificate);
-        let reason = |finding: Option<Finding>| finding.map(|finding| finding.reason);
-        assert_eq!(reason(trigger(&seen, &wanted, now())), renewed, "{left} left");
-        assert_eq!(reason(unready(&seen, &wanted, now())), over, "{left} left");
-    }
-}
-
-#[test]
-fn a_renewal_that_waits_for_its_issuer_keeps_its_reason() {
-    let waiting = certificate("web").saying("Issuing", ConditionStatus::True, "Renewing");
-    let seen = seen(&waiting, Some(&secret_of(&waiting).expiring_in(hours(1)).made()));
-    let found = trigger(&seen, &wanted(&waiting), now()).unwrap();
-    assert_eq!(found.reason, Reason::Renewing);
-}
-
-#[test]
-fn a_spec_is_new_until_a_condition_tells_of_it() {
-    let of = |generation: Option<i64>, observed: Option<i64>| {
-        let mut certificate = certificate("web").saying("Ready", ConditionStatus::True, "Ready");
-        certificate.metadata.generation = generation;
-        certificate.having(|status| status.conditions[0].observed_generation = observed)
-    };
-    assert!(spec_changed(&certificate("web")), "nothing was said yet");
-    assert!(spec_changed(&of(Some(2), Some(1))));
-    assert!(!spec_changed(&of(Some(2), Some(2))));
-    assert!(spec_changed(&of(Some(1), None)));
 }

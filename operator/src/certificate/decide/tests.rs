@@ -155,7 +155,8 @@ fn asking_for_rsa(certificate: countersign_crds::Certificate) -> countersign_crd
 
 #[test]
 fn a_key_that_must_be_kept_is_never_replaced_by_one_of_another_kind() {
-    let cases: [(&str, fn(Secret) -> Secret, &str); 5] = [
+    type Case = (&'static str, fn(Secret) -> Secret, &'static str);
+    let cases: [Case; 5] = [
         ("a good Secret", |secret| secret, "Refuse CannotRegenerateKey"),
         ("a lost tls.crt", |s| s.without(names::TLS_CRT), "Refuse CannotRegenerateKey"),
         ("a damaged tls.crt", |s| s.holding(names::TLS_CRT, "ink"), "Refuse CannotRegenerateKey"),

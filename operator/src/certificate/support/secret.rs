@@ -1,7 +1,6 @@
 //! The Secret of a Certificate, as the operator would have written it, and what may become of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use countersign_crds::Certificate;
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Press, now, wanted};
 use crate::certificate::{names, secret};
 use crate::context::FIELD_MANAGER;
-use crate::pki::{CertificateFacts, Validity, clamp_lifetime, generate_key};
+use crate::pki::{BACKDATE, CertificateFacts, Validity, clamp_lifetime, generate_key};
 
 /// A Secret that is yet to be made.
 pub(crate) struct SecretOf<'a> {
@@ -25,7 +24,7 @@ pub(crate) struct SecretOf<'a> {
 /// The Secret that a Certificate asks for, issued now.
 pub(crate) fn secret_of(certificate: &Certificate) -> SecretOf<'_> {
     let lifetime = wanted(certificate).lifetime;
-    let validity = clamp_lifetime(now(), lifetime, Duration::from_secs(300), None);
+    let validity = clamp_lifetime(now(), lifetime, BACKDATE, None);
     SecretOf { certificate, validity }
 }
 

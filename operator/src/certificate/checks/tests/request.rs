@@ -7,7 +7,7 @@ use countersign_crds::{
 use super::*;
 
 /// What is changed, and how.
-type Change = (&'static str, fn(&mut CertificateSpec));
+type Change<Of = CertificateSpec> = (&'static str, fn(&mut Of));
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
@@ -74,7 +74,7 @@ fn a_change_of_what_stands_in_the_certificate_asks_for_another() {
 
 #[test]
 fn every_part_of_the_subject_is_compared() {
-    let changes: [(&str, fn(&mut X509Subject)); 8] = [
+    let changes: [Change<X509Subject>; 8] = [
         ("organizations", |subject| subject.organizations.truncate(1)),
         ("countries", |subject| subject.countries.clear()),
         ("organizationalUnits", |subject| subject.organizational_units.push("More".to_owned())),
