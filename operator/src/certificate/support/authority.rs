@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
+use crate::issuer::Signed;
 use crate::pki::{
     Authority, KeyAlgorithm, KeyEncoding, PrivateKey, Request, Template, Validity,
     certificates_to_pem, generate_key, self_sign, sign,
@@ -21,16 +22,11 @@ impl Press {
         Self(read(&pem(&middle), &key, Some(&root_pem)))
     }
 
-    /// What is asked for, for this key: `tls.crt` and `ca.crt`.
-    pub(crate) fn print(
-        &self,
-        request: &Request,
-        key: &PrivateKey,
-        validity: Validity,
-    ) -> (String, String) {
+    /// What is asked for, for this key.
+    pub(crate) fn print(&self, request: &Request, key: &PrivateKey, validity: Validity) -> Signed {
         let template = Template::new(request.clone(), validity).unwrap();
         let leaf = sign(&template, &key.public_key_spki(), &self.0).unwrap();
-        (self.0.leaf_chain_pem(&leaf), self.0.ca_pem())
+        Signed { chain: self.0.leaf_chain_pem(&leaf), ca: Some(self.0.ca_pem()) }
     }
 }
 

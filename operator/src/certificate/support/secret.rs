@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{Press, now, wanted};
-use crate::certificate::{names, secret};
+use crate::certificate::secret;
 use crate::context::FIELD_MANAGER;
 use crate::pki::{BACKDATE, CertificateFacts, Validity, clamp_lifetime, generate_key};
 
@@ -47,12 +47,10 @@ impl SecretOf<'_> {
     pub(crate) fn made(self) -> Secret {
         let wanted = wanted(self.certificate);
         let key = generate_key(wanted.algorithm).unwrap();
-        let (chain, ca) = Press::new().print(&wanted.request, &key, self.validity);
-        let leaf = CertificateFacts::from_pem(chain.as_bytes()).unwrap();
-        let key = key.to_pem(wanted.encoding).unwrap().expose().clone();
-        let data = [(names::TLS_CRT, chain), (names::TLS_KEY, key), (names::CA_CRT, ca)];
-        let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes())));
-        applied(secret::issued(self.certificate, &wanted, &leaf, BTreeMap::from(data)))
+        let signed = Press::new().print(&wanted.request, &key, self.validity);
+        let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).unwrap();
+        let data = secret::data(&signed, &key, &wanted).unwrap();
+        applied(secret::issued(self.certificate, &wanted, &leaf, data))
     }
 }
 
