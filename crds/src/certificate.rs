@@ -216,8 +216,8 @@ pub struct IssuerRef {
 /// The kind of key, and when it is replaced.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(
-    validation = Rule::new("!has(self.size) || (has(self.algorithm) && self.algorithm == 'Ed25519') || (has(self.algorithm) && self.algorithm == 'ECDSA' ? self.size in [256, 384, 521] : self.size >= 2048 && self.size <= 8192)")
-        .message("size must be 256, 384 or 521 for ECDSA, and from 2048 to 8192 for RSA")
+    validation = Rule::new("!has(self.size) || (has(self.algorithm) && self.algorithm == 'Ed25519') || (has(self.algorithm) && self.algorithm == 'ECDSA' ? self.size in [256, 384, 521] : self.size in [2048, 3072, 4096, 8192])")
+        .message("size must be 256, 384 or 521 for ECDSA, and 2048, 3072, 4096 or 8192 for RSA")
         .field_path(".size")
 )]
 #[serde(rename_all = "camelCase")]
@@ -231,7 +231,8 @@ pub struct PrivateKeySpec {
     /// RSA unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
-    /// Bits: 2048 to 8192 for RSA (2048 unless set); 256, 384 or 521 for ECDSA (256 unless set).
+    /// Bits: 2048, 3072, 4096 or 8192 for RSA (2048 unless set); 256, 384 or 521 for ECDSA (256
+    /// unless set). Ed25519 has one size, whatever stands here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<i32>,
 }
@@ -242,7 +243,9 @@ pub enum RotationPolicy {
     /// With every certificate.
     #[default]
     Always,
-    /// Only when there is none, or it is not what the spec asks for.
+    /// Only when there is none that can be read. One of another algorithm or size than the spec
+    /// asks for is not replaced: Ready then says `CannotRegenerateKey`, until the Secret is
+    /// deleted or the policy is Always.
     Never,
 }
 

@@ -1,10 +1,8 @@
 //! Carries out one decision; it never thinks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateStatus};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
@@ -14,10 +12,10 @@ use serde_json::json;
 use super::observe::{Observed, Stored};
 use super::reconcile::Error;
 use super::reference::IssuerId;
+use super::secret;
 use super::wanted::Wanted;
-use super::{names, secret};
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, Signed};
+use crate::issuer::Job;
 use crate::pki::{CertificateFacts, PrivateKey, generate_key};
 
 /// Signs a certificate and writes its Secret, in one write.
@@ -42,38 +40,21 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
     if !leaf.matches_key(&key) {
         return Err(Error::KeyMismatch);
     }
-    let data = data_of(&signed, &key, wanted)?;
+    let data = secret::data(&signed, &key, wanted).map_err(Error::Key)?;
     let wanted_secret = secret::issued(&seen.certificate, wanted, &leaf, data);
     apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
 }
 
 /// The key that is there, where it is to be kept and can be, or else a new one.
 async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
-    let kept = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| pair.key.clone());
-    if let Some(key) = kept.filter(|_| wanted.keep_key) {
+    let kept = seen.secret.as_ref().filter(|_| wanted.keep_key).and_then(Stored::key);
+    if let Some(key) = kept {
         return Ok(key);
     }
     let algorithm = wanted.algorithm;
     // RSA keys take up to seconds, which are not the other reconciliations' to wait.
     let made = tokio::task::spawn_blocking(move || generate_key(algorithm)).await;
     made.map_err(|_| Error::Cancelled)?.map(Arc::new).map_err(Error::Key)
-}
-
-fn data_of(
-    signed: &Signed,
-    key: &PrivateKey,
-    wanted: &Wanted,
-) -> Result<BTreeMap<String, ByteString>, Error> {
-    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
-    let key_pem = key.to_pem(wanted.encoding).map_err(Error::Key)?;
-    let mut data = BTreeMap::from([
-        (names::TLS_CRT.to_owned(), bytes(&signed.chain)),
-        (names::TLS_KEY.to_owned(), bytes(key_pem.expose())),
-    ]);
-    if let Some(ca) = &signed.ca {
-        data.insert(names::CA_CRT.to_owned(), bytes(ca));
-    }
-    Ok(data)
 }
 
 /// Writes a Secret's labels and annotations.
@@ -152,3 +133,6 @@ pub async fn write_status(
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ const STATE: &[Check] = &[
 #[must_use]
 pub fn trigger(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let ask = |check: &Check| check(seen, wanted, now);
-    STATE.iter().chain(&[asked_for as Check, near_expiry]).find_map(ask)
+    STATE.iter().chain(&[near_expiry as Check, asked_for]).find_map(ask)
 }
 
 /// Why the Secret cannot be used now, if it cannot.
@@ -200,17 +200,18 @@ fn lifetime_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) ->
     found(Reason::RequestChanged, "the certificate was issued for another spec.duration")
 }
 
-/// Any client may ask for a renewal by setting the condition Issuing to True.
+/// Asked last: the condition is also what the operator itself says while a certificate is wanted
+/// and the issuer cannot sign yet, and then every other reason is the true one.
 fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
-    let conditions = &seen.certificate.status.as_ref()?.conditions;
-    let asked = |type_: &str, status| type_ == "Issuing" && status == ConditionStatus::True;
-    conditions.iter().find(|condition| asked(&condition.type_, condition.status))?;
+    if !renewal_asked(&seen.certificate) {
+        return None;
+    }
     found(Reason::ManuallyTriggered, "a renewal was asked for by condition Issuing")
 }
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let leaf = &seen.secret.as_ref()?.pair()?.leaf;
-    let renewal = super::status::renewal_time(&seen.certificate, leaf, wanted);
+    let renewal = super::status::renewal_time(leaf, wanted);
     if now < renewal {
         return None;
     }
@@ -225,6 +226,13 @@ fn expired(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {
     found(Reason::Expired, format!("the certificate expired at {}", leaf.validity.not_after))
 }
 
+/// Any client may ask for a renewal by setting the condition Issuing to True.
+#[must_use]
+pub fn renewal_asked(certificate: &Certificate) -> bool {
+    let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|asked| asked.type_ == "Issuing" && asked.status == ConditionStatus::True)
+}
+
 /// Whether the spec changed since the operator last said something about it.
 #[must_use]
 pub fn spec_changed(certificate: &Certificate) -> bool {
@@ -232,3 +240,6 @@ pub fn spec_changed(certificate: &Certificate) -> bool {
     let observed = conditions.filter_map(|condition| condition.observed_generation).max();
     observed != certificate.metadata.generation
 }
+
+#[cfg(test)]
+mod tests;

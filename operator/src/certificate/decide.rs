@@ -103,7 +103,7 @@ fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> 
     if let Some(refusal) = kept_key_is_wrong(seen, wanted) {
         return refusal;
     }
-    match backoff_end(seen, now) {
+    match backoff_end(seen) {
         Some(until) if now < until => Decision::BackOff { wanted: finding, until },
         _ => Decision::Issue(finding),
     }
@@ -111,7 +111,7 @@ fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> 
 
 /// A key that must be kept, and is not of the kind that is asked for, leaves no way.
 fn kept_key_is_wrong(seen: &Observed, wanted: &Wanted) -> Option<Decision> {
-    let key = &seen.secret.as_ref()?.pair()?.key;
+    let key = seen.secret.as_ref()?.key()?;
     if !wanted.keep_key || key.algorithm() == wanted.algorithm {
         return None;
     }
@@ -128,20 +128,26 @@ fn refuse(reason: &'static str, message: String) -> Decision {
 }
 
 /// When the next try is due after failures: later and later, but always soon enough for several
-/// more before the certificate expires, and at once where the spec changed.
-fn backoff_end(seen: &Observed, now: Timestamp) -> Option<Timestamp> {
+/// more before the certificate expires, and at once where the spec changed or somebody asks.
+///
+/// It rests on the time of the failure only: a condition tells it, and one that said another time
+/// at each look would be written, and looked at again, without end.
+fn backoff_end(seen: &Observed) -> Option<Timestamp> {
     let status = seen.certificate.status.as_ref()?;
     let failures = status.failed_issuance_attempts.filter(|count| *count > 0)?;
     let last = status.last_failure_time.as_ref()?.0;
-    if checks::spec_changed(&seen.certificate) {
+    if checks::spec_changed(&seen.certificate) || checks::renewal_asked(&seen.certificate) {
         return None;
     }
     let doublings = u32::try_from(failures - 1).unwrap_or(0).min(10);
     let grown = FIRST_BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
     let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
-    let wait = match leaf.map(|leaf| leaf.validity.not_after.duration_since(now)) {
+    let wait = match leaf.map(|leaf| leaf.validity.not_after.duration_since(last)) {
         Some(left) if left.is_positive() => grown.min(left / TRIES_BEFORE_EXPIRY),
         _ => grown,
     };
     last.checked_add(wait).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod reconcile;
 pub mod reference;
 pub mod secret;
 pub mod status;
+#[cfg(test)]
+mod support;
 pub mod wanted;
 
 pub use reconcile::{Error, error_policy, reconcile};

@@ -133,6 +133,16 @@ impl Stored {
         }
     }
 
+    /// The private key, whatever else is missing or broken.
+    #[must_use]
+    pub fn key(&self) -> Option<Arc<PrivateKey>> {
+        if let Some(pair) = self.pair() {
+            return Some(pair.key.clone());
+        }
+        let text = self.data.0.get(names::TLS_KEY)?;
+        PrivateKey::from_pem(&text.0).ok().map(Arc::new)
+    }
+
     /// The pair, where there is one.
     #[must_use]
     pub fn pair(&self) -> Option<&Pair> {
@@ -208,15 +218,26 @@ fn readiness(conditions: &[Condition]) -> IssuerState {
     }
 }
 
+fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -> Option<String> {
+    let claims = |other: &Certificate| claims_the_same(certificate, other);
+    first_of(&context.seen.certificates.state_filter(claims), certificate, owner)
+}
+
+/// Whether another Certificate names the same Secret.
+fn claims_the_same(certificate: &Certificate, other: &Certificate) -> bool {
+    other.namespace() == certificate.namespace()
+        && other.spec.secret_name == certificate.spec.secret_name
+        && other.name_any() != certificate.name_any()
+        && other.metadata.deletion_timestamp.is_none()
+}
+
 /// Of several Certificates that name one Secret, the one that the Secret says it belongs to keeps
 /// it, or else the oldest, or else the first by name.
-fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -> Option<String> {
-    let rivals = context.seen.certificates.state_filter(|other| {
-        other.namespace() == certificate.namespace()
-            && other.spec.secret_name == certificate.spec.secret_name
-            && other.name_any() != certificate.name_any()
-            && other.metadata.deletion_timestamp.is_none()
-    });
+fn first_of(
+    rivals: &[Arc<Certificate>],
+    certificate: &Certificate,
+    owner: Option<&str>,
+) -> Option<String> {
     let age = |c: &Certificate| (c.metadata.creation_timestamp.clone().map(|t| t.0), c.name_any());
     let mine = age(certificate);
     if owner == Some(certificate.name_any().as_str()) {
@@ -229,3 +250,6 @@ fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -
     };
     rivals.iter().find(rival).map(|other| other.name_any())
 }
+
+#[cfg(test)]
+mod tests;

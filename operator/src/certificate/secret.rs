@@ -13,7 +13,8 @@ use super::names;
 use super::observe::{Observed, SecretData, Stored};
 use super::reference::IssuerId;
 use super::wanted::Wanted;
-use crate::pki::CertificateFacts;
+use crate::issuer::Signed;
+use crate::pki::{CertificateFacts, KeyError, PrivateKey};
 
 /// The type of a Secret of ours, where it is new.
 pub const TYPE: &str = "kubernetes.io/tls";
@@ -46,6 +47,27 @@ pub fn tidied(certificate: &Certificate, stored: &Stored) -> Option<Secret> {
     let mut data = stored.data.clone();
     data.0.retain(|key, _| [names::TLS_CRT, names::TLS_KEY, names::CA_CRT].contains(&key.as_str()));
     Some(assembled(certificate, leaf, lifetime, data))
+}
+
+/// What a Secret holds of a new certificate.
+///
+/// # Errors
+/// When the key cannot be written as it is asked for.
+pub fn data(
+    signed: &Signed,
+    key: &PrivateKey,
+    wanted: &Wanted,
+) -> Result<BTreeMap<String, ByteString>, KeyError> {
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let key_pem = key.to_pem(wanted.encoding)?;
+    let mut data = BTreeMap::from([
+        (names::TLS_CRT.to_owned(), bytes(&signed.chain)),
+        (names::TLS_KEY.to_owned(), bytes(key_pem.expose())),
+    ]);
+    if let Some(ca) = &signed.ca {
+        data.insert(names::CA_CRT.to_owned(), bytes(ca));
+    }
+    Ok(data)
 }
 
 /// The Secret of a new certificate.
@@ -121,3 +143,6 @@ fn metadata(
 fn joined(addresses: &[std::net::IpAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_crds::{Certificate, CertificateStatus, Condition, ConditionStatus};
+use countersign_crds::{CertificateStatus, Condition, ConditionStatus};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -10,7 +10,7 @@ use super::checks;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::wanted::Wanted;
-use crate::pki::CertificateFacts;
+use crate::pki::{BACKDATE, CertificateFacts, Validity};
 
 /// How carrying out a decision ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,18 +29,18 @@ pub enum Outcome {
 }
 
 /// When a certificate is renewed: `renewBefore` its end, or a third of its lifetime before that
-/// where it is not set, or is not shorter than the certificate lives.
+/// where it is not set, or is not shorter than the certificate lives. It lives from when it was
+/// made, which is later than it says (see `clamp_lifetime`): counted from what it says, one that
+/// its authority cut short could be due as soon as it is issued, and then issued without end.
 #[must_use]
-pub fn renewal_time(
-    certificate: &Certificate,
-    leaf: &CertificateFacts,
-    wanted: &Wanted,
-) -> Timestamp {
-    let _ = certificate;
-    let lifetime = leaf.validity.not_after.duration_since(leaf.validity.not_before);
+pub fn renewal_time(leaf: &CertificateFacts, wanted: &Wanted) -> Timestamp {
+    let Validity { not_before, not_after } = leaf.validity;
+    let said = not_after.duration_since(not_before);
+    let lifetime = said - signed(BACKDATE).min(said / 2);
     let asked = wanted.renew_before.map(signed).filter(|before| *before < lifetime);
-    let before = asked.unwrap_or(lifetime / 3);
-    leaf.validity.not_after.checked_sub(before).unwrap_or(leaf.validity.not_before)
+    // Whole seconds, as they are written: a fraction would be gone when the status is read again.
+    let before = SignedDuration::from_secs(asked.unwrap_or(lifetime / 3).as_secs());
+    not_after.checked_sub(before).unwrap_or(not_before)
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -63,6 +63,7 @@ pub fn next(
     record_attempt(&mut status, outcome, now);
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
     match issuing(decision, outcome) {
+        _ if *outcome == Outcome::Unchanged && tells_of_failure(&status, decision) => {}
         Some(condition) => conditions.set(&mut status.conditions, condition),
         None => status.conditions.retain(|condition| condition.type_ != "Issuing"),
     }
@@ -73,8 +74,7 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
     let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
     status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
     status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
-    status.renewal_time =
-        leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(&seen.certificate, leaf, wanted)));
+    status.renewal_time = leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(leaf, wanted)));
 }
 
 fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timestamp) {
@@ -109,6 +109,14 @@ fn ready(seen: &Observed, wanted: Option<&Wanted>, decision: &Decision, now: Tim
             ("Ready", ConditionStatus::True, "Ready", message)
         }
     }
+}
+
+/// Why issuance failed stays told until one succeeds, or the issuer is waited for.
+fn tells_of_failure(status: &CertificateStatus, decision: &Decision) -> bool {
+    let tells = |told: &Condition| told.type_ == "Issuing" && told.status == ConditionStatus::False;
+    status.failed_issuance_attempts.is_some()
+        && !matches!(decision, Decision::Wait { .. })
+        && status.conditions.iter().any(tells)
 }
 
 fn issuing(decision: &Decision, outcome: &Outcome) -> Option<Said> {
@@ -156,3 +164,6 @@ impl Conditions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,7 @@ fn algorithm_of(key: &PrivateKeySpec) -> Result<KeyAlgorithm, InvalidField> {
         (SpecAlgorithm::ECDSA, Some(384)) => Ok(KeyAlgorithm::EcdsaP384),
         (SpecAlgorithm::ECDSA, Some(521)) => Ok(KeyAlgorithm::EcdsaP521),
         (SpecAlgorithm::RSA, None) => Ok(KeyAlgorithm::Rsa { bits: 2048 }),
-        (SpecAlgorithm::RSA, Some(bits @ 2048..=8192)) => {
+        (SpecAlgorithm::RSA, Some(bits @ (2048 | 3072 | 4096 | 8192))) => {
             Ok(KeyAlgorithm::Rsa { bits: bits.unsigned_abs() })
         }
         (_, Some(size)) => Err(InvalidField {
@@ -152,3 +152,6 @@ fn encoding_of(key: &PrivateKeySpec) -> KeyEncoding {
         SpecEncoding::PKCS8 => KeyEncoding::Pkcs8,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,6 @@ use crate::certificate::reference::IssuerId;
 use crate::context::Context;
 use crate::pki::{self, Pointers, PrivateKey, Request, Template};
 
-/// Clocks differ: a certificate is valid from this long before it was made.
-const BACKDATE: Duration = Duration::from_secs(300);
-
 /// What is to be signed.
 #[derive(Clone, Debug)]
 pub struct Job<'a> {
@@ -136,7 +133,7 @@ fn template(
     authority: Option<pki::Validity>,
     crl: &[String],
 ) -> Result<Template, SignError> {
-    let validity = pki::clamp_lifetime(context.clock.now(), job.lifetime, BACKDATE, authority);
+    let validity = pki::clamp_lifetime(context.clock.now(), job.lifetime, pki::BACKDATE, authority);
     let mut template = Template::new(job.request.clone(), validity)?;
     template.subject_der.clone_from(&job.subject_der);
     template.pointers = Pointers { crl_distribution_points: crl.to_vec(), ..Pointers::default() };

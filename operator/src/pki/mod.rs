@@ -44,6 +44,6 @@ pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use redacted::{PrivateKeyPem, Redacted};
 pub use sign::{SignError, self_sign, sign};
 pub use template::{
-    NoRandomness, Pointers, Request, Serial, Subject, Template, Validity, clamp_lifetime,
+    BACKDATE, NoRandomness, Pointers, Request, Serial, Subject, Template, Validity, clamp_lifetime,
 };
 pub use usage::{UnknownUsage, Usage};

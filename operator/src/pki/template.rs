@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::usage::Usage;
 
+/// Clocks differ: a certificate is valid from this long before it was made.
+pub const BACKDATE: Duration = Duration::from_secs(300);
+
 /// The parts of a subject beside its common name. Their order is kept, and means nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name is the field's own")]
@@ -139,7 +142,9 @@ impl Template {
 }
 
 /// When a certificate made `now` is valid: from `backdate` earlier, since clocks differ, for
-/// `duration` from now, and never outside the validity of the authority that signs it.
+/// `duration` from now, and never outside the validity of the authority that signs it. What is left
+/// of it is never less than how much it is backdated: one of an authority that ends soon would be
+/// old, and due for renewal, as soon as it is made.
 pub fn clamp_lifetime(
     now: Timestamp,
     duration: Duration,
@@ -147,15 +152,12 @@ pub fn clamp_lifetime(
     authority: Option<Validity>,
 ) -> Validity {
     let now = whole_seconds(now);
-    let not_before = now.saturating_sub(signed(backdate)).unwrap_or(now);
-    let not_after = now.saturating_add(signed(duration)).unwrap_or(now).min(end_of_time());
-    match authority {
-        None => Validity { not_before, not_after },
-        Some(authority) => Validity {
-            not_before: not_before.max(authority.not_before),
-            not_after: not_after.min(authority.not_after),
-        },
-    }
+    let ends = now.saturating_add(signed(duration)).unwrap_or(now).min(end_of_time());
+    let not_after = authority.map_or(ends, |authority| ends.min(authority.not_after));
+    let left = not_after.duration_since(now).max(SignedDuration::ZERO);
+    let begins = now.saturating_sub(signed(backdate).min(left)).unwrap_or(now);
+    let not_before = authority.map_or(begins, |authority| begins.max(authority.not_before));
+    Validity { not_before, not_after }
 }
 
 /// jiff adds signed durations without complaint; those of a spec are far below its limit.
@@ -200,6 +202,10 @@ mod tests {
             (
                 Some(between("2026-05-05T11:58:00Z", "2036-01-01T00:00:00Z")),
                 between("2026-05-05T11:58:00Z", "2026-05-05T13:00:00Z"),
+            ),
+            (
+                Some(between("2020-01-01T00:00:00Z", "2026-05-05T12:01:00Z")),
+                between("2026-05-05T11:59:00Z", "2026-05-05T12:01:00Z"),
             ),
         ];
         for (authority, wanted) in cases {

@@ -81,6 +81,12 @@ pub struct UnknownUsage(
 );
 
 impl Usage {
+    /// Every usage there is.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        ALL.iter().map(|(usage, ..)| *usage)
+    }
+
     /// The name in a manifest.
     pub fn name(self) -> &'static str {
         self.entry().1

@@ -100,3 +100,6 @@ fn story(error: &dyn std::error::Error) -> String {
     }
     story
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! When a certificate that is as it should be is issued again.
+
+use super::*;
+use crate::certificate::support::{healthy, hours, minutes};
+
+#[test]
+fn any_client_may_ask_for_a_renewal() {
+    let cases = [
+        ("Issuing", ConditionStatus::True, Some(Reason::ManuallyTriggered)),
+        ("Issuing", ConditionStatus::False, None),
+        ("Issuing", ConditionStatus::Unknown, None),
+        ("Ready", ConditionStatus::True, None),
+    ];
+    for (type_, status, reason) in cases {
+        let asked = healthy(&certificate("web").saying(type_, status, "Whatever"));
+        let wanted = wanted(&asked.certificate);
+        let found = trigger(&asked, &wanted, now()).map(|finding| finding.reason);
+        assert_eq!(found, reason, "{type_} {status:?}");
+        assert_eq!(unready(&asked, &wanted, now()), None, "it can be used meanwhile");
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_at_its_renewal_time_and_unready_at_its_end() {
+    let certificate = certificate("web").with(|spec| {
+        spec.renew_before = Some(std::time::Duration::from_secs(7200).into());
+    });
+    let second = jiff::SignedDuration::from_secs(1);
+    let cases = [
+        (hours(2) + second, None, None),
+        (hours(2), Some(Reason::Renewing), None),
+        (minutes(1), Some(Reason::Renewing), None),
+        (second, Some(Reason::Renewing), None),
+        (minutes(0), Some(Reason::Renewing), Some(Reason::Expired)),
+        (-hours(24), Some(Reason::Renewing), Some(Reason::Expired)),
+    ];
+    for (left, renewed, over) in cases {
+        let seen = seen(&certificate, Some(&secret_of(&certificate).expiring_in(left).made()));
+        let wanted = wanted(&certificate);
+        let reason = |finding: Option<Finding>| finding.map(|finding| finding.reason);
+        assert_eq!(reason(trigger(&seen, &wanted, now())), renewed, "{left} left");
+        assert_eq!(reason(unready(&seen, &wanted, now())), over, "{left} left");
+    }
+}
+
+#[test]
+fn a_renewal_that_waits_for_its_issuer_keeps_its_reason() {
+    let waiting = certificate("web").saying("Issuing", ConditionStatus::True, "Renewing");
+    let seen = seen(&waiting, Some(&secret_of(&waiting).expiring_in(hours(1)).made()));
+    let found = trigger(&seen, &wanted(&waiting), now()).unwrap();
+    assert_eq!(found.reason, Reason::Renewing);
+}
+
+#[test]
+fn a_spec_is_new_until_a_condition_tells_of_it() {
+    let of = |generation: Option<i64>, observed: Option<i64>| {
+        let mut certificate = certificate("web").saying("Ready", ConditionStatus::True, "Ready");
+        certificate.metadata.generation = generation;
+        certificate.having(|status| status.conditions[0].observed_generation = observed)
+    };
+    assert!(spec_changed(&certificate("web")), "nothing was said yet");
+    assert!(spec_changed(&of(Some(2), Some(1))));
+    assert!(!spec_changed(&of(Some(2), Some(2))));
+    assert!(spec_changed(&of(Some(1), None)));
+}

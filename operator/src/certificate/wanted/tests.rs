@@ -1,0 +1,119 @@
+use super::*;
+use crate::certificate::support::{CertificateProse, certificate};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn of(change: impl FnOnce(&mut CertificateSpec)) -> Result<Wanted, InvalidField> {
+    Wanted::of(&certificate("web").with(change).spec)
+}
+
+fn hours(count: u64) -> Option<kube::core::Duration> {
+    Some((HOUR * u32::try_from(count).unwrap()).into())
+}
+
+#[test]
+fn what_a_spec_leaves_out_has_a_default() {
+    let wanted = of(|spec| spec.private_key = None).unwrap();
+    assert_eq!(wanted.algorithm, KeyAlgorithm::Rsa { bits: 2048 });
+    assert_eq!(wanted.encoding, KeyEncoding::Pkcs1);
+    assert!(!wanted.keep_key, "a new key with every certificate");
+    assert_eq!(wanted.lifetime, 90 * 24 * HOUR);
+    assert_eq!(wanted.renew_before, None);
+    let dns_names = vec!["web.test".to_owned()];
+    assert_eq!(wanted.request, Request { dns_names, ..Request::default() });
+    let usages = wanted.request.effective_usages();
+    assert!(usages.into_iter().eq([Usage::DigitalSignature, Usage::KeyEncipherment]));
+}
+
+#[test]
+fn what_a_spec_says_is_what_is_wanted() {
+    let wanted = of(|spec| {
+        spec.common_name = Some("web".to_owned());
+        spec.ip_addresses = vec!["10.0.0.1".to_owned(), "fd00::1".to_owned()];
+        spec.uris = vec!["spiffe://cluster.local/ns/shop/sa/web".to_owned()];
+        spec.email_addresses = vec!["web@example.org".to_owned()];
+        spec.usages = vec![KeyUsage::ServerAuth, KeyUsage::ClientAuth];
+        spec.is_ca = Some(true);
+        spec.subject =
+            Some(X509Subject { organizations: vec!["Shop".to_owned()], ..Default::default() });
+        spec.duration = hours(2);
+        spec.renew_before = hours(1);
+        spec.private_key = Some(PrivateKeySpec {
+            rotation_policy: Some(RotationPolicy::Never),
+            encoding: Some(SpecEncoding::PKCS8),
+            algorithm: Some(SpecAlgorithm::Ed25519),
+            size: None,
+        });
+    });
+    let request = Request {
+        common_name: Some("web".to_owned()),
+        subject: Subject { organizations: vec!["Shop".to_owned()], ..Subject::default() },
+        dns_names: vec!["web.test".to_owned()],
+        ip_addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        uris: vec!["spiffe://cluster.local/ns/shop/sa/web".to_owned()],
+        email_addresses: vec!["web@example.org".to_owned()],
+        usages: vec![Usage::ServerAuth, Usage::ClientAuth],
+        is_ca: true,
+    };
+    let (algorithm, encoding) = (KeyAlgorithm::Ed25519, KeyEncoding::Pkcs8);
+    let (lifetime, renew_before) = (2 * HOUR, Some(HOUR));
+    let said = Wanted { request, algorithm, encoding, keep_key: true, lifetime, renew_before };
+    assert_eq!(wanted, Ok(said));
+}
+
+#[test]
+fn an_empty_common_name_is_none() {
+    let wanted = of(|spec| spec.common_name = Some(String::new())).unwrap();
+    assert_eq!(wanted.request.common_name, None);
+}
+
+#[test]
+fn every_usage_keeps_its_name() {
+    for usage in Usage::all() {
+        let spec: KeyUsage = serde_json::from_value(usage.name().into()).unwrap();
+        assert_eq!(usages_of(&[spec]), [usage]);
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_named() {
+    for bad in ["10.0.0", "10.0.0.1/8", "web.test", "::g", ""] {
+        let error = of(|spec| spec.ip_addresses = vec!["10.0.0.1".to_owned(), bad.to_owned()]);
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, format!("spec.ipAddresses: {bad:?} is not an IP address"));
+    }
+}
+
+#[test]
+fn each_algorithm_has_sizes_of_its_own() {
+    use SpecAlgorithm::{ECDSA, Ed25519, RSA};
+    let rsa = |bits| Some(KeyAlgorithm::Rsa { bits });
+    let cases = [
+        (RSA, None, rsa(2048)),
+        (RSA, Some(0), rsa(2048)),
+        (RSA, Some(2048), rsa(2048)),
+        (RSA, Some(3072), rsa(3072)),
+        (RSA, Some(4096), rsa(4096)),
+        (RSA, Some(8192), rsa(8192)),
+        (RSA, Some(1024), None),
+        (RSA, Some(2560), None),
+        (RSA, Some(16_384), None),
+        (RSA, Some(-2048), None),
+        (RSA, Some(256), None),
+        (ECDSA, None, Some(KeyAlgorithm::EcdsaP256)),
+        (ECDSA, Some(256), Some(KeyAlgorithm::EcdsaP256)),
+        (ECDSA, Some(384), Some(KeyAlgorithm::EcdsaP384)),
+        (ECDSA, Some(521), Some(KeyAlgorithm::EcdsaP521)),
+        (ECDSA, Some(512), None),
+        (ECDSA, Some(2048), None),
+        (Ed25519, None, Some(KeyAlgorithm::Ed25519)),
+        (Ed25519, Some(4096), Some(KeyAlgorithm::Ed25519)),
+    ];
+    for (algorithm, size, expected) in cases {
+        let key = PrivateKeySpec { algorithm: Some(algorithm), size, ..Default::default() };
+        let wanted = of(|spec| spec.private_key = Some(key));
+        let named = wanted.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(wanted.ok().map(|wanted| wanted.algorithm), expected, "{algorithm:?} {size:?}");
+        assert_eq!(named.starts_with("spec.privateKey.size: "), expected.is_none(), "{named}");
+    }
+}
