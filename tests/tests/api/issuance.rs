@@ -1,0 +1,124 @@
+//! From a Certificate to its Secret.
+
+use std::process::Command;
+
+use countersign_crds::Certificate;
+use futures::TryStreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Api, WatchEvent, WatchParams};
+use serde_json::json;
+
+use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
+
+pub(crate) async fn a_certificate_becomes_a_secret_whose_chain_openssl_verifies(space: Space) {
+    space.authority().await;
+    let certificate = space.certificate("web", json!({})).await;
+    let secret = space.secret("web").await;
+    assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
+    let keys: Vec<_> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["ca.crt", "tls.crt", "tls.key"]);
+    assert!(is_pair(&secret));
+    let status = certificate.status.as_ref().unwrap();
+    assert_eq!(status.not_after.as_ref().unwrap().0, facts(&secret).validity.not_after);
+    assert!(status.renewal_time.as_ref().unwrap().0 < status.not_after.as_ref().unwrap().0);
+    assert_eq!(revision(&certificate), Some(1));
+    assert!(space.reasons("web").await.contains(&"Issued".to_owned()));
+    let folder = folder(&space);
+    for key in ["tls.crt", "ca.crt"] {
+        std::fs::write(folder.join(key), text(&secret, key)).unwrap();
+    }
+    let arguments =
+        ["verify", "-x509_strict", "-CAfile", "ca.crt", "-untrusted", "tls.crt", "tls.crt"];
+    let output = Command::new("openssl").args(arguments).current_dir(&folder).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A folder of a test's own.
+pub(crate) fn folder(space: &Space) -> std::path::PathBuf {
+    let name = format!("countersign-{}-{}", std::process::id(), space.namespace);
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+pub(crate) async fn an_issuance_is_two_writes(space: Space) {
+    space.authority().await;
+    space.certificate("before", json!({})).await;
+    let (secrets, certificates): (Api<Secret>, Api<Certificate>) = (space.api(), space.api());
+    let none = kube::api::ListParams::default();
+    let start = secrets.list_metadata(&none).await.unwrap().metadata.resource_version.unwrap();
+    let done = space.certificate("web", json!({})).await;
+    // Whatever else it would write comes before what it writes for a later change.
+    space.change::<Certificate>("before", json!({ "spec": { "dnsNames": ["marker.test"] } })).await;
+    space.ready("before").await;
+    let secret = space.secret("web").await;
+    let of_web = WatchParams::default().fields("metadata.name=web").timeout(1);
+    let seen = |event: WatchEvent<Secret>| match event {
+        WatchEvent::Added(one) | WatchEvent::Modified(one) => one.resource_version(),
+        other => panic!("{other:?}"),
+    };
+    let events = secrets.watch(&of_web, &start).await.unwrap();
+    let written: Vec<_> = events.map_ok(seen).try_collect().await.unwrap();
+    assert_eq!(written, [secret.resource_version()], "writes of the Secret");
+    let events = certificates.watch(&of_web, &start).await.unwrap();
+    let written: Vec<_> = events.try_collect().await.unwrap();
+    let [WatchEvent::Added(_), WatchEvent::Modified(written)] = written.as_slice() else {
+        panic!("writes of the Certificate: {written:?}");
+    };
+    assert_eq!(written.resource_version(), done.resource_version());
+}
+
+pub(crate) async fn a_certificate_waits_for_its_issuer_and_says_so(space: Space) {
+    space.make::<Certificate>("web", json!({ "spec": leaf("web", json!({})) })).await;
+    let named = |certificate: &Certificate| {
+        let ready = condition(certificate, "Ready");
+        ready.and_then(|ready| ready.message.as_ref()).is_some()
+    };
+    let waiting = space.certificate_when("web", "says why", named).await;
+    let conditions = waiting.status.unwrap().conditions;
+    let said = conditions.iter().filter_map(|condition| condition.message.as_deref());
+    assert!(said.clone().any(|text| text.contains("ca")), "{:?}", said.collect::<Vec<_>>());
+    assert!(space.api::<Secret>().get_opt("web").await.unwrap().is_none());
+    space.authority().await;
+    space.ready("web").await;
+}
+
+/// What `kubectl countersign renew` writes, and what people are used to.
+async fn ask_for_renewal(space: &Space, name: &str) {
+    let asked = json!({ "status": { "conditions": [
+        { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "now" },
+    ] } });
+    let parameters = kube::api::PatchParams::default();
+    let patch = kube::api::Patch::Merge(&asked);
+    space.api::<Certificate>().patch_status(name, &parameters, &patch).await.unwrap();
+}
+
+pub(crate) async fn a_renewal_that_is_asked_for_happens_once(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let before = facts(&space.secret("web").await);
+    ask_for_renewal(&space, "web").await;
+    let renewed = |certificate: &Certificate| revision(certificate) == Some(2);
+    space.certificate_when("web", "was renewed", renewed).await;
+    let after = facts(&space.secret("web").await);
+    assert_ne!(before.serial, after.serial);
+    assert_ne!(before.public_key_spki, after.public_key_spki);
+    // A second answer to the first wish would make this the fourth.
+    ask_for_renewal(&space, "web").await;
+    let renewed = |certificate: &Certificate| revision(certificate) > Some(2);
+    space.certificate_when("web", "was renewed again", renewed).await;
+    assert_eq!(revision(&space.ready("web").await), Some(3));
+}
+
+pub(crate) async fn a_certificate_is_renewed_before_it_expires(space: Space) {
+    space.authority().await;
+    let spec = json!({ "duration": "5m", "renewBefore": "4m58s" });
+    space.certificate("web", spec).await;
+    let first = facts(&space.secret("web").await);
+    let renewed = |certificate: &Certificate| revision(certificate) >= Some(2);
+    space.certificate_when("web", "was renewed", renewed).await;
+    let second = facts(&space.secret("web").await);
+    assert!(second.validity.not_after > first.validity.not_after);
+}

@@ -1,0 +1,89 @@
+//! The operator on a real API server, without a node: every test in a namespace of its own.
+//!
+//! The control plane is shared and must be taken away at the end, so that this binary has a `main`
+//! of its own (libtest-mimic): the runner, its options and its last line are those of others.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod issuance;
+mod issuers;
+mod ownership;
+mod repair;
+mod requests;
+mod space;
+mod specs;
+mod steady;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+use space::Space;
+use world::World;
+
+/// Tests, each an async function that is given a namespace.
+macro_rules! trials {
+    ($world:expr, $($room:ident :: { $($name:ident,)* })*) => {
+        vec![$($({
+            let world = $world.clone();
+            Trial::test(concat!(stringify!($room), "::", stringify!($name)), move || {
+                world.runtime.block_on(async {
+                    $room::$name(Space::new(&world, stringify!($name)).await).await;
+                });
+                Ok(())
+            })
+        },)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let world = Arc::new(World::default());
+    let trials = trials(&world);
+    if !arguments.list {
+        world.start();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    world.stop();
+    conclusion.exit_code()
+}
+
+fn trials(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        issuance::{
+            a_certificate_becomes_a_secret_whose_chain_openssl_verifies,
+            an_issuance_is_two_writes,
+            a_certificate_waits_for_its_issuer_and_says_so,
+            a_renewal_that_is_asked_for_happens_once,
+            a_certificate_is_renewed_before_it_expires,
+        }
+        repair::{
+            whatever_is_wrong_with_a_secret_it_is_issued_again_and_never_mismatches,
+            a_changed_spec_is_issued_again_while_the_old_secret_serves,
+            another_issuer_signs_again,
+            rotation_policy_never_keeps_the_key,
+        }
+        ownership::{
+            what_others_wrote_into_the_secret_survives,
+            a_template_is_followed_without_issuing_again,
+            of_two_certificates_with_one_secret_one_owns_it_and_the_other_is_told,
+            a_certificate_that_is_deleted_leaves_its_secret,
+        }
+        requests::{
+            a_csr_made_by_openssl_is_signed,
+            what_is_no_csr_is_refused_with_a_message,
+            a_request_to_the_issuer_of_others_is_left_alone,
+            the_issuer_of_identities_signs_nothing_of_another_namespace,
+        }
+        issuers::{
+            an_issuer_says_what_is_wrong_with_its_authority,
+        }
+        specs::{
+            a_bad_spec_is_refused_with_its_field_named,
+            a_request_cannot_be_changed,
+        }
+        steady::{
+            a_restart_writes_nothing,
+        }
+    }
+}

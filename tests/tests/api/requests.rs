@@ -1,0 +1,144 @@
+//! CSRs of others.
+
+use std::process::Command;
+
+use countersign_crds::{
+    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus,
+};
+use countersign_operator::pki::CertificateFacts;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::issuance::folder;
+use crate::space::{Space, condition, leaf};
+use crate::world::HOME;
+
+/// A CSR by openssl, whose key nobody else sees.
+pub(crate) fn openssl_csr(space: &Space, name: &str) -> Vec<u8> {
+    let folder = folder(space);
+    let arguments = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let names = format!("subjectAltName=DNS:{name}");
+    let output = Command::new("openssl")
+        .args(arguments)
+        .args(["-nodes", "-keyout", "key", "-subj", "/CN=laptop", "-addext", &names])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The spec of a request to Issuer `ca`.
+pub(crate) fn request(csr: Vec<u8>) -> Value {
+    let csr = serde_json::to_value(ByteString(csr)).unwrap();
+    json!({ "spec": { "request": csr, "issuerRef": { "name": "ca" } } })
+}
+
+fn last_word<'a>(request: &'a CertificateRequest, type_: &str) -> Option<&'a Condition> {
+    let conditions = &request.status.as_ref()?.conditions;
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+async fn decided(space: &Space, name: &str) -> CertificateRequest {
+    let is_decided = |request: &CertificateRequest| {
+        last_word(request, "Ready").is_some_and(|ready| {
+            let reason = ready.reason.as_deref().unwrap_or_default();
+            ready.status == ConditionStatus::True || ["Failed", "Denied"].contains(&reason)
+        })
+    };
+    space.when(name, "is decided", is_decided).await
+}
+
+pub(crate) async fn a_csr_made_by_openssl_is_signed(space: Space) {
+    space.authority().await;
+    let made = request(openssl_csr(&space, "laptop.test"));
+    space.make::<CertificateRequest>("laptop", made).await;
+    let done = decided(&space, "laptop").await;
+    let status = done.status.as_ref().unwrap();
+    assert_eq!(last_word(&done, "Approved").unwrap().status, ConditionStatus::True);
+    let chain = CertificateFacts::all_from_pem(&status.certificate.as_ref().unwrap().0).unwrap();
+    let root = CertificateFacts::from_pem(&status.ca.as_ref().unwrap().0).unwrap();
+    let [leaf, intermediate] = chain.as_slice() else { panic!("{} in the chain", chain.len()) };
+    assert!(leaf.verify_issued_by(intermediate) && intermediate.verify_issued_by(&root));
+    assert_eq!(leaf.says.dns_names, ["laptop.test"]);
+    let secrets: Api<Secret> = space.api();
+    assert!(secrets.get_opt("laptop").await.unwrap().is_none());
+}
+
+pub(crate) async fn what_is_no_csr_is_refused_with_a_message(space: Space) {
+    space.authority().await;
+    let mut damaged = openssl_csr(&space, "laptop.test");
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    for (name, csr) in [("garbage", b"garbage".to_vec()), ("damaged", damaged)] {
+        space.make::<CertificateRequest>(name, request(csr)).await;
+        let done = decided(&space, name).await;
+        let ready = last_word(&done, "Ready").unwrap();
+        assert_eq!(ready.status, ConditionStatus::False);
+        assert!(ready.message.as_ref().unwrap().contains("spec.request"), "{ready:?}");
+        assert!(done.status.unwrap().certificate.is_none());
+        assert!(!space.reasons(name).await.is_empty());
+    }
+}
+
+pub(crate) async fn a_request_to_the_issuer_of_others_is_left_alone(space: Space) {
+    space.authority().await;
+    let csr = openssl_csr(&space, "laptop.test");
+    let mut foreign = request(csr.clone());
+    foreign["spec"]["issuerRef"] =
+        json!({ "name": "ca", "group": "example.org", "kind": "Issuer" });
+    space.make::<CertificateRequest>("foreign", foreign).await;
+    // Ours came later and is decided: theirs was looked at.
+    space.make::<CertificateRequest>("ours", request(csr)).await;
+    decided(&space, "ours").await;
+    let foreign: CertificateRequest = space.api().get("foreign").await.unwrap();
+    assert!(foreign.status.is_none_or(|status| status.conditions.is_empty()));
+}
+
+/// The ClusterIssuer of identities, with an authority of this test's in the operator's namespace.
+async fn issuer_of_identities(space: &Space) {
+    space.authority().await;
+    let name = |secret: &Secret| secret.data.is_some();
+    let authority = space.when::<Secret>("intermediate", "is there", name).await;
+    let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "authority" },
+        "data": authority.data });
+    let apply = PatchParams::apply("a-user");
+    let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
+    home.patch("authority", &apply, &Patch::Apply(&object)).await.unwrap();
+    let issuer = json!({ "apiVersion": "countersign.dev/v1", "kind": "ClusterIssuer",
+        "metadata": { "name": "countersign" }, "spec": { "ca": { "secretName": "authority" } } });
+    let issuers: Api<ClusterIssuer> = Api::all(space.client.clone());
+    issuers.patch("countersign", &apply, &Patch::Apply(&issuer)).await.unwrap();
+}
+
+pub(crate) async fn the_issuer_of_identities_signs_nothing_of_another_namespace(space: Space) {
+    issuer_of_identities(&space).await;
+    let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
+    let cases = [
+        ("uri", json!({ "uris": ["spiffe://cluster.local/ns/bank/sa/vault"] }), "uris"),
+        ("service", json!({ "dnsNames": ["vault.bank.svc"] }), "dnsNames"),
+        ("authority", json!({ "isCA": true }), "isCA"),
+    ];
+    for (name, mut spec, field) in cases {
+        spec["issuerRef"] = identities.clone();
+        space.make::<Certificate>(name, json!({ "spec": leaf(name, spec) })).await;
+        let said = |certificate: &Certificate| {
+            let message = |type_| condition(certificate, type_)?.message.clone();
+            let said = [message("Ready"), message("Issuing")];
+            said.iter().flatten().any(|text| text.contains(field) && text.contains("sign"))
+        };
+        space.certificate_when(name, &format!("says {field}"), said).await;
+        assert!(space.api::<Secret>().get_opt(name).await.unwrap().is_none(), "{name}");
+    }
+    let mut foreign = request(openssl_csr(&space, "vault.bank.svc.cluster.local"));
+    foreign["spec"]["issuerRef"] = identities.clone();
+    space.make::<CertificateRequest>("foreign", foreign).await;
+    let denied = decided(&space, "foreign").await;
+    assert_eq!(last_word(&denied, "Denied").unwrap().status, ConditionStatus::True);
+    assert!(denied.status.unwrap().certificate.is_none());
+    let own = format!("spiffe://cluster.local/ns/{}/sa/web", space.namespace);
+    space.certificate("own", json!({ "uris": [own], "issuerRef": identities })).await;
+}

@@ -1,0 +1,224 @@
+//! A namespace of a test's own, with authorities, and with words for what tests do.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use countersign_crds::{Certificate, Condition, ConditionStatus};
+use countersign_operator::pki::{CertificateFacts, PrivateKey};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Longer than anything here takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A namespace.
+pub(crate) struct Space {
+    pub(crate) world: Arc<World>,
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+}
+
+impl Space {
+    pub(crate) async fn new(world: &Arc<World>, test: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let namespace = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let client = world.client();
+        let object = json!({ "metadata": { "name": namespace, "annotations": { "test": test } } });
+        let object: Namespace = serde_json::from_value(object).unwrap();
+        let api: Api<Namespace> = Api::all(client.clone());
+        api.create(&PostParams::default(), &object).await.expect("a namespace");
+        Self { world: world.clone(), client, namespace }
+    }
+
+    /// Objects of a kind in this namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Makes an object.
+    pub(crate) async fn make<K>(&self, name: &str, rest: Value) -> K
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        self.try_make(name, rest).await.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Makes an object that may be refused.
+    pub(crate) async fn try_make<K>(&self, name: &str, mut rest: Value) -> kube::Result<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        rest["apiVersion"] = K::api_version(&()).into();
+        rest["kind"] = K::kind(&()).into();
+        rest["metadata"]["name"] = name.into();
+        let parameters = PatchParams::apply("a-user").force();
+        self.api::<K>().patch(name, &parameters, &Patch::Apply(&rest)).await
+    }
+
+    /// Changes an object.
+    pub(crate) async fn change<K>(&self, name: &str, patch: Value) -> K
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let changed = self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        changed.unwrap_or_else(|error| panic!("changing {name}: {error}"))
+    }
+
+    /// An authority: a self-signed root `root`, an intermediate under it, and Issuer `ca`.
+    pub(crate) async fn authority(&self) {
+        let issuer = |spec: Value| json!({ "spec": spec });
+        let authority = |secret: &str, issuer: &str| {
+            json!({ "spec": {
+                "isCA": true, "commonName": format!("{} {secret}", self.namespace),
+                "secretName": secret, "duration": "8760h",
+                "privateKey": { "algorithm": "ECDSA" }, "issuerRef": { "name": issuer },
+            } })
+        };
+        let ca = |secret: &str| issuer(json!({ "ca": { "secretName": secret } }));
+        let made = [
+            ("self", issuer(json!({ "selfSigned": {} }))),
+            ("root", ca("root")),
+            ("ca", ca("intermediate")),
+        ];
+        for (name, object) in made {
+            self.make::<countersign_crds::Issuer>(name, object).await;
+        }
+        self.make::<Certificate>("root", authority("root", "self")).await;
+        self.make::<Certificate>("intermediate", authority("intermediate", "root")).await;
+    }
+
+    /// A Certificate of Issuer `ca`, with some of its fields as they are given; waits for it.
+    pub(crate) async fn certificate(&self, name: &str, spec: Value) -> Certificate {
+        self.make::<Certificate>(name, json!({ "spec": leaf(name, spec) })).await;
+        self.ready(name).await
+    }
+
+    /// Waits until a Certificate is ready as it now stands.
+    pub(crate) async fn ready(&self, name: &str) -> Certificate {
+        self.certificate_when(name, "is ready", |certificate| {
+            let ready = condition(certificate, "Ready");
+            let issuing = condition(certificate, "Issuing");
+            ready.is_some_and(|ready| {
+                ready.status == ConditionStatus::True
+                    && ready.observed_generation == certificate.metadata.generation
+            }) && issuing.is_none_or(|issuing| issuing.status != ConditionStatus::True)
+        })
+        .await
+    }
+
+    /// Waits for a Certificate about which something holds.
+    pub(crate) async fn certificate_when(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&Certificate) -> bool,
+    ) -> Certificate {
+        self.when(name, what, holds).await
+    }
+
+    /// Waits for an object about which something holds.
+    pub(crate) async fn when<K>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api: Api<K> = self.api();
+        let last = std::sync::Mutex::new(None);
+        let looking = async {
+            loop {
+                let found = api.get_opt(name).await.expect("the API server answers");
+                if let Some(found) = found.as_ref().filter(|found| holds(found)) {
+                    return found.clone();
+                }
+                *last.lock().unwrap() = found;
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        found.unwrap_or_else(|_| panic!("{name} never {what}: {:?}", last.lock().unwrap()))
+    }
+
+    /// The Secret of that name.
+    pub(crate) async fn secret(&self, name: &str) -> Secret {
+        self.api().get(name).await.unwrap_or_else(|error| panic!("Secret {name}: {error}"))
+    }
+
+    /// The reasons of the Events about an object.
+    pub(crate) async fn reasons(&self, name: &str) -> Vec<String> {
+        let fields = format!("involvedObject.name={name}");
+        let events: Api<Event> = self.api();
+        let events = events.list(&ListParams::default().fields(&fields)).await.expect("Events");
+        events.into_iter().filter_map(|event| event.reason).collect()
+    }
+}
+
+/// The spec of a leaf.
+pub(crate) fn leaf(name: &str, mut spec: Value) -> Value {
+    let defaults = json!({
+        "secretName": name, "dnsNames": [format!("{name}.test")],
+        "privateKey": { "algorithm": "ECDSA" }, "issuerRef": { "name": "ca" },
+    });
+    for (field, value) in defaults.as_object().unwrap() {
+        if spec.get(field).is_none() {
+            spec[field] = value.clone();
+        }
+    }
+    spec
+}
+
+/// A condition of a Certificate.
+pub(crate) fn condition<'a>(certificate: &'a Certificate, type_: &str) -> Option<&'a Condition> {
+    certificate.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// How often a Certificate was issued.
+pub(crate) fn revision(certificate: &Certificate) -> Option<i64> {
+    certificate.status.as_ref()?.revision
+}
+
+/// What a key of a Secret holds.
+pub(crate) fn text<'a>(secret: &'a Secret, key: &str) -> &'a [u8] {
+    secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[], |bytes| &bytes.0)
+}
+
+/// The first certificate in a Secret.
+pub(crate) fn facts(secret: &Secret) -> CertificateFacts {
+    CertificateFacts::from_pem(text(secret, "tls.crt")).expect("a certificate")
+}
+
+/// Whether a Secret's certificate and key belong together.
+pub(crate) fn is_pair(secret: &Secret) -> bool {
+    let key = PrivateKey::from_pem(text(secret, "tls.key"));
+    let leaf = CertificateFacts::from_pem(text(secret, "tls.crt"));
+    matches!((leaf, key), (Ok(leaf), Ok(key)) if leaf.matches_key(&key))
+}
+
+/// Who wrote an object last.
+pub(crate) fn last_writer(secret: &Secret) -> Option<String> {
+    let entries = secret.managed_fields().iter();
+    entries.max_by_key(|entry| entry.time.clone().map(|time| time.0))?.manager.clone()
+}

@@ -1,0 +1,119 @@
+//! The control plane, and the operator that runs against it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use countersign_operator::clock::Clock;
+use countersign_operator::context::Settings;
+use countersign_operator::metrics::Metrics;
+use countersign_operator::run::Controllers;
+use countersign_tests::cluster::{Cluster, Mode, repository};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Where ClusterIssuers find their Secrets.
+pub(crate) const HOME: &str = "countersign-system";
+
+/// What all tests share.
+pub(crate) struct World {
+    pub(crate) runtime: Runtime,
+    cluster: Mutex<Option<Cluster>>,
+    client: OnceLock<Client>,
+    operator: Mutex<Option<Operator>>,
+}
+
+/// An operator that runs in this process.
+struct Operator {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            runtime: Runtime::new().expect("a runtime"),
+            cluster: Mutex::default(),
+            client: OnceLock::new(),
+            operator: Mutex::default(),
+        }
+    }
+}
+
+impl World {
+    /// Starts everything.
+    pub(crate) fn start(&self) {
+        let name = format!("api-{}", std::process::id());
+        let cluster = Cluster::start(&name, Mode::ControlPlane).expect("a control plane");
+        let path = cluster.kubeconfig();
+        run(cluster.command("kubectl").args(["apply", "-f"]).arg(repository().join("crds")));
+        run(cluster.command("kubectl").args(["create", "namespace", HOME]));
+        run(cluster.command("kubectl").args([
+            "wait",
+            "--for=condition=Established",
+            "--all",
+            "crd",
+        ]));
+        *self.cluster.lock().unwrap() = Some(cluster);
+        self.client.set(self.runtime.block_on(connect(path))).ok().expect("started once");
+        self.runtime.block_on(async { self.start_operator() });
+    }
+
+    /// Ends everything that was started.
+    pub(crate) fn stop(&self) {
+        self.runtime.block_on(self.stop_operator());
+        if let Some(cluster) = self.cluster.lock().unwrap().take() {
+            cluster.stop().expect("the control plane ends");
+        }
+    }
+
+    /// Who may do anything.
+    pub(crate) fn client(&self) -> Client {
+        self.client.get().expect("it was started").clone()
+    }
+
+    /// Ends the operator as SIGTERM does, and starts another, which knows nothing.
+    pub(crate) async fn restart_operator(&self) {
+        self.stop_operator().await;
+        self.start_operator();
+    }
+
+    fn start_operator(&self) {
+        let settings = Settings {
+            trust_domain: "cluster.local".parse().unwrap(),
+            cluster_domain: "cluster.local".to_owned(),
+            cluster_resource_namespace: HOME.to_owned(),
+            identity_issuer: "countersign".to_owned(),
+            identity_duration: "24h".parse().unwrap(),
+        };
+        let metrics = Metrics::register(&mut Registry::default());
+        let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(controllers.run(stop.clone()));
+        *self.operator.lock().unwrap() = Some(Operator { stop, running });
+    }
+
+    async fn stop_operator(&self) {
+        let operator = self.operator.lock().unwrap().take();
+        if let Some(operator) = operator {
+            operator.stop.cancel();
+            operator.running.await.expect("the operator ends");
+        }
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("kubectl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn connect(path: PathBuf) -> Client {
+    let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config");
+    Client::try_from(config).expect("a client")
+}
