@@ -15,7 +15,7 @@ pub struct Args {
     pub trust_domain: TrustDomain,
 
     /// The cluster's DNS domain, for the names of Services.
-    #[arg(long, default_value = "cluster.local")]
+    #[arg(long, default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,
 
     /// The namespace that the operator runs in, and in which ClusterIssuers find their Secrets.
@@ -93,4 +93,49 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         return Err("must be at least 5m".to_owned());
     }
     Ok(duration)
+}
+
+/// A DNS domain in the one form that names are compared with: lower case, no dot at its end.
+fn domain(text: &str) -> Result<String, String> {
+    let domain = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(legal);
+    if !domain.split('.').all(is_label) {
+        return Err("must be a DNS domain, such as cluster.local".to_owned());
+    }
+    Ok(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(name: &str, value: &str) -> Option<Args> {
+        Args::try_parse_from(["countersign-operator", name, value]).ok()
+    }
+
+    #[test]
+    fn the_clusters_domain_has_one_form() {
+        let cases = [
+            ("cluster.local", Some("cluster.local")),
+            ("Cluster.LOCAL.", Some("cluster.local")),
+            ("local", Some("local")),
+            ("", None),
+            (".", None),
+            (".cluster.local", None),
+            ("cluster..local", None),
+            ("cluster local", None),
+        ];
+        for (text, expected) in cases {
+            let found = parsed("--cluster-domain", text).map(|args| args.cluster_domain);
+            assert_eq!(found.as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_identity_is_valid_for_five_minutes_at_least() {
+        for (text, legal) in [("5m", true), ("24h", true), ("4m59s", false), ("-5m", false)] {
+            assert_eq!(parsed("--identity-duration", text).is_some(), legal, "{text}");
+        }
+    }
 }

@@ -21,6 +21,24 @@ pub const ALT_NAMES: &str = "countersign.dev/alt-names";
 pub const IP_SANS: &str = "countersign.dev/ip-sans";
 /// URIs, comma separated.
 pub const URI_SANS: &str = "countersign.dev/uri-sans";
+/// E-mail addresses, comma separated; only where there are any, as all that follow.
+pub const EMAIL_SANS: &str = "countersign.dev/email-sans";
+/// O of the subject.
+pub const SUBJECT_ORGANIZATIONS: &str = "countersign.dev/subject-organizations";
+/// OU of the subject.
+pub const SUBJECT_UNITS: &str = "countersign.dev/subject-organizationalunits";
+/// C of the subject.
+pub const SUBJECT_COUNTRIES: &str = "countersign.dev/subject-countries";
+/// ST of the subject.
+pub const SUBJECT_PROVINCES: &str = "countersign.dev/subject-provinces";
+/// L of the subject.
+pub const SUBJECT_LOCALITIES: &str = "countersign.dev/subject-localities";
+/// The postal codes of the subject.
+pub const SUBJECT_POSTAL_CODES: &str = "countersign.dev/subject-postalcodes";
+/// STREET of the subject.
+pub const SUBJECT_STREETS: &str = "countersign.dev/subject-streetaddresses";
+/// The subject's own serial number.
+pub const SUBJECT_SERIAL_NUMBER: &str = "countersign.dev/subject-serialnumber";
 
 /// Key of a Secret: the certificate, then its intermediates.
 pub const TLS_CRT: &str = "tls.crt";

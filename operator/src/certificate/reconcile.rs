@@ -26,6 +26,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// A Certificate that was refused is looked at this often: what it needs may change elsewhere, for
+/// example when the other one that names its Secret goes.
+const RECHECK_REFUSED: Duration = Duration::from_secs(180);
+
 /// What can go wrong while a Certificate is reconciled.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's text says what it is")]
@@ -256,6 +260,9 @@ fn wait(
     if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
         return RETRY;
     }
+    if matches!(decision, Decision::Refuse { .. }) {
+        return RECHECK_REFUSED;
+    }
     let next = match decision {
         Decision::BackOff { until, .. } => Some(*until),
         _ => status.renewal_time.as_ref().map(|time| time.0),
@@ -277,3 +284,6 @@ pub fn error_policy(_: Arc<Certificate>, error: &Error, context: Arc<Context>) -
         RETRY
     })
 }
+
+#[cfg(test)]
+mod tests;

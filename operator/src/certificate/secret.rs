@@ -131,17 +131,44 @@ fn metadata(
         (names::ISSUER_KIND, issuer.kind),
         (names::ISSUER_GROUP, issuer.group),
         (names::COMMON_NAME, leaf.says.common_name.clone().unwrap_or_default()),
-        (names::ALT_NAMES, leaf.says.dns_names.join(",")),
+        (names::ALT_NAMES, joined(&leaf.says.dns_names)),
         (names::IP_SANS, joined(&leaf.says.ip_addresses)),
-        (names::URI_SANS, leaf.says.uris.join(",")),
+        (names::URI_SANS, joined(&leaf.says.uris)),
     ];
-    annotations.extend(ours.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let ours = ours.into_iter().chain(where_any(leaf));
+    annotations.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     annotations.extend(lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds)));
     (labels, annotations)
 }
 
-fn joined(addresses: &[std::net::IpAddr]) -> String {
-    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+/// The annotations of what a certificate seldom has.
+fn where_any(leaf: &CertificateFacts) -> impl Iterator<Item = (&'static str, String)> {
+    let subject = &leaf.says.subject;
+    let lists = [
+        (names::EMAIL_SANS, &leaf.says.email_addresses),
+        (names::SUBJECT_ORGANIZATIONS, &subject.organizations),
+        (names::SUBJECT_UNITS, &subject.organizational_units),
+        (names::SUBJECT_COUNTRIES, &subject.countries),
+        (names::SUBJECT_PROVINCES, &subject.provinces),
+        (names::SUBJECT_LOCALITIES, &subject.localities),
+        (names::SUBJECT_POSTAL_CODES, &subject.postal_codes),
+        (names::SUBJECT_STREETS, &subject.street_addresses),
+    ];
+    let lists = lists.into_iter().filter(|(_, values)| !values.is_empty());
+    let number = subject.serial_number.clone().map(|text| (names::SUBJECT_SERIAL_NUMBER, text));
+    lists.map(|(name, values)| (name, joined(values))).chain(number)
+}
+
+/// One line of CSV (RFC 4180): a value with a comma in it stays one value.
+fn joined(values: &[impl ToString]) -> String {
+    let quoted = |value: &dyn ToString| {
+        let text = value.to_string();
+        if text.contains([',', '"', '\r', '\n']) || text.starts_with(char::is_whitespace) {
+            return format!("\"{}\"", text.replace('"', "\"\""));
+        }
+        text
+    };
+    values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

@@ -91,46 +91,4 @@ fn selects(service: &Service, pod: &Pod) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn pod(labels: &[(&str, &str)]) -> Pod {
-        let labels: BTreeMap<_, _> = labels.iter().copied().collect();
-        serde_json::from_value(json!({ "metadata": { "name": "p", "labels": labels } })).unwrap()
-    }
-
-    fn service(name: &str, selector: &[(&str, &str)]) -> Service {
-        let selector: BTreeMap<_, _> = selector.iter().copied().collect();
-        serde_json::from_value(
-            json!({ "metadata": { "name": name }, "spec": { "selector": selector } }),
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn an_identity_bears_the_names_of_the_services_that_select_its_pods() {
-        let pods = [pod(&[("app", "web"), ("tier", "front")])];
-        let services = [
-            service("web", &[("app", "web")]),
-            service("both", &[("app", "web"), ("tier", "front")]),
-            service("other", &[("app", "db")]),
-            service("headless-without-selector", &[]),
-        ];
-        let names = dns_names("cluster.local", "shop", pods.iter(), services.iter());
-        assert_eq!(
-            names,
-            [
-                "both.shop.svc",
-                "both.shop.svc.cluster.local",
-                "web.shop.svc",
-                "web.shop.svc.cluster.local",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_pod_that_names_no_account_runs_as_default() {
-        assert_eq!(service_account(&pod(&[])), "default");
-    }
-}
+mod tests;

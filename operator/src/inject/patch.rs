@@ -340,6 +340,9 @@ mod tests {
             pod["spec"]["containers"][0]["ports"] = json!([{ "containerPort": port }]);
             pod
         };
+        let mut listening_beside_an_upstream = listening(9001);
+        listening_beside_an_upstream["metadata"]["annotations"] =
+            json!({ "countersign.dev/upstreams": "9001=a.b:1" });
         let with = |part: &str, value: Value| {
             let mut pod = plain();
             pod["spec"][part] = value;
@@ -358,7 +361,10 @@ mod tests {
             (annotated("countersign.dev/upstreams", "9001"), "9001"),
             (annotated("countersign.dev/upstreams", "14143=a.b:1"), "14143"),
             (annotated("countersign.dev/skip-inbound-ports", "http"), "http"),
+            (annotated("countersign.dev/skip-inbound-ports", "9090,0"), "\"0\""),
+            (annotated("countersign.dev/skip-inbound-ports", "70000"), "70000"),
             (listening(14190), "14190"),
+            (listening_beside_an_upstream, "that of an upstream"),
         ];
         for (before, named) in cases {
             let Injection::Refuse(why) = inject(&pod(before.clone()), &args()) else {

@@ -50,22 +50,27 @@ pub fn check(
     if let Some(uri) = foreign_uri {
         return Err(denied("uris", uri, "it is the identity of another namespace"));
     }
-    let common_name = request.common_name.iter();
-    let mut names = request.dns_names.iter().chain(common_name);
-    match names.find(|name| is_foreign_service(settings, namespace, name)) {
-        Some(name) => Err(denied("dnsNames", name, "it is a Service of another namespace")),
+    let dns_names = request.dns_names.iter().map(|name| ("dnsNames", name));
+    let common_name = request.common_name.iter().map(|name| ("commonName", name));
+    let mut names = dns_names.chain(common_name);
+    match names.find(|(_, name)| is_foreign_service(settings, namespace, name)) {
+        Some((field, name)) => Err(denied(field, name, "it is a Service of another namespace")),
         None => Ok(()),
     }
 }
 
-/// Anything in our trust domain that is not an identity of this namespace.
+/// Anything in our trust domain that is not an identity of this namespace. An authority with a
+/// user or a port, or with a dot at its end, is in no trust domain (SPIFFE-ID, 2.1); not everybody
+/// who verifies reads it that strictly.
 fn is_foreign_identity(settings: &Settings, namespace: &str, uri: &str) -> bool {
     let domain = settings.trust_domain.as_str();
     let lower = uri.to_ascii_lowercase();
     let in_domain = lower
         .strip_prefix("spiffe://")
-        .and_then(|rest| rest.split(['/', '?', '#', ':', '@']).find(|part| !part.is_empty()))
-        .is_some_and(|authority| authority == domain);
+        .and_then(|rest| rest.split(['/', '?', '#']).find(|part| !part.is_empty()))
+        .is_some_and(|authority| {
+            authority.split([':', '@']).any(|part| part.trim_end_matches('.') == domain)
+        });
     in_domain && uri.parse::<SpiffeId>().map_or(true, |id| id.namespace() != namespace)
 }
 
@@ -87,57 +92,4 @@ fn is_foreign_service(settings: &Settings, namespace: &str, name: &str) -> bool 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings() -> Settings {
-        Settings {
-            trust_domain: "cluster.local".parse().unwrap(),
-            cluster_domain: "cluster.local".to_owned(),
-            cluster_resource_namespace: "countersign-system".to_owned(),
-            identity_issuer: "countersign".to_owned(),
-            identity_duration: std::time::Duration::from_secs(86_400).into(),
-        }
-    }
-
-    fn issuer(kind: &str) -> IssuerId {
-        IssuerId {
-            kind: kind.to_owned(),
-            group: "countersign.dev".to_owned(),
-            name: "countersign".to_owned(),
-        }
-    }
-
-    fn asks(uris: &[&str], dns_names: &[&str], is_ca: bool) -> Request {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Request { uris: owned(uris), dns_names: owned(dns_names), is_ca, ..Request::default() }
-    }
-
-    #[test]
-    fn nobody_gets_the_identity_of_another_namespace_or_an_authority() {
-        let cases = [
-            (asks(&["spiffe://cluster.local/ns/shop/sa/web"], &[], false), true),
-            (asks(&["spiffe://cluster.local/ns/bank/sa/web"], &[], false), false),
-            (asks(&["SPIFFE://cluster.local/ns/bank/sa/web"], &[], false), false),
-            (asks(&["spiffe://cluster.local/anything"], &[], false), false),
-            (asks(&["spiffe://cluster.local:8/ns/shop/sa/web"], &[], false), false),
-            (asks(&["spiffe://partner.example/ns/bank/sa/web"], &[], false), true),
-            (asks(&[], &["web.shop.svc.cluster.local", "web.shop.svc"], false), true),
-            (asks(&[], &["web.bank.svc.cluster.local"], false), false),
-            (asks(&[], &["web.bank.svc"], false), false),
-            (asks(&[], &["WEB.BANK.SVC."], false), false),
-            (asks(&[], &["*.bank.svc"], false), false),
-            (asks(&[], &["*.shop.svc.cluster.local"], false), true),
-            (asks(&[], &["*.svc.cluster.local"], false), false),
-            (asks(&[], &["*.cluster.local"], false), false),
-            (asks(&[], &["www.example.org", "localhost"], false), true),
-            (asks(&[], &["www.example.org"], true), false),
-        ];
-        for (request, allowed) in cases {
-            let verdict = check(&settings(), &issuer("ClusterIssuer"), "shop", &request);
-            assert_eq!(verdict.is_ok(), allowed, "{request:?}: {verdict:?}");
-            let own = check(&settings(), &issuer("Issuer"), "shop", &request);
-            assert_eq!(own, Ok(()), "an issuer of the namespace's own is not touched");
-        }
-    }
-}
+mod tests;

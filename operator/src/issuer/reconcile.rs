@@ -165,3 +165,6 @@ pub fn error_policy<K: AnyIssuer>(_: Arc<K>, error: &Error, context: Arc<Context
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(5))
 }
+
+#[cfg(test)]
+mod tests;

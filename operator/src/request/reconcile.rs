@@ -217,11 +217,15 @@ fn set(
     if unchanged || (type_ == "Approved" && before.is_some()) {
         return;
     }
+    let since = before
+        .filter(|condition| condition.status == status)
+        .and_then(|condition| condition.last_transition_time.clone())
+        .unwrap_or_else(|| now.clone());
     conditions.retain(|condition| condition.type_ != type_);
     conditions.push(Condition {
         type_: type_.to_owned(),
         status,
-        last_transition_time: Some(now.clone()),
+        last_transition_time: Some(since),
         reason: Some(reason.to_owned()),
         message: Some(message),
         observed_generation: None,
@@ -237,3 +241,6 @@ pub fn error_policy(_: Arc<CertificateRequest>, error: &Error, context: Arc<Cont
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Labels and annotations: ours, those of the template, and those of others.
 
+use countersign_crds::X509Subject;
+
 use super::*;
 
 /// With a template of labels and annotations.
@@ -36,6 +38,40 @@ fn a_secret_says_whose_it_is_who_signed_it_and_what_for() {
     let labels: Vec<_> = secret.labels().iter().collect();
     let ours = ("controller.countersign.dev/fao".to_owned(), "true".to_owned());
     assert_eq!(labels, [(&ours.0, &ours.1)]);
+}
+
+#[test]
+fn a_subject_is_told_part_by_part() {
+    let all = |text: &str| vec![text.to_owned(), format!("{text} 2")];
+    let web = certificate("web").with(|spec| {
+        spec.email_addresses = vec!["a@web.test".to_owned(), "b@web.test".to_owned()];
+        spec.subject = Some(X509Subject {
+            organizations: all("Shop, \"Inc.\""),
+            countries: vec!["DE".to_owned()],
+            organizational_units: all("OU"),
+            localities: all("L"),
+            provinces: all("ST"),
+            street_addresses: all("Street"),
+            postal_codes: all("28195"),
+            serial_number: Some("7, 8".to_owned()),
+        });
+    });
+    let secret = secret_of(&web).made();
+    let expected = [
+        ("email-sans", "a@web.test,b@web.test"),
+        ("subject-countries", "DE"),
+        ("subject-localities", "L,L 2"),
+        ("subject-organizationalunits", "OU,OU 2"),
+        ("subject-organizations", "\"Shop, \"\"Inc.\"\"\",\"Shop, \"\"Inc.\"\" 2\""),
+        ("subject-postalcodes", "28195,28195 2"),
+        ("subject-provinces", "ST,ST 2"),
+        ("subject-serialnumber", "7, 8"),
+        ("subject-streetaddresses", "Street,Street 2"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(secret.annotations()[&format!("countersign.dev/{name}")], value, "{name}");
+    }
+    assert!(!is_untidy(&seen(&web, Some(&secret))));
 }
 
 #[test]

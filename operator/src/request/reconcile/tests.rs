@@ -1,0 +1,65 @@
+//! What a CertificateRequest says once it was looked at.
+
+use super::*;
+
+fn at(text: &str) -> Time {
+    Time(text.parse().unwrap())
+}
+
+/// Conditions as `<type> <status> <reason>`.
+fn words(verdict: &Verdict) -> Vec<String> {
+    let told = verdict.conditions.iter();
+    told.map(|(type_, status, reason, _)| format!("{type_} {status:?} {reason}")).collect()
+}
+
+#[test]
+fn every_end_of_a_request_has_its_conditions() {
+    let signed = || Signed { chain: "a chain".to_owned(), ca: None };
+    let missing = || SignError::NotFound { issuer: "Issuer press".to_owned() };
+    let not_ours = || SignError::NoPrivateKey { issuer: "Issuer press".to_owned() };
+    type Case = (Verdict, &'static [&'static str], bool, bool);
+    let cases: [Case; 5] = [
+        (outcome(Ok(signed())), &["Ready True Issued"], true, true),
+        (outcome(Err(missing())), &["Ready False Pending"], true, false),
+        (outcome(Err(not_ours())), &["Ready False Failed"], true, true),
+        (denied("no".to_owned()), &["Ready False Denied"], false, true),
+        (
+            invalid("no".to_owned()),
+            &["InvalidRequest True InvalidRequest", "Ready False Failed"],
+            false,
+            true,
+        ),
+    ];
+    for (verdict, conditions, approved, is_final) in cases {
+        assert_eq!(words(&verdict), conditions);
+        assert_eq!((verdict.approved, verdict.is_final), (approved, is_final), "{conditions:?}");
+        let is_signed = conditions.contains(&"Ready True Issued");
+        assert_eq!(verdict.signed.is_some(), is_signed, "{conditions:?}");
+    }
+}
+
+#[test]
+fn a_condition_changes_its_time_with_its_status_only() {
+    let (before, now) = (at("2026-05-05T11:00:00Z"), at("2026-05-05T12:00:00Z"));
+    let pending = |why: &str| (READY, ConditionStatus::False, "Pending", why.to_owned());
+    let mut conditions = Vec::new();
+    set(&mut conditions, pending("no issuer"), &before);
+    set(&mut conditions, pending("no authority"), &now);
+    let [ready] = &conditions[..] else { panic!("{conditions:?}") };
+    assert_eq!(ready.message.as_deref(), Some("no authority"));
+    assert_eq!(ready.last_transition_time, Some(before));
+    set(&mut conditions, (READY, ConditionStatus::True, "Issued", String::new()), &now);
+    let [ready] = &conditions[..] else { panic!("{conditions:?}") };
+    assert_eq!(ready.last_transition_time, Some(now));
+}
+
+#[test]
+fn the_word_of_another_approver_stays() {
+    let now = at("2026-05-05T12:00:00Z");
+    let mut conditions = Vec::new();
+    let by = |who: &'static str| ("Approved", ConditionStatus::True, who, String::new());
+    set(&mut conditions, by("policy"), &now);
+    set(&mut conditions, by("countersign.dev"), &now);
+    assert_eq!(conditions[0].reason.as_deref(), Some("policy"));
+    assert_eq!(conditions.len(), 1);
+}
