@@ -84,4 +84,11 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), Refusal::ALL.len());
     }
+    #[test]
+    fn every_reason_is_documented() {
+        let documentation = include_str!("../../docs/refusals.md");
+        for reason in Refusal::ALL {
+            assert!(documentation.contains(&format!("| `{reason}` |")), "{reason} is not");
+        }
+    }
 }
