@@ -52,6 +52,7 @@ steps! {
     a_call_from_pod_to_pod_goes_over_mutual_tls,
     no_plaintext_crosses_between_the_pods,
     the_app_cannot_read_the_key,
+    a_pod_on_the_hosts_network_is_left_alone_and_its_owner_is_told,
     a_client_that_speaks_plaintext_is_refused,
     a_client_without_a_certificate_is_refused,
     a_client_of_a_foreign_authority_is_refused,

@@ -97,6 +97,20 @@ pub(super) const KEY_OUT_OF_REACH: Step = Step {
     },
 };
 
+pub(super) const HOST_NETWORK: Step = Step {
+    name: "a_pod_on_the_hosts_network_is_left_alone_and_its_owner_is_told",
+    title: "A pod on the host's network is let in without a sidecar, and an Event says why",
+    show: |stage| {
+        stage.run("kubectl -n shop delete pod hosted --ignore-not-found --wait")?;
+        stage.run("kubectl -n shop run hosted --image=localhost/countersign/debian-tools:1 --image-pull-policy=IfNotPresent --restart=Never --overrides='{\"spec\":{\"hostNetwork\":true,\"terminationGracePeriodSeconds\":1}}' --command -- tail -f /dev/null")?;
+        let containers = stage.run("kubectl -n shop get pod hosted -o jsonpath='{.spec.initContainers[*].name}{.spec.containers[*].name}'")?;
+        ensure!(containers.trim() == "hosted", "something was injected: {containers}");
+        let event = stage.until(20, "kubectl -n shop get events --field-selector involvedObject.name=hosted,reason=InjectionSkipped -o jsonpath='{.items[0].message}' | grep network")?;
+        stage.run("kubectl -n shop delete pod hosted --wait=false")?;
+        Ok(event.trim().to_owned())
+    },
+};
+
 pub(super) const UPGRADE: Step = Step {
     name: "the_chart_upgrades",
     title: "helm upgrade keeps every identity as it is",

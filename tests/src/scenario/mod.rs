@@ -34,6 +34,7 @@ pub const STEPS: &[Step] = &[
     mesh::CALL,
     mesh::NO_PLAINTEXT,
     mesh::KEY_OUT_OF_REACH,
+    mesh::HOST_NETWORK,
     refusals::PLAINTEXT,
     refusals::NO_CERTIFICATE,
     refusals::FOREIGN_CLIENT,
