@@ -23,7 +23,7 @@ pub(crate) async fn a_certificate_becomes_a_secret_whose_chain_openssl_verifies(
     assert_eq!(status.not_after.as_ref().unwrap().0, facts(&secret).validity.not_after);
     assert!(status.renewal_time.as_ref().unwrap().0 < status.not_after.as_ref().unwrap().0);
     assert_eq!(revision(&certificate), Some(1));
-    assert!(space.reasons("web").await.contains(&"Issued".to_owned()));
+    space.event("web", "says Issued", |reason| reason == "Issued").await;
     let folder = folder(&space);
     for key in ["tls.crt", "ca.crt"] {
         std::fs::write(folder.join(key), text(&secret, key)).unwrap();
@@ -54,7 +54,7 @@ pub(crate) async fn an_issuance_is_two_writes(space: Space) {
     space.change::<Certificate>("before", json!({ "spec": { "dnsNames": ["marker.test"] } })).await;
     space.ready("before").await;
     let secret = space.secret("web").await;
-    let of_web = WatchParams::default().fields("metadata.name=web").timeout(1);
+    let of_web = WatchParams::default().fields("metadata.name=web").timeout(3);
     let seen = |event: WatchEvent<Secret>| match event {
         WatchEvent::Added(one) | WatchEvent::Modified(one) => one.resource_version(),
         other => panic!("{other:?}"),

@@ -66,7 +66,7 @@ pub(crate) async fn whatever_is_wrong_with_a_secret_it_is_issued_again_and_never
 /// Every version of Secret `web` after one.
 async fn written_since(space: &Space, version: &str) -> Vec<Secret> {
     let secrets: Api<Secret> = space.api();
-    let of_web = WatchParams::default().fields("metadata.name=web").timeout(1);
+    let of_web = WatchParams::default().fields("metadata.name=web").timeout(3);
     let events = secrets.watch(&of_web, version).await.unwrap();
     let versions = events.filter_map(async |event| match event.unwrap() {
         WatchEvent::Added(secret) | WatchEvent::Modified(secret) => Some(secret),

@@ -167,12 +167,21 @@ impl Space {
         self.api().get(name).await.unwrap_or_else(|error| panic!("Secret {name}: {error}"))
     }
 
-    /// The reasons of the Events about an object.
-    pub(crate) async fn reasons(&self, name: &str) -> Vec<String> {
-        let fields = format!("involvedObject.name={name}");
+    /// Waits for an Event about an object; it comes after what it tells of.
+    pub(crate) async fn event(&self, name: &str, what: &str, is_it: impl Fn(&str) -> bool) {
+        let fields = ListParams::default().fields(&format!("involvedObject.name={name}"));
         let events: Api<Event> = self.api();
-        let events = events.list(&ListParams::default().fields(&fields)).await.expect("Events");
-        events.into_iter().filter_map(|event| event.reason).collect()
+        let looking = async {
+            loop {
+                let found = events.list(&fields).await.expect("Events");
+                if found.iter().filter_map(|event| event.reason.as_deref()).any(&is_it) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, looking).await;
+        told.unwrap_or_else(|_| panic!("no Event about {name} {what}"));
     }
 }
 
