@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Controller};
@@ -140,8 +140,21 @@ impl Controllers {
     }
 }
 
-/// A Certificate is looked at again when its Secret changes, or its issuer does. Of Secrets only
-/// metadata is watched: keys stay where they are until a decision needs them.
+/// The Certificates that are gone.
+fn gone(
+    client: &Client,
+) -> impl Stream<Item = Result<PartialObjectMeta<Certificate>, watcher::Error>> + use<> {
+    let certificates: Api<PartialObjectMeta<Certificate>> = Api::all(client.clone());
+    let events = watcher(certificates, watcher::Config::default()).default_backoff();
+    events.try_filter_map(async |event| match event {
+        watcher::Event::Delete(certificate) => Ok(Some(certificate)),
+        _ => Ok(None),
+    })
+}
+
+/// A Certificate is looked at again when its Secret changes, its issuer does, or another one goes
+/// that was before it at the same Secret. Of Secrets only metadata is watched: keys stay where they
+/// are until a decision needs them.
 fn watching_for_certificates(
     controller: Controller<Certificate>,
     client: &Client,
@@ -164,9 +177,19 @@ fn watching_for_certificates(
         }
     };
     let of_cluster_issuer = of_issuer.clone();
+    let certificates = context.seen.certificates.clone();
     let secrets: Api<PartialObjectMeta<Secret>> = Api::all(client.clone());
     controller
         .watches(secrets, ours(), |secret| certificate_of(&secret))
+        .watches_stream(gone(client), move |gone| {
+            let namespace = gone.namespace();
+            let had_to_wait = move |certificate: &Certificate| {
+                certificate.namespace() == namespace
+                    && certificate::is_refused_as_second(certificate)
+            };
+            let found = certificates.state_filter(had_to_wait);
+            found.iter().map(|one| ObjectRef::from_obj(one.as_ref())).collect::<Vec<_>>()
+        })
         .watches(Api::<Issuer>::all(client.clone()), watcher::Config::default(), move |issuer| {
             of_issuer(issuer.namespace(), issuer.name_any(), "Issuer")
         })

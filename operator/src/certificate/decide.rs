@@ -1,5 +1,6 @@
 //! From what was observed to what to do: one [`Decision`], before anything is written.
 
+use countersign_crds::Certificate;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::{self, Finding};
@@ -61,6 +62,16 @@ impl Decision {
     }
 }
 
+/// The reason given to a Certificate whose Secret is another's.
+const SECOND: &str = "DuplicateSecretName";
+
+/// Whether a Certificate was told that its Secret is another's.
+#[must_use]
+pub fn is_refused_as_second(certificate: &Certificate) -> bool {
+    let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|told| told.type_ == "Ready" && told.reason.as_deref() == Some(SECOND))
+}
+
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
@@ -76,7 +87,7 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
         let message = format!(
             "Secret {secret} belongs to Certificate {rival}: name another in spec.secretName"
         );
-        return refuse("DuplicateSecretName", message);
+        return refuse(SECOND, message);
     }
     match checks::trigger(seen, wanted, now) {
         Some(finding) => issue(seen, wanted, finding, now),

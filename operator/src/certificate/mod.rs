@@ -17,4 +17,5 @@ pub mod status;
 mod support;
 pub mod wanted;
 
+pub use decide::is_refused_as_second;
 pub use reconcile::{Error, error_policy, reconcile};

@@ -190,9 +190,25 @@ impl Observed {
         let secret = secret.map(|secret| Stored::of(&secret));
         let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
         let rival = rival_of(context, &certificate, owner.map(String::as_str));
+        let rival = still_there(context, &namespace, rival).await?;
         let issuer = issuer_state(context, &certificate, &namespace);
         Ok(Self { certificate, secret, issuer, rival })
     }
+}
+
+/// A watch may tell late that a rival is gone, and nothing would tell again.
+async fn still_there(
+    context: &Context,
+    namespace: &str,
+    rival: Option<String>,
+) -> Result<Option<String>, Error> {
+    let Some(rival) = rival else { return Ok(None) };
+    let api: Api<Certificate> = Api::namespaced(context.client.clone(), namespace);
+    let found = api.get_metadata_opt(&rival).await.map_err(|source| Error::ReadCertificate {
+        certificate: Box::new(ObjectRef::new(&rival).within(namespace)),
+        source,
+    })?;
+    Ok(found.filter(|one| one.metadata.deletion_timestamp.is_none()).map(|_| rival))
 }
 
 fn issuer_state(context: &Context, certificate: &Certificate, namespace: &str) -> IssuerState {

@@ -3,12 +3,12 @@
 use std::process::Command;
 
 use countersign_crds::Certificate;
-use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 
+use crate::history::versions_since;
 use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
 
 pub(crate) async fn a_certificate_becomes_a_secret_whose_chain_openssl_verifies(space: Space) {
@@ -46,28 +46,28 @@ pub(crate) fn folder(space: &Space) -> std::path::PathBuf {
 pub(crate) async fn an_issuance_is_two_writes(space: Space) {
     space.authority().await;
     space.certificate("before", json!({})).await;
-    let (secrets, certificates): (Api<Secret>, Api<Certificate>) = (space.api(), space.api());
-    let none = kube::api::ListParams::default();
-    let start = secrets.list_metadata(&none).await.unwrap().metadata.resource_version.unwrap();
+    let start = space
+        .api::<Secret>()
+        .list_metadata(&ListParams::default())
+        .await
+        .unwrap()
+        .metadata
+        .resource_version
+        .unwrap();
     let done = space.certificate("web", json!({})).await;
     // Whatever else it would write comes before what it writes for a later change.
     space.change::<Certificate>("before", json!({ "spec": { "dnsNames": ["marker.test"] } })).await;
     space.ready("before").await;
     let secret = space.secret("web").await;
-    let of_web = WatchParams::default().fields("metadata.name=web").timeout(3);
-    let seen = |event: WatchEvent<Secret>| match event {
-        WatchEvent::Added(one) | WatchEvent::Modified(one) => one.resource_version(),
-        other => panic!("{other:?}"),
-    };
-    let events = secrets.watch(&of_web, &start).await.unwrap();
-    let written: Vec<_> = events.map_ok(seen).try_collect().await.unwrap();
+    let written: Vec<Secret> = versions_since(&space, "web", &start).await;
+    let written: Vec<_> = written.iter().map(ResourceExt::resource_version).collect();
     assert_eq!(written, [secret.resource_version()], "writes of the Secret");
-    let events = certificates.watch(&of_web, &start).await.unwrap();
-    let written: Vec<_> = events.try_collect().await.unwrap();
-    let [WatchEvent::Added(_), WatchEvent::Modified(written)] = written.as_slice() else {
+    let written: Vec<Certificate> = versions_since(&space, "web", &start).await;
+    let [created, finished] = written.as_slice() else {
         panic!("writes of the Certificate: {written:?}");
     };
-    assert_eq!(written.resource_version(), done.resource_version());
+    assert!(created.status.is_none());
+    assert_eq!(finished.resource_version(), done.resource_version());
 }
 
 pub(crate) async fn a_certificate_waits_for_its_issuer_and_says_so(space: Space) {
@@ -90,8 +90,8 @@ async fn ask_for_renewal(space: &Space, name: &str) {
     let asked = json!({ "status": { "conditions": [
         { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "now" },
     ] } });
-    let parameters = kube::api::PatchParams::default();
-    let patch = kube::api::Patch::Merge(&asked);
+    let parameters = PatchParams::default();
+    let patch = Patch::Merge(&asked);
     space.api::<Certificate>().patch_status(name, &parameters, &patch).await.unwrap();
 }
 

@@ -4,6 +4,7 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod history;
 mod issuance;
 mod issuers;
 mod ownership;

@@ -1,11 +1,11 @@
 //! A Secret that is not what it should be.
 
 use countersign_crds::Certificate;
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, WatchEvent, WatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use crate::history::versions_since;
 use crate::space::{Space, facts, is_pair, last_writer, revision};
 
 /// Something that is done to a Secret, by its name.
@@ -54,25 +54,13 @@ pub(crate) async fn whatever_is_wrong_with_a_secret_it_is_issued_again_and_never
         space.ready("web").await;
     }
     let mut versions = 0;
-    for secret in written_since(&space, &start).await {
+    for secret in versions_since::<Secret>(&space, "web", &start).await {
         if last_writer(&secret).as_deref() == Some("countersign-operator") {
             assert!(is_pair(&secret), "a version of the operator's does not match");
             versions += 1;
         }
     }
     assert_eq!(versions, 7, "versions of the operator's");
-}
-
-/// Every version of Secret `web` after one.
-async fn written_since(space: &Space, version: &str) -> Vec<Secret> {
-    let secrets: Api<Secret> = space.api();
-    let of_web = WatchParams::default().fields("metadata.name=web").timeout(3);
-    let events = secrets.watch(&of_web, version).await.unwrap();
-    let versions = events.filter_map(async |event| match event.unwrap() {
-        WatchEvent::Added(secret) | WatchEvent::Modified(secret) => Some(secret),
-        _ => None,
-    });
-    versions.collect().await
 }
 
 pub(crate) async fn a_changed_spec_is_issued_again_while_the_old_secret_serves(space: Space) {
@@ -93,7 +81,7 @@ pub(crate) async fn a_changed_spec_is_issued_again_while_the_old_secret_serves(s
     }
     let says = facts(&space.secret("web").await).says;
     assert_eq!(says.dns_names, ["web.test", "www.test"]);
-    let written = written_since(&space, &start).await;
+    let written: Vec<Secret> = versions_since(&space, "web", &start).await;
     assert_eq!(written.len(), changes.len());
     assert!(written.iter().all(is_pair));
 }

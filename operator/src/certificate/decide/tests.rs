@@ -147,7 +147,7 @@ fn only_what_writes_a_secret_is_decided_twice() {
     }
 }
 
-fn asking_for_rsa(certificate: countersign_crds::Certificate) -> countersign_crds::Certificate {
+fn asking_for_rsa(certificate: Certificate) -> Certificate {
     certificate.with(|spec| {
         spec.private_key.get_or_insert_default().algorithm = Some(SpecAlgorithm::RSA);
     })
