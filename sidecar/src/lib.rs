@@ -10,6 +10,7 @@ mod connection;
 pub mod credentials;
 pub mod detect;
 mod dial;
+mod file;
 pub mod inbound;
 mod listen;
 pub mod metrics;

@@ -64,8 +64,7 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, client)) => {
-                // An IPv4 client is told as one, on whichever socket it came.
-                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+                let client = unmapped(client);
                 return Some(Accepted { stream: tuned(stream), client, permit });
             }
             Err(error) => {
@@ -76,6 +75,11 @@ pub(crate) async fn accept(
             }
         }
     }
+}
+
+/// An IPv4 client of a socket of both families appears as a mapped IPv6 address.
+pub(crate) fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Small answers are not held back, and a peer that is gone is noticed.

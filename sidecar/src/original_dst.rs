@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
 
+use crate::listen::unmapped;
+
 /// The address that the client asked for; nothing if the connection was not redirected.
 pub(crate) fn original_dst(stream: &TcpStream) -> Option<SocketAddr> {
     let local = unmapped(stream.local_addr().ok()?);
@@ -14,9 +16,4 @@ pub(crate) fn original_dst(stream: &TcpStream) -> Option<SocketAddr> {
     };
     let asked = unmapped(found.ok()?.as_socket()?);
     (asked != local).then_some(asked)
-}
-
-/// An IPv4 client of a socket of both families appears as a mapped IPv6 address.
-fn unmapped(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use countersign_contract::policy::{PolicyDocument, PortPolicy};
 
+use crate::file;
 use crate::tls::Peer;
-
-/// The largest policy that is read.
-const LARGEST: u64 = 1024 * 1024;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +17,6 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
-    },
-    /// The file is too large.
-    #[error("--policy {path}: larger than {LARGEST} bytes")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
     },
     /// The file is not a policy document.
     #[error("--policy {path}: {source}")]
@@ -50,10 +42,7 @@ pub enum Error {
 /// Names the file, and what is wrong in it.
 pub fn read(path: &Path) -> Result<PolicyDocument, Error> {
     let io = |source| Error::Read { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(io)?.len() > LARGEST {
-        return Err(Error::TooLarge { path: path.to_owned() });
-    }
-    let text = std::fs::read(path).map_err(io)?;
+    let text = file::read(path).map_err(io)?;
     let document: PolicyDocument = serde_json::from_slice(&text)
         .map_err(|source| Error::Parse { path: path.to_owned(), source })?;
     match unmatchable(&document) {

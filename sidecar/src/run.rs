@@ -49,18 +49,10 @@ impl Error {
 }
 
 /// What listens where.
+#[derive(Clone)]
 enum Side {
     In(Arc<Inbound>),
     Out(Arc<Outbound>),
-}
-
-impl Clone for Side {
-    fn clone(&self) -> Self {
-        match self {
-            Self::In(inbound) => Self::In(inbound.clone()),
-            Self::Out(outbound) => Self::Out(outbound.clone()),
-        }
-    }
 }
 
 /// What all sides of one process share.

@@ -1,10 +1,7 @@
 //! Reads a whole set of credentials from one folder, and checks it.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use countersign_contract::names::{CERTIFICATE_FILE, KEY_FILE, ROOTS_FILE};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -15,10 +12,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use x509_parser::parse_x509_certificate;
 
+use crate::file;
 use crate::tls::{self, provider::provider};
-
-/// The largest file that is read.
-const LARGEST: u64 = 1024 * 1024;
 
 /// A whole set, checked.
 #[derive(Debug)]
@@ -45,8 +40,6 @@ pub struct Credentials {
 pub enum Error {
     #[error("{path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: larger than {LARGEST} bytes")]
-    TooLarge { path: PathBuf },
     #[error("{path}: holds no {what} in PEM")]
     Pem { path: PathBuf, what: &'static str },
     #[error("{path}: {source}")]
@@ -90,8 +83,7 @@ pub fn load(folder: &Path, now: UnixTime) -> Result<Credentials, Error> {
     let chain = certificates(&crt, &crt_path)?;
     let private = private_key(&folder.join(KEY_FILE))?;
     let roots = Arc::new(roots(&ca, &ca_path)?);
-    let not_after = not_after(&chain, &crt_path)?;
-    let serial = serial(&chain);
+    let (not_after, serial) = end_and_serial(&chain, &crt_path)?;
     let provider = provider();
     let key = CertifiedKey::from_der(chain, private, &provider).map_err(Error::Pair)?;
     let key = Arc::new(key);
@@ -112,14 +104,7 @@ pub fn load(folder: &Path, now: UnixTime) -> Result<Credentials, Error> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let io = |source| Error::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io)?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Error::TooLarge { path: path.to_owned() });
-    }
-    Ok(bytes)
+    file::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -144,17 +129,13 @@ fn roots(pem: &[u8], path: &Path) -> Result<RootCertStore, Error> {
     Ok(store)
 }
 
-fn not_after(chain: &[CertificateDer<'_>], path: &Path) -> Result<i64, Error> {
+/// When our own certificate ends, and its serial number.
+fn end_and_serial(chain: &[CertificateDer<'_>], path: &Path) -> Result<(i64, String), Error> {
     let none = || Error::Pem { path: path.to_owned(), what: "X.509 certificate" };
     let leaf = chain.first().ok_or_else(none)?;
-    let (_, parsed) = parse_x509_certificate(leaf).map_err(|_| none())?;
-    Ok(parsed.validity().not_after.timestamp())
-}
-
-fn serial(chain: &[CertificateDer<'_>]) -> String {
-    let parsed = chain.first().and_then(|leaf| parse_x509_certificate(leaf).ok());
-    let bytes = parsed.map(|(_, leaf)| leaf.raw_serial().to_vec()).unwrap_or_default();
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    let (_, leaf) = parse_x509_certificate(leaf).map_err(|_| none())?;
+    let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();
+    Ok((leaf.validity().not_after.timestamp(), serial))
 }
 
 /// A chain that does not lead to our own roots would be refused by every peer of ours; better
@@ -179,14 +160,4 @@ fn verify_own_chain(credentials: &Credentials, now: UnixTime) -> Result<(), Erro
         algorithms,
     )
     .map_err(Error::Chain)
-}
-
-/// How long until a certificate ends.
-impl Credentials {
-    /// The time that is left, at least zero.
-    #[must_use]
-    pub fn left(&self, now: UnixTime) -> Duration {
-        let end = u64::try_from(self.not_after).unwrap_or(0);
-        Duration::from_secs(end.saturating_sub(now.as_secs()))
-    }
 }

@@ -1,6 +1,6 @@
 //! Everyone who must be refused, and by which name.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use super::{Stage, Step};
 
@@ -9,9 +9,10 @@ const OUTSIDE: &str = "kubectl -n outside exec workstation --";
 
 /// How often a sidecar gave a reason so far.
 fn refused(stage: &Stage, sidecar: &str, reason: &str) -> anyhow::Result<u32> {
-    let count = stage
-        .run(&format!("kubectl {sidecar} -c countersign-sidecar | grep -c {reason} || true"))?;
-    Ok(count.trim().parse().unwrap_or(0))
+    let count = stage.run(&format!(
+        "kubectl {sidecar} -c countersign-sidecar | awk '/{reason}/ {{ n++ }} END {{ print n + 0 }}'"
+    ))?;
+    count.trim().parse().with_context(|| format!("a count of {reason}: {count}"))
 }
 
 /// Does something that must fail, and sees a sidecar say why.

@@ -1,25 +1,16 @@
 //! Every version that an object had, as the API server's watch tells.
 
-use std::fmt::Debug;
-
 use futures::StreamExt;
+use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
-use kube::{Api, Resource};
-use serde::de::DeserializeOwned;
 
-use crate::space::Space;
+use crate::space::{Object, Space};
 
 /// Long enough for a busy API server to send what it has.
 const SECONDS: u32 = 3;
 
 /// Every version of an object after one of the namespace's.
-pub(crate) async fn versions_since<K>(space: &Space, name: &str, version: &str) -> Vec<K>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
+pub(crate) async fn versions_since<K: Object>(space: &Space, name: &str, version: &str) -> Vec<K> {
     let api: Api<K> = space.api();
     let fields = format!("metadata.name={name}");
     let of_name = WatchParams::default().fields(&fields).timeout(SECONDS);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use countersign_crds::{Certificate, Condition, ConditionStatus};
 use countersign_operator::pki::{CertificateFacts, PrivateKey};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
@@ -18,6 +19,25 @@ use crate::world::World;
 
 /// Longer than anything here takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Any kind of object that stands in a namespace.
+pub(crate) trait Object:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+{
+}
+
+impl<K> Object for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+{
+}
 
 /// A namespace.
 pub(crate) struct Space {
@@ -39,34 +59,17 @@ impl Space {
     }
 
     /// Objects of a kind in this namespace.
-    pub(crate) fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-    {
+    pub(crate) fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Makes an object.
-    pub(crate) async fn make<K>(&self, name: &str, rest: Value) -> K
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Serialize,
-    {
+    pub(crate) async fn make<K: Object>(&self, name: &str, rest: Value) -> K {
         self.try_make(name, rest).await.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Makes an object that may be refused.
-    pub(crate) async fn try_make<K>(&self, name: &str, mut rest: Value) -> kube::Result<K>
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Serialize,
-    {
+    pub(crate) async fn try_make<K: Object>(&self, name: &str, mut rest: Value) -> kube::Result<K> {
         rest["apiVersion"] = K::api_version(&()).into();
         rest["kind"] = K::kind(&()).into();
         rest["metadata"]["name"] = name.into();
@@ -75,13 +78,7 @@ impl Space {
     }
 
     /// Changes an object.
-    pub(crate) async fn change<K>(&self, name: &str, patch: Value) -> K
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    pub(crate) async fn change<K: Object>(&self, name: &str, patch: Value) -> K {
         let changed = self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
         changed.unwrap_or_else(|error| panic!("changing {name}: {error}"))
     }
@@ -139,13 +136,12 @@ impl Space {
     }
 
     /// Waits for an object about which something holds.
-    pub(crate) async fn when<K>(&self, name: &str, what: &str, holds: impl Fn(&K) -> bool) -> K
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
-    {
+    pub(crate) async fn when<K: Object>(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&K) -> bool,
+    ) -> K {
         let api: Api<K> = self.api();
         let last = std::sync::Mutex::new(None);
         let looking = async {

@@ -1,26 +1,16 @@
 //! Nothing is written when nothing has to change.
 
-use std::fmt::Debug;
-
 use countersign_crds::{Certificate, CertificateRequest, Issuer};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::ListParams;
-use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::requests::{openssl_csr, request};
-use crate::space::Space;
+use crate::space::{Object, Space};
 
 /// The versions of all objects of a kind that are older than the restart.
-async fn versions<K>(space: &Space) -> Vec<(String, Option<String>)>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
+async fn versions<K: Object>(space: &Space) -> Vec<(String, Option<String>)> {
     let found = space.api::<K>().list_metadata(&ListParams::default()).await.unwrap();
     let version =
         |object: &kube::core::PartialObjectMeta<K>| (object.name_any(), object.resource_version());
