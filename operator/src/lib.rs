@@ -2,7 +2,8 @@
 //!
 //! Read in this order: `certificate` (observe, checks, decide, act, status: the heart), `issuer`
 //! (who signs), `request` (a CSR of somebody else's), `identity` (a Certificate for every service
-//! account with injected pods), `inject` (the webhook that adds the sidecar), `pki` (keys and certificates, no kube).
+//! account with injected pods), `inject` (the webhook that adds the sidecar). Keys and certificates
+//! are the crate `pki`, without kube.
 //!
 //! Only `observe` functions read the API, only `act` functions write it; what lies between is
 //! pure, with `now` as an argument.
@@ -18,7 +19,7 @@ pub mod inject;
 pub mod issuer;
 pub mod leader;
 pub mod metrics;
-pub mod pki;
+pub use countersign_pki as pki;
 pub mod request;
 pub mod run;
 pub mod telemetry;

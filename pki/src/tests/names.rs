@@ -1,5 +1,5 @@
 use super::{authority, authority_template, ecdsa, facts, root, signed, template};
-use crate::pki::{CertificateFacts, Request, Subject, Usage};
+use crate::{CertificateFacts, Request, Subject, Usage};
 
 fn request() -> Request {
     Request {

@@ -1,8 +1,8 @@
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 
 use super::{ALGORITHMS, Workshop, authority_template, ecdsa, facts, key_pem, root};
-use crate::pki::pem::section;
-use crate::pki::{
+use crate::pem::section;
+use crate::{
     Authority, CertificateFacts, CsrError, KeyEncoding, KeyError, PemError, PrivateKey, Request,
     generate_key, make_csr, parse_csr, parse_csr_der,
 };
@@ -40,7 +40,7 @@ fn a_spoilt_request_is_refused() {
     let request = Request { dns_names: vec!["web".to_owned()], ..Request::default() };
     let pem = make_csr(&request, &ecdsa()).expect("a request");
     let kinds = [rustls_pki_types::pem::SectionKind::Csr];
-    let (_, der) = crate::pki::pem::sections(pem.as_bytes(), "", 1, &kinds).expect("PEM").remove(0);
+    let (_, der) = crate::pem::sections(pem.as_bytes(), "", 1, &kinds).expect("PEM").remove(0);
     for bytes in spoilt(&der) {
         let read = parse_csr_der(&CertificateSigningRequestDer::from(bytes));
         assert!(read.is_err(), "{read:?}");

@@ -4,7 +4,7 @@ use super::{
     ALGORITHMS, Workshop, authority, authority_template, ecdsa, facts, key_pem, leaf_template,
     root, signed, template, this_century,
 };
-use crate::pki::{
+use crate::{
     Authority, CertificateFacts, Pointers, Request, SignError, Subject, Usage, generate_key,
     self_sign, sign,
 };
@@ -145,7 +145,7 @@ fn a_csr_keeps_its_subject_byte_for_byte() {
     let root_key = ecdsa();
     let top = authority(&root(&authority_template("root"), &root_key), &root_key);
     workshop.openssl("req -new -newkey ed25519 -nodes -keyout k -out csr -subj /DC=org/CN=a/O=b");
-    let csr = crate::pki::parse_csr(&workshop.read("csr")).expect("a request");
+    let csr = crate::parse_csr(&workshop.read("csr")).expect("a request");
     assert_eq!(csr.other_subject_parts, ["0.9.2342.19200300.100.1.25"]);
     let mut template = template(csr.request);
     template.subject_der = Some(csr.subject_der.clone());

@@ -1,5 +1,5 @@
 use super::{ALGORITHMS, Workshop, ecdsa};
-use crate::pki::{
+use crate::{
     ComposeError, CsrError, KeyAlgorithm, Request, Subject, Usage, generate_key, make_csr,
     parse_csr,
 };
@@ -88,7 +88,7 @@ fn a_request_without_extensions_asks_for_its_subject_only() {
 #[test]
 fn a_request_that_was_altered_is_refused() {
     let pem = make_csr(&full_request(), &ecdsa()).expect("a request");
-    let (_, der) = crate::pki::pem::sections(
+    let (_, der) = crate::pem::sections(
         pem.as_bytes(),
         "CERTIFICATE REQUEST",
         1,
@@ -99,7 +99,7 @@ fn a_request_that_was_altered_is_refused() {
     let at = der.windows(9).position(|bytes| bytes == b"a.example").expect("the name");
     let mut altered = der;
     altered[at] = b'x';
-    let pem = crate::pki::pem::section("CERTIFICATE REQUEST", altered);
+    let pem = crate::pem::section("CERTIFICATE REQUEST", altered);
     assert_eq!(parse_csr(pem.as_bytes()), Err(CsrError::NotSignedByItsKey));
 }
 

@@ -4,7 +4,7 @@ use super::{
     Workshop, authority, authority_template, ecdsa, facts, key_pem, leaf_template, root, signed,
     this_century,
 };
-use crate::pki::{
+use crate::{
     Authority, AuthorityError, CertificateError, KeyError, PemError, PrivateKey, Validity,
 };
 

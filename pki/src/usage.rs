@@ -82,8 +82,7 @@ pub struct UnknownUsage(
 
 impl Usage {
     /// Every usage there is.
-    #[cfg(test)]
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         ALL.iter().map(|(usage, ..)| *usage)
     }
 

@@ -1,6 +1,6 @@
 use super::{ALGORITHMS, Workshop};
-use crate::pki::pem::section;
-use crate::pki::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key};
+use crate::pem::section;
+use crate::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key};
 
 fn public_pem(key: &PrivateKey) -> String {
     section("PUBLIC KEY", key.public_key_spki())
