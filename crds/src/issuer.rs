@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::policy::SigningPolicy;
 
 /// An authority that signs for Certificates of its own namespace.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -89,6 +90,15 @@ impl From<ClusterIssuerSpec> for IssuerSpec {
     }
 }
 
+impl IssuerSpec {
+    /// Who may have what signed; everything for everybody where there is none.
+    #[must_use]
+    pub fn policy(&self) -> Option<&SigningPolicy> {
+        let of_ca = self.ca.as_ref().and_then(|ca| ca.policy.as_ref());
+        of_ca.or_else(|| self.self_signed.as_ref()?.policy.as_ref())
+    }
+}
+
 /// Signs with a certificate and key from a Secret.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,20 +107,46 @@ pub struct CaIssuer {
     /// root, where tls.crt does not hold it).
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
-    /// Written into what is signed: where its revocation list can be had.
+    /// Written into what is signed: where its revocation list can be had, URLs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 5, max = 2048), regex(pattern = r"^[A-Za-z][A-Za-z0-9+.-]*://[!-~]+$"))
+    )]
     pub crl_distribution_points: Vec<String>,
+    /// Written into what is signed: who answers whether it is revoked, URLs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 5, max = 2048), regex(pattern = r"^[A-Za-z][A-Za-z0-9+.-]*://[!-~]+$"))
+    )]
+    pub ocsp_servers: Vec<String>,
+    /// Written into what is signed: where the certificate of this authority can be had, URLs.
+    #[serde(default, rename = "issuingCertificateURLs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 5, max = 2048), regex(pattern = r"^[A-Za-z][A-Za-z0-9+.-]*://[!-~]+$"))
+    )]
+    pub issuing_certificate_urls: Vec<String>,
+    /// Who may have what signed; everything for everybody unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SigningPolicy>,
 }
 
 /// Every certificate is signed with its own key.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SelfSignedIssuer {
-    /// Written into what is signed: where its revocation list can be had.
+    /// Written into what is signed: where its revocation list can be had, URLs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 2048)))]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 5, max = 2048), regex(pattern = r"^[A-Za-z][A-Za-z0-9+.-]*://[!-~]+$"))
+    )]
     pub crl_distribution_points: Vec<String>,
+    /// Who may have what signed; everything for everybody unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SigningPolicy>,
 }
 
 /// Whether the authority can sign.

@@ -13,6 +13,7 @@
 mod certificate;
 mod condition;
 mod issuer;
+mod policy;
 mod request;
 
 pub use certificate::{
@@ -22,6 +23,10 @@ pub use certificate::{
 pub use condition::{Condition, ConditionStatus};
 pub use issuer::{
     CaIssuer, ClusterIssuer, ClusterIssuerSpec, Issuer, IssuerSpec, IssuerStatus, SelfSignedIssuer,
+};
+pub use policy::{
+    Approval, KeyRule, LabelExpression, LabelOperator, NamespaceSelector, SigningPolicy,
+    SigningRule, SubjectRule,
 };
 pub use request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus};
 

@@ -2,9 +2,9 @@
 
 use countersign_contract::TrustDomain;
 use countersign_crds::{Certificate, ClusterIssuer, Issuer};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::Client;
-use kube::core::Duration;
+use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
 use crate::clock::Clock;
@@ -44,6 +44,8 @@ pub struct Watched {
     pub pods: Store<Pod>,
     /// Services, with their selectors only.
     pub services: Store<Service>,
+    /// Every namespace, with its metadata only.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
 }
 
 /// What was configured.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use futures::{Stream, StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::store::Writer;
@@ -35,6 +35,7 @@ pub struct Controllers {
     services: watcher::Config,
     context: Arc<Context>,
     service_writer: Writer<Service>,
+    namespace_writer: Writer<PartialObjectMeta<Namespace>>,
 }
 
 fn ours() -> watcher::Config {
@@ -53,12 +54,14 @@ impl Controllers {
         let injected = everything().labels(&identity::injected());
         let pods = Controller::new(Api::all(client.clone()), injected);
         let (services, service_writer) = store();
+        let (namespaces, namespace_writer) = store();
         let seen = Watched {
             certificates: certificates.store(),
             issuers: issuers.store(),
             cluster_issuers: cluster_issuers.store(),
             pods: pods.store(),
             services,
+            namespaces,
         };
         let events = Events::new(client.clone());
         let context = Arc::new(Context { client, clock, events, metrics, seen, settings });
@@ -72,6 +75,7 @@ impl Controllers {
             services,
             context,
             service_writer,
+            namespace_writer,
         }
     }
 
@@ -92,14 +96,14 @@ impl Controllers {
             services,
             context,
             service_writer,
+            namespace_writer,
         } = self;
         let client = context.client.clone();
         let mut work = JoinSet::new();
         let end = || stop.clone().cancelled_owned();
-        let all_services: Api<Service> = Api::all(client.clone());
-        let seen_services =
-            reflector(service_writer, watcher(all_services, services).default_backoff());
-        work.spawn(until(end(), seen_services.for_each(|_| std::future::ready(()))));
+        let (all_services, namespaces) = (Api::all(client.clone()), Api::all(client.clone()));
+        work.spawn(until(end(), keep(service_writer, all_services, services)));
+        work.spawn(until(end(), keep(namespace_writer, namespaces, watcher::Config::default())));
         let certificates = watching_for_certificates(certificates, &client, &context);
         let issuers = watching_for_issuers(issuers, &client, &context.seen.issuers, None);
         let home = context.settings.cluster_resource_namespace.clone();
@@ -138,6 +142,15 @@ impl Controllers {
         info!("reconciling");
         while work.join_next().await.is_some() {}
     }
+}
+
+/// Keeps what a watch sees for whoever looks it up.
+async fn keep<K>(writer: Writer<K>, api: Api<K>, what: watcher::Config)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let seen = reflector(writer, watcher(api, what).default_backoff());
+    seen.for_each(|_| std::future::ready(())).await;
 }
 
 /// The Certificates that are gone.

@@ -209,8 +209,9 @@ fn timestamp(time: ASN1Time) -> Timestamp {
     Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
 }
 
-/// The algorithm and size of a public key.
-pub(crate) fn key_algorithm(spki: &[u8]) -> Option<KeyAlgorithm> {
+/// The algorithm and size of a public key, a DER SubjectPublicKeyInfo; `None` for one that we do
+/// not know.
+pub fn key_algorithm(spki: &[u8]) -> Option<KeyAlgorithm> {
     let [algorithm, key] = exactly(spki)?;
     let algorithm = contents(algorithm)?;
     let known = [

@@ -57,14 +57,24 @@ fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
 
 /// What a Name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NameParts {
-    pub(crate) common_names: Vec<String>,
-    pub(crate) subject: Subject,
-    /// The object identifiers of parts that have no field of ours.
-    pub(crate) others: Vec<String>,
+pub struct NameParts {
+    /// Every common name.
+    pub common_names: Vec<String>,
+    /// The parts that have a field of ours.
+    pub subject: Subject,
+    /// The object identifiers of parts that have none.
+    pub others: Vec<String>,
 }
 
 impl NameParts {
+    /// Reads a DER Name; `None` if it is none.
+    pub fn from_der(der: &[u8]) -> Option<Self> {
+        match X509Name::from_der(der) {
+            Ok(([], name)) => Some(Self::read(&name)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn read(name: &X509Name<'_>) -> Self {
         let mut parts = Self::default();
         for attribute in name.iter_attributes() {

@@ -2,8 +2,10 @@
 
 pub mod authority;
 pub mod guard;
+mod namespace;
+pub mod policy;
 mod reconcile;
 mod sign;
 
 pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
-pub use sign::{Job, SignError, Signed, sign};
+pub use sign::{Denied, Job, SignError, Signed, policy_of, sign};

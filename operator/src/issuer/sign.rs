@@ -1,17 +1,20 @@
 //! Signs: finds the issuer, loads its authority, checks what it may do, and signs in process.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign_crds::IssuerSpec;
+use countersign_crds::{ClusterIssuer, Issuer, IssuerSpec, SigningPolicy};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
 use rustls_pki_types::CertificateDer;
 
 use super::authority::{self, AuthorityUnavailable};
-use super::guard::{self, Denied};
+use super::policy::{self, Facts};
+use super::{guard, namespace};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
-use crate::pki::{self, Pointers, PrivateKey, Request, Template};
+use crate::pki::{self, NameParts, Pointers, PrivateKey, Request, Template};
 
 /// What is to be signed.
 #[derive(Clone, Debug)]
@@ -41,12 +44,31 @@ pub struct Signed {
     pub ca: Option<String>,
 }
 
+/// A request that is refused for what it asks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub enum Denied {
+    /// By what the issuer of identities never signs.
+    Guard(#[from] guard::Denied),
+    /// By the issuer's policy.
+    Policy(#[from] policy::Denied),
+}
+
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's text says what it is")]
 pub enum SignError {
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("reading the labels of {namespace}, by which the policy of {issuer} selects")]
+    ReadNamespace {
+        issuer: String,
+        namespace: Box<ObjectRef<Namespace>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("{namespace} does not exist")]
+    NoNamespace { namespace: Box<ObjectRef<Namespace>> },
     #[error("{issuer} does not exist")]
     NotFound { issuer: String },
     #[error("reading {issuer}")]
@@ -77,6 +99,7 @@ impl SignError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Denied(_) => "Denied",
+            Self::ReadNamespace { .. } | Self::NoNamespace { .. } => "NamespaceReadError",
             Self::NotFound { .. } => "IssuerNotFound",
             Self::Read { .. } => "IssuerReadError",
             Self::Authority(error) => error.reason(),
@@ -97,30 +120,100 @@ impl SignError {
 /// # Errors
 /// When the issuer or its authority is missing or cannot sign this.
 pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> {
-    guard::check(&context.settings, job.issuer, job.namespace, &job.request)?;
-    let spec = spec_of(context, &job).await?;
+    guard::check(&context.settings, job.issuer, job.namespace, &job.request)
+        .map_err(Denied::from)?;
+    let spec = spec_of(context, job.issuer, job.namespace).await?;
+    if let Some(policy) = spec.policy() {
+        allowed(context, &job, policy).await?;
+    }
     match (&spec.ca, &spec.self_signed) {
         (Some(ca), _) => {
             let namespace = authority_namespace(context, &job);
             let authority = authority::load(context, namespace, &ca.secret_name).await?;
-            let template =
-                template(context, &job, Some(authority.validity()), &ca.crl_distribution_points)?;
+            let pointers = Pointers {
+                crl_distribution_points: ca.crl_distribution_points.clone(),
+                ocsp_servers: ca.ocsp_servers.clone(),
+                issuing_certificate_urls: ca.issuing_certificate_urls.clone(),
+            };
+            let template = template(context, &job, Some(authority.validity()), pointers)?;
             let der = pki::sign(&template, &job.public_key, &authority);
             let der =
                 der.map_err(|source| SignError::Sign { issuer: job.issuer.to_string(), source })?;
             Ok(Signed { chain: authority.leaf_chain_pem(&der), ca: Some(authority.ca_pem()) })
         }
         (None, self_signed) => {
-            let points = self_signed.as_ref().map(|s| s.crl_distribution_points.as_slice());
-            self_sign(context, &job, points.unwrap_or_default())
+            let points = self_signed.as_ref().map(|s| s.crl_distribution_points.clone());
+            let crl_distribution_points = points.unwrap_or_default();
+            self_sign(context, &job, Pointers { crl_distribution_points, ..Pointers::default() })
         }
     }
 }
 
-fn self_sign(context: &Context, job: &Job<'_>, crl: &[String]) -> Result<Signed, SignError> {
+/// Who may have what signed by an issuer, as seen from a namespace; `None` where it has no policy.
+///
+/// # Errors
+/// When there is no such issuer.
+pub async fn policy_of(
+    context: &Context,
+    issuer: &IssuerId,
+    namespace: &str,
+) -> Result<Option<SigningPolicy>, SignError> {
+    Ok(spec_of(context, issuer, namespace).await?.policy().cloned())
+}
+
+async fn allowed(
+    context: &Context,
+    job: &Job<'_>,
+    policy: &SigningPolicy,
+) -> Result<(), SignError> {
+    let labels =
+        if policy::needs_labels(policy) { labels_of(context, job).await? } else { BTreeMap::new() };
+    let facts = Facts {
+        issuer: job.issuer,
+        namespace: job.namespace,
+        labels: &labels,
+        request: &job.request,
+        subject: &subject_of(job),
+        lifetime: job.lifetime,
+        key: pki::key_algorithm(&job.public_key),
+        cluster_domain: &context.settings.cluster_domain,
+        trust_domain: &context.settings.trust_domain,
+    };
+    policy::check(policy, &facts).map_err(|denied| Denied::from(denied).into())
+}
+
+async fn labels_of(
+    context: &Context,
+    job: &Job<'_>,
+) -> Result<BTreeMap<String, String>, SignError> {
+    let namespace = || Box::new(ObjectRef::new(job.namespace));
+    let found = namespace::labels(context, job.namespace).await;
+    let found = found.map_err(|source| SignError::ReadNamespace {
+        issuer: job.issuer.to_string(),
+        namespace: namespace(),
+        source,
+    })?;
+    found.ok_or_else(|| SignError::NoNamespace { namespace: namespace() })
+}
+
+/// The subject as it will be signed, which in a CSR may hold more than a request has fields for.
+fn subject_of(job: &Job<'_>) -> NameParts {
+    let unreadable =
+        || NameParts { others: vec!["(unreadable)".to_owned()], ..NameParts::default() };
+    match &job.subject_der {
+        Some(der) => NameParts::from_der(der).unwrap_or_else(unreadable),
+        None => NameParts {
+            common_names: job.request.common_name.iter().cloned().collect(),
+            subject: job.request.subject.clone(),
+            others: Vec::new(),
+        },
+    }
+}
+
+fn self_sign(context: &Context, job: &Job<'_>, pointers: Pointers) -> Result<Signed, SignError> {
     let issuer = || job.issuer.to_string();
     let key = job.own_key.ok_or_else(|| SignError::NoPrivateKey { issuer: issuer() })?;
-    let template = template(context, job, None, crl)?;
+    let template = template(context, job, None, pointers)?;
     let der: CertificateDer<'static> = pki::self_sign(&template, key)
         .map_err(|source| SignError::Sign { issuer: issuer(), source })?;
     let pem = pki::certificates_to_pem([&der]);
@@ -131,12 +224,12 @@ fn template(
     context: &Context,
     job: &Job<'_>,
     authority: Option<pki::Validity>,
-    crl: &[String],
+    pointers: Pointers,
 ) -> Result<Template, SignError> {
     let validity = pki::clamp_lifetime(context.clock.now(), job.lifetime, pki::BACKDATE, authority);
     let mut template = Template::new(job.request.clone(), validity)?;
     template.subject_der.clone_from(&job.subject_der);
-    template.pointers = Pointers { crl_distribution_points: crl.to_vec(), ..Pointers::default() };
+    template.pointers = pointers;
     Ok(template)
 }
 
@@ -149,30 +242,31 @@ fn authority_namespace<'a>(context: &'a Context, job: &Job<'a>) -> &'a str {
 }
 
 /// The issuer's spec, from what the watches saw, or from the API where they have not yet.
-async fn spec_of(context: &Context, job: &Job<'_>) -> Result<IssuerSpec, SignError> {
-    let (id, issuer) = (job.issuer, job.issuer.to_string());
-    let read = |source| SignError::Read { issuer: issuer.clone(), source };
+async fn spec_of(
+    context: &Context,
+    id: &IssuerId,
+    namespace: &str,
+) -> Result<IssuerSpec, SignError> {
+    let issuer = || id.to_string();
+    let read = |source| SignError::Read { issuer: issuer(), source };
     let spec = if id.is_cluster_wide() {
         let key = ObjectRef::new(&id.name);
         match context.seen.cluster_issuers.get(&key) {
             Some(found) => Some(found.spec.clone().into()),
             None => {
-                let api = Api::<countersign_crds::ClusterIssuer>::all(context.client.clone());
+                let api = Api::<ClusterIssuer>::all(context.client.clone());
                 api.get_opt(&id.name).await.map_err(read)?.map(|found| found.spec.into())
             }
         }
     } else {
-        let key = ObjectRef::new(&id.name).within(job.namespace);
+        let key = ObjectRef::new(&id.name).within(namespace);
         match context.seen.issuers.get(&key) {
             Some(found) => Some(found.spec.clone()),
             None => {
-                let api = Api::<countersign_crds::Issuer>::namespaced(
-                    context.client.clone(),
-                    job.namespace,
-                );
+                let api = Api::<Issuer>::namespaced(context.client.clone(), namespace);
                 api.get_opt(&id.name).await.map_err(read)?.map(|found| found.spec)
             }
         }
     };
-    spec.ok_or(SignError::NotFound { issuer })
+    spec.ok_or_else(|| SignError::NotFound { issuer: issuer() })
 }
