@@ -8,6 +8,7 @@ mod history;
 mod issuance;
 mod issuers;
 mod ownership;
+mod policies;
 mod repair;
 mod requests;
 mod space;
@@ -79,7 +80,15 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         issuers::{
             an_issuer_says_what_is_wrong_with_its_authority,
         }
+        policies::{
+            what_is_inside_a_policy_is_signed_and_what_is_outside_is_denied_with_the_rule,
+            a_csr_is_held_to_the_policy_too,
+            namespaces_are_selected_by_their_labels,
+            every_example_of_the_docs_holds,
+            where_more_is_to_be_found_stands_in_what_is_signed,
+        }
         specs::{
+            a_bad_policy_is_refused_with_its_field_named,
             a_bad_spec_is_refused_with_its_field_named,
             a_request_cannot_be_changed,
         }

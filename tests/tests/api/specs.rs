@@ -41,6 +41,77 @@ pub(crate) async fn a_bad_spec_is_refused_with_its_field_named(space: Space) {
     }
 }
 
+pub(crate) async fn a_bad_policy_is_refused_with_its_field_named(space: Space) {
+    let rule = |field: &str, value: Value| json!({ "allow": [{ "name": "web", field: value }] });
+    let of_namespaces = |field: &str, value: Value| json!({ "namespaces": { field: value } });
+    let expression = |operator: &str, values: Value| {
+        let expression = json!({ "key": "team", "operator": operator, "values": values });
+        of_namespaces("matchExpressions", json!([expression]))
+    };
+    let cases = [
+        (json!({ "approval": "Sometimes" }), "policy.approval"),
+        (json!({ "allow": [] }), "policy.allow"),
+        (json!({ "allow": [{}] }), "policy.allow[0].name"),
+        (json!({ "allow": [{ "name": "a" }, { "name": "a" }] }), "policy.allow[1]"),
+        (json!({ "allow": [{ "name": "A rule" }] }), "policy.allow[0].name"),
+        (rule("dnsNames", json!([])), "policy.allow[0].dnsNames"),
+        (rule("dnsNames", json!(["w*.test"])), "policy.allow[0].dnsNames[0]"),
+        (rule("dnsNames", json!(["a.test", "a..test"])), "policy.allow[0].dnsNames[1]"),
+        (rule("dnsNames", json!(["$(name).test"])), "policy.allow[0].dnsNames[0]"),
+        (rule("dnsNames", json!(["{{namespace}}.test"])), "policy.allow[0].dnsNames[0]"),
+        (rule("uris", json!(["*"])), "policy.allow[0].uris[0]"),
+        (rule("uris", json!(["urn:a b"])), "policy.allow[0].uris[0]"),
+        (rule("uris", json!(["urn:$(serviceAccount)"])), "policy.allow[0].uris[0]"),
+        (rule("ipAddresses", json!(["10.0.0.0/33"])), "policy.allow[0].ipAddresses"),
+        (rule("ipAddresses", json!(["web.test"])), "policy.allow[0].ipAddresses"),
+        (rule("emailAddresses", json!(["example.org"])), "policy.allow[0].emailAddresses[0]"),
+        (rule("commonNames", json!(["$(namespaces)"])), "policy.allow[0].commonNames[0]"),
+        (
+            rule("subject", json!({ "organizations": ["$x"] })),
+            "policy.allow[0].subject.organizations[0]",
+        ),
+        (rule("usages", json!(["everything"])), "policy.allow[0].usages[0]"),
+        (rule("maxDuration", json!("a day")), "policy.allow[0].maxDuration"),
+        (rule("maxDuration", json!("1m")), "policy.allow[0].maxDuration"),
+        (rule("keys", json!([{ "algorithm": "DSA" }])), "policy.allow[0].keys[0].algorithm"),
+        (
+            rule("keys", json!([{ "algorithm": "RSA", "minSize": 4096, "maxSize": 2048 }])),
+            "policy.allow[0].keys[0].minSize",
+        ),
+        (
+            rule("keys", json!([{ "algorithm": "Ed25519", "minSize": 256 }])),
+            "policy.allow[0].keys[0].algorithm",
+        ),
+        (of_namespaces("matchNames", json!(["Shop"])), "policy.namespaces.matchNames[0]"),
+        (expression("Like", json!(["red"])), "policy.namespaces.matchExpressions[0].operator"),
+        (expression("In", json!([])), "policy.namespaces.matchExpressions[0].values"),
+        (expression("Exists", json!(["red"])), "policy.namespaces.matchExpressions[0].values"),
+    ];
+    let refused = |ca: Value, field: &str| {
+        let object = json!({
+            "apiVersion": "countersign.dev/v1", "kind": "Issuer",
+            "metadata": { "name": "bad", "namespace": space.namespace }, "spec": { "ca": ca },
+        });
+        let message = space.world.apply(&object.to_string()).expect_err(&object.to_string());
+        assert!(message.contains(&format!("spec.ca.{field}")), "{ca}: {message}");
+    };
+    for (policy, field) in cases {
+        refused(json!({ "secretName": "a", "policy": policy }), field);
+    }
+    // What is no field at all, kubectl refuses, too.
+    refused(
+        json!({ "secretName": "a", "policy": rule("dnsName", json!("a.test")) }),
+        "policy.allow[0].dnsName",
+    );
+    for field in ["crlDistributionPoints", "ocspServers", "issuingCertificateURLs"] {
+        for url in ["ca.test", "http://ca.test/a b", "http://ca.test/ä", ""] {
+            refused(json!({ "secretName": "a", field: [url] }), &format!("{field}[0]"));
+        }
+        let many = vec!["http://ca.test"; 17];
+        refused(json!({ "secretName": "a", field: many }), field);
+    }
+}
+
 pub(crate) async fn a_request_cannot_be_changed(space: Space) {
     let csr = request(openssl_csr(&space, "laptop.test"));
     space.make::<CertificateRequest>("laptop", csr).await;

@@ -1,7 +1,8 @@
 //! The control plane, and the operator that runs against it.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use countersign_operator::clock::Clock;
@@ -74,6 +75,23 @@ impl World {
     /// Who may do anything.
     pub(crate) fn client(&self) -> Client {
         self.client.get().expect("it was started").clone()
+    }
+
+    /// What kubectl says when it applies a manifest, and whether it could.
+    pub(crate) fn apply(&self, manifest: &str) -> Result<String, String> {
+        let cluster = self.cluster.lock().unwrap();
+        let mut kubectl = cluster.as_ref().expect("it was started").command("kubectl");
+        let arguments = ["apply", "-f", "-"];
+        let command = kubectl.args(arguments).stdin(Stdio::piped());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = command.spawn().expect("kubectl runs");
+        drop(cluster);
+        let mut input = running.stdin.take().expect("its input");
+        input.write_all(manifest.as_bytes()).expect("kubectl reads");
+        drop(input);
+        let output = running.wait_with_output().expect("kubectl ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
     /// Ends the operator as SIGTERM does, and starts another, which knows nothing.
