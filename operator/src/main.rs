@@ -61,6 +61,7 @@ fn settings(args: &Args) -> Settings {
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         identity_issuer: args.identity_issuer.clone(),
         identity_duration: args.identity_duration,
+        default_issuer: args.default_issuer.clone(),
     }
 }
 

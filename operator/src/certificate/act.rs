@@ -61,17 +61,24 @@ async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Er
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn tidy(context: &Context, seen: &Observed) -> Result<(), Error> {
+pub async fn tidy(context: &Context, seen: &Observed) -> Result<Option<Stored>, Error> {
     let tidied = seen.secret.as_ref().and_then(|stored| secret::tidied(&seen.certificate, stored));
     match tidied {
-        Some(secret) => apply(context, &secret).await.map(|_| ()),
-        None => Ok(()),
+        Some(secret) => apply(context, &secret).await.map(|written| Some(Stored::of(&written))),
+        None => Ok(None),
     }
+}
+
+async fn apply(context: &Context, secret: &Secret) -> Result<Secret, Error> {
+    let written = apply_any_type(context, secret).await?;
+    let key = (written.namespace().unwrap_or_default(), written.name_any());
+    context.seen.secrets.note(key, &written.resource_version().unwrap_or_default());
+    Ok(written)
 }
 
 /// Server-side apply: keys, labels and annotations of others stay. A Secret that exists with
 /// another type keeps it, since the type of a Secret cannot be changed.
-async fn apply(context: &Context, secret: &Secret) -> Result<Secret, Error> {
+async fn apply_any_type(context: &Context, secret: &Secret) -> Result<Secret, Error> {
     let namespace = secret.namespace().unwrap_or_default();
     let name = secret.name_any();
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
@@ -105,33 +112,55 @@ pub async fn write_status(
     certificate: &Certificate,
     status: &CertificateStatus,
 ) -> Result<(), Error> {
-    if certificate.status.as_ref() == Some(status) {
-        return Ok(());
-    }
     let namespace = certificate.namespace().unwrap_or_default();
     let name = certificate.name_any();
+    if says_the_same(certificate.status.as_ref(), status) {
+        let key = (namespace, certificate.spec.secret_name.clone());
+        status.secret_resource_version.iter().for_each(|version| {
+            context.seen.secrets.approve(key.clone(), version);
+        });
+        return Ok(());
+    }
     let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
-    let said = json!({
+    let patch = json!({
+        "metadata": { "resourceVersion": certificate.metadata.resource_version },
+        "status": fields(status),
+    });
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let written = api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await;
+    let written = written.map_err(|source| Error::WriteStatus {
+        certificate: Box::new(ObjectRef::from_obj(certificate)),
+        source,
+    })?;
+    context.seen.own_writes.note(written);
+    Ok(())
+}
+
+/// That somebody else wrote to the Secret what is not ours is no news of the Certificate.
+fn says_the_same(before: Option<&CertificateStatus>, after: &CertificateStatus) -> bool {
+    before.is_some_and(|before| {
+        let secret_resource_version = before.secret_resource_version.clone();
+        *before == CertificateStatus { secret_resource_version, ..after.clone() }
+            && before.secret_resource_version.is_some() == after.secret_resource_version.is_some()
+    })
+}
+
+/// Every field, since a merge takes away only what is said to be null.
+fn fields(status: &CertificateStatus) -> serde_json::Value {
+    json!({
+        "observedGeneration": status.observed_generation,
         "lastFailureTime": status.last_failure_time,
         "failedIssuanceAttempts": status.failed_issuance_attempts,
         "notBefore": status.not_before,
         "notAfter": status.not_after,
         "renewalTime": status.renewal_time,
         "revision": status.revision,
+        "nextPrivateKeySecretName": status.next_private_key_secret_name,
+        "secretResourceVersion": status.secret_resource_version,
+        "authority": status.authority,
         "conditions": status.conditions,
-    });
-    let patch = json!({
-        "metadata": { "resourceVersion": certificate.metadata.resource_version },
-        "status": said,
-    });
-    let parameters =
-        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await.map(|_| ()).map_err(
-        |source| Error::WriteStatus {
-            certificate: Box::new(ObjectRef::from_obj(certificate)),
-            source,
-        },
-    )
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! From what was observed to what to do: one [`Decision`], before anything is written.
 
-use countersign_crds::Certificate;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checks::{self, Finding};
@@ -54,24 +53,6 @@ pub enum Decision {
     Leave,
 }
 
-impl Decision {
-    /// Whether the Secret would be written.
-    #[must_use]
-    pub fn writes_secret(&self) -> bool {
-        matches!(self, Self::Issue(_) | Self::Tidy)
-    }
-}
-
-/// The reason given to a Certificate whose Secret is another's.
-const SECOND: &str = "DuplicateSecretName";
-
-/// Whether a Certificate was told that its Secret is another's.
-#[must_use]
-pub fn is_refused_as_second(certificate: &Certificate) -> bool {
-    let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|told| told.type_ == "Ready" && told.reason.as_deref() == Some(SECOND))
-}
-
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
@@ -87,7 +68,7 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
         let message = format!(
             "Secret {secret} belongs to Certificate {rival}: name another in spec.secretName"
         );
-        return refuse(SECOND, message);
+        return refuse("DuplicateSecretName", message);
     }
     match checks::trigger(seen, wanted, now) {
         Some(finding) => issue(seen, wanted, finding, now),
@@ -104,6 +85,10 @@ fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> 
         IssuerState::Missing => return wait("IssuerNotFound", format!("{issuer} does not exist")),
         IssuerState::NotReady(why) => {
             return wait("IssuerNotReady", format!("{issuer} is not ready: {why}"));
+        }
+        IssuerState::Nobody => {
+            let message = "spec.issuerRef is missing, and neither the namespace (annotation countersign.dev/default-issuer) nor the operator (--default-issuer) names a default".to_owned();
+            return refuse("NoIssuer", message);
         }
         IssuerState::Foreign => {
             let message =

@@ -39,11 +39,15 @@ pub enum IssuerState {
     NotReady(String),
     /// It is not one of ours: somebody else must sign.
     Foreign,
+    /// The Certificate names none, and there is no default.
+    Nobody,
 }
 
 /// A Secret as it was found.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    /// Its version.
+    pub version: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its labels.
@@ -125,6 +129,7 @@ impl Stored {
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         Self {
+            version: secret.resource_version(),
             annotations: secret.annotations().clone(),
             labels: secret.labels().clone(),
             applied: Applied::to(secret),
@@ -181,19 +186,39 @@ impl Observed {
     /// When the Secret cannot be read.
     pub async fn of(context: &Context, certificate: Arc<Certificate>) -> Result<Self, Error> {
         let namespace = certificate.namespace().unwrap_or_default();
-        let name = &certificate.spec.secret_name;
-        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-        let secret = secrets.get_opt(name).await.map_err(|source| Error::ReadSecret {
-            secret: Box::new(ObjectRef::new(name).within(&namespace)),
-            source,
-        })?;
-        let secret = secret.map(|secret| Stored::of(&secret));
+        let secret = stored(context, &certificate, &namespace).await?;
         let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
         let rival = rival_of(context, &certificate, owner.map(String::as_str));
         let rival = still_there(context, &namespace, rival).await?;
         let issuer = issuer_state(context, &certificate, &namespace);
         Ok(Self { certificate, secret, issuer, rival })
     }
+}
+
+async fn stored(
+    context: &Context,
+    certificate: &Certificate,
+    namespace: &str,
+) -> Result<Option<Stored>, Error> {
+    let name = &certificate.spec.secret_name;
+    if is_known_to_be_new(context, certificate, namespace) {
+        return Ok(None);
+    }
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secret = secrets.get_opt(name).await.map_err(|source| Error::ReadSecret {
+        secret: Box::new(ObjectRef::new(name).within(namespace)),
+        source,
+    })?;
+    Ok(secret.map(|secret| Stored::of(&secret)))
+}
+
+/// The first issuance need not look for a Secret: there is none of ours, and of one that somebody
+/// else made nothing would be kept but what server-side apply keeps anyway.
+fn is_known_to_be_new(context: &Context, certificate: &Certificate, namespace: &str) -> bool {
+    let keeps_key = certificate.spec.private_key.as_ref().and_then(|key| key.rotation_policy)
+        == Some(countersign_crds::RotationPolicy::Never);
+    let key = (namespace.to_owned(), certificate.spec.secret_name.clone());
+    certificate.status.is_none() && !keeps_key && !context.seen.secrets.knows(&key)
 }
 
 /// A watch may tell late that a rival is gone, and nothing would tell again.
@@ -212,6 +237,9 @@ async fn still_there(
 }
 
 fn issuer_state(context: &Context, certificate: &Certificate, namespace: &str) -> IssuerState {
+    if certificate.spec.issuer_ref.is_absent() {
+        return IssuerState::Nobody;
+    }
     let id = IssuerId::of(&certificate.spec.issuer_ref);
     if !id.is_ours() {
         return IssuerState::Foreign;
@@ -235,8 +263,13 @@ fn readiness(conditions: &[Condition]) -> IssuerState {
 }
 
 fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -> Option<String> {
-    let claims = |other: &Certificate| claims_the_same(certificate, other);
-    first_of(&context.seen.certificates.state_filter(claims), certificate, owner)
+    let namespace = certificate.namespace().unwrap_or_default();
+    let names = context.seen.claims.of(&namespace, &certificate.spec.secret_name);
+    let others = names
+        .iter()
+        .filter_map(|name| context.seen.certificates.get(&ObjectRef::new(name).within(&namespace)));
+    let rivals: Vec<_> = others.filter(|other| claims_the_same(certificate, other)).collect();
+    first_of(&rivals, certificate, owner)
 }
 
 /// Whether another Certificate names the same Secret.

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crds::Certificate;
+use countersign_crds::{Certificate, CertificateStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 use tracing::{info, instrument, warn};
 
 use super::act;
 use super::decide::{Decision, decide};
 use super::observe::Observed;
+use super::reference::{DEFAULT_ISSUER, IssuerId};
+use super::settled;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
 use crate::context::Context;
@@ -110,11 +112,18 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let now = context.clock.now();
-    let (seen, decision, wanted) = settle(&context, certificate, now).await?;
+    let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
+    if let Some(status) = settled(&context, &certificate, now) {
+        measure(&context, &certificate, status);
+        return Ok(Action::requeue(wait(&Decision::Keep, &Outcome::Unchanged, status, now)));
+    }
+    let wanted = Wanted::of(&certificate.spec);
+    let seen = Observed::of(&context, certificate).await?;
+    let decision = decide(&seen, &wanted, now);
     if decision == Decision::Leave {
-        context.metrics.forget_certificate(&labels(&seen.certificate));
         return Ok(Action::await_change());
     }
+    let wanted = wanted.ok();
     let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(&context, &seen.certificate, &status).await?;
@@ -123,35 +132,34 @@ pub async fn reconcile(
     Ok(Action::requeue(wait(&decision, &outcome, &status, now)))
 }
 
-/// Observes and decides. What would write is decided upon what the API server says now: a watch
-/// may lag behind our own last write, and would have us issue twice.
-async fn settle(
+/// Nothing changed that a decision could rest on, and nothing is due.
+fn settled<'a>(
     context: &Context,
-    certificate: Arc<Certificate>,
+    certificate: &'a Certificate,
     now: Timestamp,
-) -> Result<(Observed, Decision, Option<Wanted>), Error> {
-    let wanted = Wanted::of(&certificate.spec);
-    let seen = Observed::of(context, certificate.clone()).await?;
-    let decision = decide(&seen, &wanted, now);
-    if !decision.writes_secret() {
-        return Ok((seen, decision, wanted.ok()));
+) -> Option<&'a CertificateStatus> {
+    let key = (certificate.namespace()?, certificate.spec.secret_name.clone());
+    let version = certificate.status.as_ref()?.secret_resource_version.as_deref();
+    let same_secret = context.seen.secrets.is_unchanged(&key, version);
+    settled::settled(certificate, now).filter(|_| same_secret)
+}
+
+/// A Certificate that names no issuer is one of the default issuer's.
+fn with_default_issuer(context: &Context, certificate: Arc<Certificate>) -> Arc<Certificate> {
+    if !certificate.spec.issuer_ref.is_absent() {
+        return certificate;
     }
     let namespace = certificate.namespace().unwrap_or_default();
-    let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
-    let fresh = api.get_opt(&certificate.name_any()).await.map_err(|source| {
-        Error::ReadCertificate { certificate: Box::new(ObjectRef::from_obj(&*certificate)), source }
-    })?;
-    let Some(fresh) = fresh.map(Arc::new).filter(|fresh| fresh.uid() == certificate.uid()) else {
-        return Ok((seen, Decision::Leave, None));
+    let namespace = context.seen.namespaces.get(&ObjectRef::new(&namespace));
+    let named = namespace.as_ref().and_then(|n| n.annotations().get(DEFAULT_ISSUER));
+    let issuer = match named {
+        Some(text) => text.parse::<IssuerId>().ok(),
+        None => context.settings.default_issuer.clone(),
     };
-    let wanted = Wanted::of(&fresh.spec);
-    let seen = if fresh.spec.secret_name == certificate.spec.secret_name {
-        Observed { certificate: fresh, ..seen }
-    } else {
-        Observed::of(context, fresh).await?
-    };
-    let decision = decide(&seen, &wanted, now);
-    Ok((seen, decision, wanted.ok()))
+    let Some(issuer) = issuer else { return certificate };
+    let mut certificate = Arc::unwrap_or_clone(certificate);
+    certificate.spec.issuer_ref = issuer.into();
+    Arc::new(certificate)
 }
 
 async fn carry_out(
@@ -176,8 +184,8 @@ async fn carry_out(
             }
         }
         (Decision::Tidy, _) => {
-            act::tidy(context, &seen).await?;
-            Ok((seen, Outcome::Unchanged))
+            let secret = act::tidy(context, &seen).await?.or_else(|| seen.secret.clone());
+            Ok((Observed { secret, ..seen }, Outcome::Unchanged))
         }
         _ => Ok((seen, Outcome::Unchanged)),
     }
@@ -233,11 +241,7 @@ fn labels(certificate: &Certificate) -> ObjectLabels {
     }
 }
 
-fn measure(
-    context: &Context,
-    certificate: &Certificate,
-    status: &countersign_crds::CertificateStatus,
-) {
+fn measure(context: &Context, certificate: &Certificate, status: &CertificateStatus) {
     let labels = labels(certificate);
     let seconds = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
         time.as_ref().map_or(0, |time| time.0.as_second())
@@ -254,7 +258,7 @@ fn measure(
 fn wait(
     decision: &Decision,
     outcome: &Outcome,
-    status: &countersign_crds::CertificateStatus,
+    status: &CertificateStatus,
     now: Timestamp,
 ) -> Duration {
     if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {

@@ -59,6 +59,7 @@ pub fn next(
     let mut status = seen.certificate.status.clone().unwrap_or_default();
     let generation = seen.certificate.metadata.generation;
     let conditions = Conditions { now, generation };
+    status.observed_generation = generation;
     record_dates(&mut status, seen, wanted);
     record_attempt(&mut status, outcome, now);
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
@@ -74,6 +75,7 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
     let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
     status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
     status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
+    status.secret_resource_version = seen.secret.as_ref().and_then(|secret| secret.version.clone());
     status.renewal_time = leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(leaf, wanted)));
 }
 

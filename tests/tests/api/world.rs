@@ -89,6 +89,7 @@ impl World {
             cluster_resource_namespace: HOME.to_owned(),
             identity_issuer: "countersign".to_owned(),
             identity_duration: "24h".parse().unwrap(),
+            default_issuer: None,
         };
         let metrics = Metrics::register(&mut Registry::default());
         let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);
