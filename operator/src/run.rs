@@ -80,7 +80,7 @@ impl Controllers {
     #[must_use]
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers) = stores();
-        let events = Events::new(client.clone());
+        let events = Events::new(client.clone(), metrics.events_dropped.clone());
         let context = Arc::new(Context { client, clock, events, metrics, seen, settings });
         Self { context, writers }
     }

@@ -211,8 +211,8 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let leaf = &seen.secret.as_ref()?.pair()?.leaf;
-    let renewal = super::status::renewal_time(leaf, wanted);
-    if now < renewal {
+    let due = wanted.renewal.due(leaf).is_some_and(|due| due <= now);
+    if !due {
         return None;
     }
     found(Reason::Renewing, format!("the certificate expires at {}", leaf.validity.not_after))

@@ -12,6 +12,7 @@ pub mod names;
 pub mod observe;
 mod reconcile;
 pub mod reference;
+pub mod renewal;
 pub mod secret;
 mod settled;
 pub mod status;

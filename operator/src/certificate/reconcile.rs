@@ -117,7 +117,7 @@ pub async fn reconcile(
         measure(&context, &certificate, status);
         return Ok(Action::requeue(wait(&Decision::Keep, &Outcome::Unchanged, status, now)));
     }
-    let wanted = Wanted::of(&certificate.spec);
+    let wanted = Wanted::by(&certificate);
     let seen = Observed::of(&context, certificate).await?;
     let decision = decide(&seen, &wanted, now);
     if decision == Decision::Leave {
@@ -208,21 +208,21 @@ async fn report(
     let events = &context.events;
     match (decision, outcome) {
         (_, Outcome::Failed { reason, message }) => {
-            events.warning(certificate, reason, message.clone()).await;
+            events.warning(certificate, reason, message.clone());
         }
         (Decision::Issue(finding), Outcome::Issued) => {
             let secret = &certificate.spec.secret_name;
             let note = format!("{}; signed and stored in Secret {secret}", finding.message);
-            events.normal(certificate, "Issued", note).await;
+            events.normal(certificate, "Issued", note);
             if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
                 warn!(%error, "pods will see the new credentials with the kubelet's next look");
             }
         }
         (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
-            events.warning(certificate, reason, message.clone()).await;
+            events.warning(certificate, reason, message.clone());
         }
         (Decision::Wait { reason, message, .. }, _) if !says(certificate, "Issuing", message) => {
-            events.normal(certificate, reason, message.clone()).await;
+            events.normal(certificate, reason, message.clone());
         }
         _ => {}
     }

@@ -1,16 +1,13 @@
 //! What the status of a Certificate should now say; pure.
 
-use std::time::Duration;
-
 use countersign_crds::{CertificateStatus, Condition, ConditionStatus};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::checks;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::wanted::Wanted;
-use crate::pki::{BACKDATE, CertificateFacts, Validity};
 
 /// How carrying out a decision ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +23,6 @@ pub enum Outcome {
         /// The same, as a sentence.
         message: String,
     },
-}
-
-/// When a certificate is renewed: `renewBefore` its end, or a third of its lifetime before that
-/// where it is not set, or is not shorter than the certificate lives. It lives from when it was
-/// made, which is later than it says (see `clamp_lifetime`): counted from what it says, one that
-/// its authority cut short could be due as soon as it is issued, and then issued without end.
-#[must_use]
-pub fn renewal_time(leaf: &CertificateFacts, wanted: &Wanted) -> Timestamp {
-    let Validity { not_before, not_after } = leaf.validity;
-    let said = not_after.duration_since(not_before);
-    let lifetime = said - signed(BACKDATE).min(said / 2);
-    let asked = wanted.renew_before.map(signed).filter(|before| *before < lifetime);
-    // Whole seconds, as they are written: a fraction would be gone when the status is read again.
-    let before = SignedDuration::from_secs(asked.unwrap_or(lifetime / 3).as_secs());
-    not_after.checked_sub(before).unwrap_or(not_before)
-}
-
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// The status after a decision was carried out. `seen` is what there is now.
@@ -76,7 +54,8 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
     status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
     status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
     status.secret_resource_version = seen.secret.as_ref().and_then(|secret| secret.version.clone());
-    status.renewal_time = leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(leaf, wanted)));
+    status.renewal_time =
+        leaf.zip(wanted).and_then(|(leaf, wanted)| wanted.renewal.due(leaf)).map(Time);
 }
 
 fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timestamp) {

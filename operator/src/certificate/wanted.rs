@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_crds::{
-    CertificateSpec, KeyAlgorithm as SpecAlgorithm, KeyEncoding as SpecEncoding, KeyUsage,
-    PrivateKeySpec, RotationPolicy, X509Subject,
+    Certificate, CertificateSpec, KeyAlgorithm as SpecAlgorithm, KeyEncoding as SpecEncoding,
+    KeyUsage, PrivateKeySpec, RotationPolicy, X509Subject,
 };
 
+use super::renewal::Terms;
 use crate::pki::{KeyAlgorithm, KeyEncoding, Request, Subject, Usage};
 
 /// Lifetime where none is asked for: 90 days.
@@ -26,8 +27,8 @@ pub struct Wanted {
     pub keep_key: bool,
     /// How long a certificate is valid.
     pub lifetime: Duration,
-    /// How long before its end it is renewed; a third of its lifetime unless set.
-    pub renew_before: Option<Duration>,
+    /// When it is renewed.
+    pub renewal: Terms,
 }
 
 /// A field of the spec that the schema let pass and that still makes no sense.
@@ -39,7 +40,23 @@ pub struct InvalidField {
     problem: &'static str,
 }
 
+impl InvalidField {
+    pub(super) fn new(field: &'static str, value: &str, problem: &'static str) -> Self {
+        Self { field, value: value.to_owned(), problem }
+    }
+}
+
 impl Wanted {
+    /// What a Certificate asks for, with its own share of chance.
+    ///
+    /// # Errors
+    /// When a field makes no sense although the schema let it pass.
+    pub fn by(certificate: &Certificate) -> Result<Self, InvalidField> {
+        let wanted = Self::of(&certificate.spec)?;
+        let uid = certificate.metadata.uid.as_deref().unwrap_or_default();
+        Ok(Self { renewal: wanted.renewal.spread_by(uid), ..wanted })
+    }
+
     /// Reads a spec.
     ///
     /// # Errors
@@ -53,7 +70,7 @@ impl Wanted {
             encoding: encoding_of(&key),
             keep_key: key.rotation_policy == Some(RotationPolicy::Never),
             lifetime,
-            renew_before: spec.renew_before.map(Duration::from),
+            renewal: Terms::of(spec)?,
         })
     }
 }

@@ -195,11 +195,11 @@ async fn report(
     if status == ConditionStatus::True {
         info!("request signed");
         context.metrics.requests_signed.inc();
-        context.events.normal(request, "CertificateIssued", message).await;
+        context.events.normal(request, "CertificateIssued", message);
     } else {
         warn!(reason, message, "request not signed");
         context.metrics.requests_refused.get_or_create(&ReasonLabels { reason }).inc();
-        context.events.warning(request, reason, message).await;
+        context.events.warning(request, reason, message);
     }
 }
 

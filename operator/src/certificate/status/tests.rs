@@ -147,7 +147,8 @@ fn where_nothing_changed_the_status_is_what_it_was() {
     let web = certificate("web");
     let late = secret_of(&web).expiring_in(hours(1)).made();
     // A third of its lifetime is no whole number of seconds, as those of all times in JSON are.
-    let odd = secret_of(&web).valid(now(), now() + hours(1) + SignedDuration::from_secs(1)).made();
+    let odd =
+        secret_of(&web).valid(now(), now() + hours(1) + jiff::SignedDuration::from_secs(1)).made();
     let looks = [
         healthy(&web),
         seen(&web, Some(&odd)),

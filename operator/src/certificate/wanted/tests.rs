@@ -1,4 +1,5 @@
 use super::*;
+use crate::certificate::renewal::Lead;
 use crate::certificate::support::{CertificateProse, certificate};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -18,7 +19,7 @@ fn what_a_spec_leaves_out_has_a_default() {
     assert_eq!(wanted.encoding, KeyEncoding::Pkcs1);
     assert!(!wanted.keep_key, "a new key with every certificate");
     assert_eq!(wanted.lifetime, 90 * 24 * HOUR);
-    assert_eq!(wanted.renew_before, None);
+    assert_eq!(wanted.renewal, Terms::default());
     let dns_names = vec!["web.test".to_owned()];
     assert_eq!(wanted.request, Request { dns_names, ..Request::default() });
     let usages = wanted.request.effective_usages();
@@ -56,8 +57,9 @@ fn what_a_spec_says_is_what_is_wanted() {
         is_ca: true,
     };
     let (algorithm, encoding) = (KeyAlgorithm::Ed25519, KeyEncoding::Pkcs8);
-    let (lifetime, renew_before) = (2 * HOUR, Some(HOUR));
-    let said = Wanted { request, algorithm, encoding, keep_key: true, lifetime, renew_before };
+    let renewal = Terms { lead: Lead::Time(HOUR), ..Terms::default() };
+    let lifetime = 2 * HOUR;
+    let said = Wanted { request, algorithm, encoding, keep_key: true, lifetime, renewal };
     assert_eq!(wanted, Ok(said));
 }
 
