@@ -13,6 +13,7 @@ pub mod observe;
 mod reconcile;
 pub mod reference;
 pub mod renewal;
+pub mod request;
 pub mod secret;
 mod settled;
 pub mod status;

@@ -13,6 +13,16 @@ pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
 /// The lifetime that was asked for, in seconds; the certificate's own may have been cut short by
 /// its authority's, so that it cannot tell whether the spec changed since.
 pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
+/// Which revision of a Certificate a request is for.
+pub const REVISION: &str = "countersign.dev/certificate-revision";
+/// Which generation of the Certificate's spec a request was made from.
+pub const GENERATION: &str = "countersign.dev/certificate-generation";
+/// Label of a Secret with the key of a request that is under way.
+pub const NEXT_KEY_LABEL: &str = "countersign.dev/next-private-key";
+/// Annotation of a Certificate: a certificate that nobody trusts shall be there while it waits.
+pub const ISSUE_TEMPORARY: &str = "countersign.dev/issue-temporary-certificate";
+/// Annotation of a Secret whose certificate nobody trusts.
+pub const TEMPORARY: &str = "countersign.dev/temporary";
 /// The names in the certificate, for people and their tools.
 pub const COMMON_NAME: &str = "countersign.dev/common-name";
 /// DNS names, comma separated.
