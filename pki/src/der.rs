@@ -14,7 +14,11 @@ const BIT_STRING: u8 = 0x03;
 
 /// The elements of a SEQUENCE, each with its own header; `None` if it is none.
 pub(crate) fn elements(sequence: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut rest = inside_sequence(sequence)?;
+    values(inside_sequence(sequence)?)
+}
+
+/// Values that follow one another, each with its own header.
+pub(crate) fn values(mut rest: &[u8]) -> Option<Vec<&[u8]>> {
     let mut found = Vec::new();
     while !rest.is_empty() {
         let (after, _) = Any::from_der(rest).ok()?;

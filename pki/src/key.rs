@@ -180,6 +180,12 @@ impl PrivateKey {
         written.map(Redacted::new).ok_or(KeyError::Encoding { algorithm: self.algorithm })
     }
 
+    /// The key in PKCS#8, for a key store, which encrypts it.
+    pub(crate) fn pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let encoding = KeyError::Encoding { algorithm: self.algorithm };
+        self.pkcs8_der().map(Zeroizing::new).ok_or(encoding)
+    }
+
     fn pkcs8_der(&self) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => pair.as_der().ok().map(|der: Pkcs8V1Der<'_>| der.as_ref().to_vec()),

@@ -1,5 +1,5 @@
 //! Keys and certificates: made, read, compared, signed. No kube, no async and no clock here: `now`
-//! is an argument, and all is pure but for key generation and random serial numbers.
+//! is an argument, and all is pure but for key generation, random serial numbers and salts.
 //!
 //! ```text
 //! key        generate_key(KeyAlgorithm) -> PrivateKey (blocks), PrivateKey::{from_pem, to_pem}
@@ -10,6 +10,7 @@
 //! leaf       CertificateFacts: what a certificate says, and how that differs from a Request
 //! pem        certificates_from_pem, certificates_to_pem
 //! redacted   PrivateKeyPem, which cannot be printed
+//! keystore   key stores of Java and PKCS#12: written, and compared with what they should be
 //! ```
 //!
 //! rcgen writes the certificates, x509-parser reads them, aws-lc signs, and rustls' algorithms
@@ -22,6 +23,7 @@ pub mod csr;
 mod der;
 mod extensions;
 pub mod key;
+pub mod keystore;
 pub mod leaf;
 mod name;
 pub mod pem;

@@ -40,6 +40,10 @@ impl Workshop {
         Self(path)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.0.join(name), text).expect("a file");
     }
@@ -77,7 +81,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command.current_dir(directory).args(arguments).output().expect("openssl is installed")
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
 }
 
