@@ -37,6 +37,11 @@ pub struct Args {
     #[arg(long)]
     pub default_issuer: Option<IssuerId>,
 
+    /// Whether requests to issuers of this operator are approved without anybody's word; `false`
+    /// where an approver decides.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub auto_approval: bool,
+
     /// Of several replicas only the holder of a Lease reconciles; `false` is for one alone.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_election: bool,

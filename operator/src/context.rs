@@ -9,6 +9,7 @@ use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
+use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::IssuerId;
 use crate::clock::Clock;
 use crate::event::Events;
@@ -31,6 +32,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// What was seen on the watches.
     pub seen: Watched,
+    /// The keys of requests that are under way.
+    pub pending_keys: Arc<PendingKeys>,
     /// What was configured.
     pub settings: Settings,
 }
@@ -75,4 +78,6 @@ pub struct Settings {
     pub identity_duration: Duration,
     /// The issuer of Certificates that name none, where their namespace names none either.
     pub default_issuer: Option<IssuerId>,
+    /// Whether requests to issuers of ours are approved without anybody's word.
+    pub approves: bool,
 }

@@ -64,6 +64,7 @@ fn settings(args: &Args) -> Settings {
         identity_issuer: args.identity_issuer.clone(),
         identity_duration: args.identity_duration,
         default_issuer: args.default_issuer.clone(),
+        approves: args.auto_approval,
     }
 }
 

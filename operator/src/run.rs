@@ -81,7 +81,9 @@ impl Controllers {
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers) = stores();
         let events = Events::new(client.clone(), metrics.events_dropped.clone());
-        let context = Arc::new(Context { client, clock, events, metrics, seen, settings });
+        let pending_keys = Arc::default();
+        let context = Context { client, clock, events, metrics, seen, pending_keys, settings };
+        let context = Arc::new(context);
         Self { context, writers }
     }
 

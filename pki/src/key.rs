@@ -237,6 +237,13 @@ fn owned(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     bytes.as_ref().to_vec()
 }
 
+/// The first private key in a PEM text in DER, in the form in which it stands there.
+pub fn private_key_der(text: &[u8]) -> Result<Redacted<Vec<u8>>, KeyError> {
+    let kinds = [SectionKind::PrivateKey, SectionKind::RsaPrivateKey, SectionKind::EcPrivateKey];
+    let found = pem::sections(text, "PRIVATE KEY", 16, &kinds)?;
+    found.into_iter().next().map(|(_, der)| Redacted::new(der)).ok_or(KeyError::Unsupported)
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "<redacted {} key>", self.algorithm)

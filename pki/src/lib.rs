@@ -21,6 +21,7 @@ pub mod chain;
 mod compose;
 pub mod csr;
 mod der;
+mod digest;
 mod extensions;
 pub mod key;
 pub mod keystore;
@@ -30,6 +31,7 @@ pub mod pem;
 pub mod redacted;
 pub mod sign;
 pub mod template;
+mod temporary;
 pub mod usage;
 mod verify;
 
@@ -39,13 +41,16 @@ mod tests;
 pub use chain::{Authority, AuthorityError};
 pub use compose::ComposeError;
 pub use csr::{CsrError, ParsedCsr, make_csr, parse_csr, parse_csr_der};
+pub use digest::sha256_hex;
 pub use extensions::DamagedExtension;
-pub use key::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key};
+pub use key::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key, private_key_der};
 pub use leaf::{CertificateError, CertificateFacts};
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use redacted::{PrivateKeyPem, Redacted};
+pub use rustls_pki_types::CertificateDer;
 pub use sign::{SignError, self_sign, sign};
 pub use template::{
     BACKDATE, NoRandomness, Pointers, Request, Serial, Subject, Template, Validity, clamp_lifetime,
 };
+pub use temporary::throw_away_authority;
 pub use usage::{UnknownUsage, Usage};

@@ -40,6 +40,12 @@ pub enum SignError {
         /// Its end.
         not_after: Timestamp,
     },
+    /// The machine gave no random bytes.
+    #[error("the machine gave no random bytes")]
+    NoRandomness,
+    /// What was made to sign cannot.
+    #[error("the authority that was made cannot sign")]
+    NotAnAuthority,
     /// An authority is asked for, and none may follow below this one.
     #[error("the authority may sign leaves only: its path length allows no authority below it")]
     PathTooLong,

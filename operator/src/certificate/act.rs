@@ -9,13 +9,15 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::extras::{self, Passwords};
 use super::observe::{Observed, Stored};
 use super::reconcile::Error;
 use super::reference::IssuerId;
+use super::request::Answer;
 use super::secret;
 use super::wanted::Wanted;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::Job;
+use crate::issuer::{Job, Signed};
 use crate::pki::{CertificateFacts, PrivateKey, generate_key};
 
 /// Signs a certificate and writes its Secret, in one write.
@@ -40,13 +42,71 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
     if !leaf.matches_key(&key) {
         return Err(Error::KeyMismatch);
     }
+    store(context, seen, wanted, &signed, (&key, &leaf)).await
+}
+
+/// Writes the Secret of a certificate.
+async fn store(
+    context: &Context,
+    seen: &Observed,
+    wanted: &Wanted,
+    signed: &Signed,
+    (key, leaf): (&PrivateKey, &CertificateFacts),
+) -> Result<Stored, Error> {
+    let data = secret::data(signed, key, wanted).map_err(Error::Key)?;
+    let none = Passwords::default();
+    let passwords = seen.passwords.as_ref().unwrap_or(&none);
+    let data = extras::added(&seen.certificate.spec, data, passwords, context.clock.now());
+    let data = data.map_err(|source| Error::Extras(Box::new(source)))?;
+    let wanted_secret = secret::issued(&seen.certificate, wanted, leaf, data);
+    apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
+}
+
+/// Writes the Secret with what a request brought.
+///
+/// # Errors
+/// When what it brought is no certificate for the key that was made, or is over already.
+pub async fn store_answer(
+    context: &Context,
+    seen: &Observed,
+    wanted: &Wanted,
+    answer: &Answer,
+) -> Result<Stored, Error> {
+    let Answer::Signed { chain, ca } = answer else { return Err(Error::KeyMismatch) };
+    let asked = seen.asked.as_ref().ok_or(Error::KeyMismatch)?;
+    let key = asked.key.as_ref().ok_or(Error::KeyMismatch)?;
+    let leaf = CertificateFacts::from_pem(chain).map_err(Error::ReadBack)?;
+    if !leaf.matches_key(key) {
+        return Err(Error::KeyMismatch);
+    }
+    if leaf.validity.not_after <= context.clock.now() {
+        return Err(Error::SignedExpired { not_after: leaf.validity.not_after });
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let signed = Signed { chain: text(chain), ca: ca.as_deref().map(text) };
+    store(context, seen, wanted, &signed, (key, &leaf)).await
+}
+
+/// Writes a certificate that nobody trusts, so that programs which only need one to start do.
+///
+/// # Errors
+/// When a step fails.
+pub async fn store_temporary(
+    context: &Context,
+    seen: &Observed,
+    wanted: &Wanted,
+) -> Result<Stored, Error> {
+    let key = key_for(seen, wanted).await?;
+    let signed = crate::issuer::sign_temporary(&wanted.request, &key, context.clock.now());
+    let signed = signed.map_err(Error::Sign)?;
+    let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).map_err(Error::ReadBack)?;
     let data = secret::data(&signed, &key, wanted).map_err(Error::Key)?;
-    let wanted_secret = secret::issued(&seen.certificate, wanted, &leaf, data);
+    let wanted_secret = secret::temporary(&seen.certificate, &leaf, data);
     apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
 }
 
 /// The key that is there, where it is to be kept and can be, or else a new one.
-async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
+pub(super) async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
     let kept = seen.secret.as_ref().filter(|_| wanted.keep_key).and_then(Stored::key);
     if let Some(key) = kept {
         return Ok(key);
@@ -57,13 +117,15 @@ async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Er
     made.map_err(|_| Error::Cancelled)?.map(Arc::new).map_err(Error::Key)
 }
 
-/// Writes a Secret's labels and annotations.
+/// Writes all of a Secret but its certificate and key.
 ///
 /// # Errors
 /// When the API server refuses.
 pub async fn tidy(context: &Context, seen: &Observed) -> Result<Option<Stored>, Error> {
-    let tidied = seen.secret.as_ref().and_then(|stored| secret::tidied(&seen.certificate, stored));
-    match tidied {
+    let (Some(stored), Ok(passwords)) = (&seen.secret, &seen.passwords) else { return Ok(None) };
+    let now = context.clock.now();
+    let tidied = secret::tidied(&seen.certificate, stored, passwords, now);
+    match tidied.map_err(|source| Error::Extras(Box::new(source)))? {
         Some(secret) => apply(context, &secret).await.map(|written| Some(Stored::of(&written))),
         None => Ok(None),
     }

@@ -6,10 +6,14 @@
 //! status should now be. Everything between reading and writing is pure.
 
 pub mod act;
+pub mod ask;
 pub mod checks;
 pub mod decide;
+pub mod extras;
 pub mod names;
 pub mod observe;
+mod passwords;
+pub mod pending;
 mod reconcile;
 pub mod reference;
 pub mod renewal;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crds::{Certificate, CertificateStatus};
+use countersign_crds::{Certificate, CertificateRequest, CertificateStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -11,13 +11,15 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, instrument, warn};
 
-use super::act;
-use super::decide::{Decision, decide};
+use super::checks::Finding;
+use super::decide::{Decision, NO_PASSWORD, decide};
+use super::extras::ExtrasError;
 use super::observe::Observed;
 use super::reference::{DEFAULT_ISSUER, IssuerId};
 use super::settled;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
+use super::{act, ask, names};
 use crate::context::Context;
 use crate::metrics::{ObjectLabels, ReasonLabels};
 use crate::{issuer, pki};
@@ -27,6 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How long until the next look at a CertificateRequest that was just made or taken away.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A Certificate that was refused is looked at this often: what it needs may change elsewhere, for
 /// example when the other one that names its Secret goes.
@@ -60,6 +65,18 @@ pub enum Error {
         #[source]
         source: kube::Error,
     },
+    #[error("writing {request}")]
+    WriteRequest {
+        request: Box<ObjectRef<CertificateRequest>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("making a request for it")]
+    Csr(#[source] pki::ComposeError),
+    #[error(transparent)]
+    Extras(Box<ExtrasError>),
+    #[error("what was signed was valid until {not_after} only")]
+    SignedExpired { not_after: Timestamp },
     #[error("making the private key")]
     Key(#[source] pki::KeyError),
     #[error("signing")]
@@ -81,9 +98,14 @@ impl Error {
             Self::ReadSecret { .. } => "ReadSecretError",
             Self::WriteSecret { .. } => "WriteSecretError",
             Self::WriteStatus { .. } => "WriteStatusError",
+            Self::WriteRequest { .. } => "WriteRequestError",
+            Self::Csr(_) => "InvalidRequest",
+            Self::Extras(_) => "KeystoreError",
             Self::Key(_) => "KeyError",
             Self::Sign(error) => error.reason(),
-            Self::ReadBack(_) | Self::KeyMismatch => "InvalidCertificate",
+            Self::ReadBack(_) | Self::KeyMismatch | Self::SignedExpired { .. } => {
+                "InvalidCertificate"
+            }
             Self::Cancelled => "Cancelled",
         }
     }
@@ -124,6 +146,9 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     }
     let wanted = wanted.ok();
+    if let Some(soon) = request_step(&context, &seen, &decision, wanted.as_ref()).await? {
+        return Ok(soon);
+    }
     let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(&context, &seen.certificate, &status).await?;
@@ -162,6 +187,31 @@ fn with_default_issuer(context: &Context, certificate: Arc<Certificate>) -> Arc<
     Arc::new(certificate)
 }
 
+/// The steps with a CertificateRequest of which nothing is said on the status.
+async fn request_step(
+    context: &Context,
+    seen: &Observed,
+    decision: &Decision,
+    wanted: Option<&Wanted>,
+) -> Result<Option<Action>, Error> {
+    match (decision, wanted) {
+        (Decision::Ask(finding), Some(wanted)) => {
+            let request = ask::ask(context, seen, wanted).await?;
+            let name = request.name_any();
+            info!(reason = finding.reason.as_str(), request = name, "asked for a certificate");
+            let note = format!("{}; asked for by CertificateRequest {name}", finding.message);
+            context.events.normal(&*seen.certificate, "Requested", note);
+        }
+        (Decision::Discard { request, why }, _) => {
+            info!(request, why, "taking a CertificateRequest away");
+            ask::discard(context, &seen.certificate, request).await?;
+        }
+        (Decision::Hold, _) => {}
+        _ => return Ok(None),
+    }
+    Ok(Some(Action::requeue(SOON)))
+}
+
 async fn carry_out(
     context: &Context,
     seen: Observed,
@@ -174,15 +224,28 @@ async fn carry_out(
             let started = std::time::Instant::now();
             let issued = act::issue(context, &seen, wanted).await;
             context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
-            match issued {
-                Ok(stored) => {
-                    let labels = ReasonLabels { reason: finding.reason.as_str() };
-                    context.metrics.issuances.get_or_create(&labels).inc();
-                    Ok((Observed { secret: Some(stored), ..seen }, Outcome::Issued))
-                }
-                Err(error) => Ok((seen, failure(context, &error))),
-            }
+            Ok(ended(context, seen, finding, issued))
         }
+        (Decision::Store { wanted: finding, answer }, Some(wanted)) => {
+            let stored = act::store_answer(context, &seen, wanted, answer).await;
+            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
+            if stored.is_ok() {
+                ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+                let revision = super::request::next_revision(&seen.certificate);
+                ask::prune(context, &seen.certificate, revision).await?;
+            }
+            Ok(ended(context, seen, finding, stored))
+        }
+        (Decision::Fail { reason, message, .. }, _) => {
+            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
+            ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+            let (reason, message) = (reason.clone(), message.clone());
+            warn!(reason, message, "the CertificateRequest was refused");
+            let labels = ReasonLabels { reason: "RequestRefused" };
+            context.metrics.failures.get_or_create(&labels).inc();
+            Ok((seen, Outcome::Failed { reason, message }))
+        }
+        (Decision::Wait { .. }, Some(wanted)) => waiting(context, seen, wanted).await,
         (Decision::Tidy, _) => {
             let secret = act::tidy(context, &seen).await?.or_else(|| seen.secret.clone());
             Ok((Observed { secret, ..seen }, Outcome::Unchanged))
@@ -191,11 +254,58 @@ async fn carry_out(
     }
 }
 
+fn ended(
+    context: &Context,
+    seen: Observed,
+    finding: &Finding,
+    issued: Result<super::observe::Stored, Error>,
+) -> (Observed, Outcome) {
+    match issued {
+        Ok(stored) => {
+            let labels = ReasonLabels { reason: finding.reason.as_str() };
+            context.metrics.issuances.get_or_create(&labels).inc();
+            (Observed { secret: Some(stored), ..seen }, Outcome::Issued)
+        }
+        Err(error) => (seen, failure(context, &error)),
+    }
+}
+
+/// While a certificate is waited for: a temporary one where that is asked for, and the key of a
+/// request that takes its time is kept for a restart.
+async fn waiting(
+    context: &Context,
+    mut seen: Observed,
+    wanted: &Wanted,
+) -> Result<(Observed, Outcome), Error> {
+    if wants_temporary(&seen) {
+        seen.secret = Some(act::store_temporary(context, &seen, wanted).await?);
+        let note = "Issued temporary certificate".to_owned();
+        context.events.normal(&*seen.certificate, "Issuing", note);
+    }
+    let status = seen.certificate.status.as_ref();
+    let is_kept = status.is_some_and(|status| status.next_private_key_secret_name.is_some());
+    match &seen.asked {
+        Some(asked) if asked.key.is_some() && !is_kept => {
+            let name = ask::keep_key(context, asked).await?;
+            Ok((seen, Outcome::Kept(name)))
+        }
+        _ => Ok((seen, Outcome::Unchanged)),
+    }
+}
+
+/// A temporary certificate is for a Secret that holds none: one that expired, or is another's, is
+/// still more than nothing to whoever uses it.
+fn wants_temporary(seen: &Observed) -> bool {
+    let asked = seen.certificate.annotations().get(names::ISSUE_TEMPORARY);
+    let has_pair = seen.secret.as_ref().and_then(|secret| secret.pair()).is_some();
+    asked.map(String::as_str) == Some("true") && !has_pair
+}
+
 fn failure(context: &Context, error: &Error) -> Outcome {
     let (reason, message) = (error.reason(), error.story());
     warn!(reason, message, "issuance failed");
     context.metrics.failures.get_or_create(&ReasonLabels { reason }).inc();
-    Outcome::Failed { reason, message }
+    Outcome::Failed { reason: reason.to_owned(), message }
 }
 
 /// Tells people what happened, once: a condition that already says it needs no second event.
@@ -210,7 +320,7 @@ async fn report(
         (_, Outcome::Failed { reason, message }) => {
             events.warning(certificate, reason, message.clone());
         }
-        (Decision::Issue(finding), Outcome::Issued) => {
+        (Decision::Issue(finding) | Decision::Store { wanted: finding, .. }, Outcome::Issued) => {
             let secret = &certificate.spec.secret_name;
             let note = format!("{}; signed and stored in Secret {secret}", finding.message);
             events.normal(certificate, "Issued", note);
@@ -264,8 +374,10 @@ fn wait(
     if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
         return RETRY;
     }
-    if matches!(decision, Decision::Refuse { .. }) {
-        return RECHECK_REFUSED;
+    match decision {
+        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => return RETRY,
+        Decision::Refuse { .. } => return RECHECK_REFUSED,
+        _ => {}
     }
     let next = match decision {
         Decision::BackOff { until, .. } => Some(*until),

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_crds::{
-    Certificate, CertificateRequest, CertificateRequestSpec, Condition, ConditionStatus,
+    Certificate, CertificateRequest, CertificateRequestSpec, CertificateSpec, Condition,
+    ConditionStatus,
 };
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::{Resource, ResourceExt};
 
 use super::names;
+use crate::context::Context;
 use crate::pki::PrivateKey;
 
 /// The annotations that tools put on objects for themselves.
@@ -93,8 +95,7 @@ impl Asked {
     /// Whether it asks for what the Certificate asks for now.
     #[must_use]
     pub fn is_current(&self, certificate: &Certificate) -> bool {
-        let noted = self.request.annotations().get(names::GENERATION);
-        noted.map(String::as_str) == Some(&generation(certificate))
+        digest_of(&self.request) == Some(digest(&certificate.spec).as_str())
     }
 }
 
@@ -106,8 +107,30 @@ fn refusal(condition: &Condition) -> Answer {
     }
 }
 
-fn generation(certificate: &Certificate) -> String {
-    certificate.metadata.generation.unwrap_or(0).to_string()
+/// The digest of what a spec asks an issuer for: what is left aside concerns the Secret only, or
+/// when it is done again.
+#[must_use]
+pub fn digest(spec: &CertificateSpec) -> String {
+    let asked = CertificateSpec {
+        secret_name: String::new(),
+        secret_template: None,
+        secret_deletion_policy: None,
+        keystores: None,
+        additional_output_formats: Vec::new(),
+        renew_before: None,
+        renew_before_percentage: None,
+        renewal: None,
+        revision_history_limit: None,
+        ..spec.clone()
+    };
+    // A spec that came as JSON is written as JSON; were it not, it would be asked for once more.
+    crate::pki::sha256_hex(&serde_json::to_vec(&asked).unwrap_or_default())
+}
+
+/// The digest that a request bears.
+#[must_use]
+pub fn digest_of(request: &CertificateRequest) -> Option<&str> {
+    request.annotations().get(names::REQUEST_DIGEST).map(String::as_str)
 }
 
 /// The revision that comes next.
@@ -134,6 +157,22 @@ pub fn revision_of(certificate: &Certificate, request: &CertificateRequest) -> O
     is_its.then(|| revision.parse().ok()).flatten()
 }
 
+/// Every request that was made for a Certificate.
+#[must_use]
+pub fn made_for(context: &Context, certificate: &Certificate) -> Vec<Arc<CertificateRequest>> {
+    let revision = |request: &CertificateRequest| revision_of(certificate, request);
+    context.seen.requests.state_filter(|request| revision(request).is_some())
+}
+
+/// The Secret with the key of a request that takes its time. It goes with the request.
+#[must_use]
+pub fn key_secret_name(request: &CertificateRequest) -> String {
+    const END: &str = "-next-private-key";
+    let mut name = request.name_any();
+    name.truncate(LONGEST_NAME - END.len());
+    name.trim_end_matches(['-', '.']).to_owned() + END
+}
+
 /// The request to create for a CSR, in PEM.
 #[must_use]
 pub fn wanted(certificate: &Certificate, csr: String) -> CertificateRequest {
@@ -153,7 +192,7 @@ pub fn wanted(certificate: &Certificate, csr: String) -> CertificateRequest {
     let ours = [
         (names::CERTIFICATE_NAME, certificate.name_any()),
         (names::REVISION, revision.to_string()),
-        (names::GENERATION, generation(certificate)),
+        (names::REQUEST_DIGEST, digest(spec)),
     ];
     let ours = ours.map(|(name, value)| (name.to_owned(), value));
     request.metadata.namespace = certificate.namespace();

@@ -16,10 +16,12 @@ pub enum Outcome {
     Unchanged,
     /// A certificate was issued, and its Secret written.
     Issued,
+    /// The key of a request was kept in a Secret of this name, since an answer takes its time.
+    Kept(String),
     /// A certificate was wanted, and issuance failed.
     Failed {
         /// Why, in a word.
-        reason: &'static str,
+        reason: String,
         /// The same, as a sentence.
         message: String,
     },
@@ -61,12 +63,15 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
 fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timestamp) {
     match outcome {
         Outcome::Unchanged => {}
+        Outcome::Kept(secret) => status.next_private_key_secret_name = Some(secret.clone()),
         Outcome::Issued => {
+            status.next_private_key_secret_name = None;
             status.revision = Some(status.revision.unwrap_or(0) + 1);
             status.failed_issuance_attempts = None;
             status.last_failure_time = None;
         }
         Outcome::Failed { .. } => {
+            status.next_private_key_secret_name = None;
             let failures = status.failed_issuance_attempts.unwrap_or(0).saturating_add(1);
             status.failed_issuance_attempts = Some(failures);
             status.last_failure_time = Some(Time(now));
@@ -75,9 +80,14 @@ fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timest
 }
 
 /// A condition's type, status, reason and message.
-type Said = (&'static str, ConditionStatus, &'static str, String);
+type Said<'a> = (&'static str, ConditionStatus, &'a str, String);
 
-fn ready(seen: &Observed, wanted: Option<&Wanted>, decision: &Decision, now: Timestamp) -> Said {
+fn ready<'a>(
+    seen: &Observed,
+    wanted: Option<&Wanted>,
+    decision: &'a Decision,
+    now: Timestamp,
+) -> Said<'a> {
     if let Decision::Refuse { reason, message } = decision {
         return ("Ready", ConditionStatus::False, reason, message.clone());
     }
@@ -100,7 +110,7 @@ fn tells_of_failure(status: &CertificateStatus, decision: &Decision) -> bool {
         && status.conditions.iter().any(tells)
 }
 
-fn issuing(decision: &Decision, outcome: &Outcome) -> Option<Said> {
+fn issuing<'a>(decision: &'a Decision, outcome: &'a Outcome) -> Option<Said<'a>> {
     if let Outcome::Failed { reason, message } = outcome {
         return Some(("Issuing", ConditionStatus::False, reason, message.clone()));
     }
@@ -125,7 +135,7 @@ struct Conditions {
 
 impl Conditions {
     /// Sets one condition; the time of its transition moves only when its status does.
-    fn set(&self, conditions: &mut Vec<Condition>, (type_, status, reason, message): Said) {
+    fn set(&self, conditions: &mut Vec<Condition>, (type_, status, reason, message): Said<'_>) {
         let before = conditions.iter().find(|condition| condition.type_ == type_);
         let since = before
             .filter(|condition| condition.status == status)

@@ -6,4 +6,4 @@ mod reconcile;
 mod sign;
 
 pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
-pub use sign::{Job, SignError, Signed, sign};
+pub use sign::{Job, SignError, Signed, sign, sign_temporary};

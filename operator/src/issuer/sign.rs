@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign_crds::IssuerSpec;
+use jiff::Timestamp;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
 use rustls_pki_types::CertificateDer;
@@ -12,6 +13,9 @@ use super::guard::{self, Denied};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
 use crate::pki::{self, Pointers, PrivateKey, Request, Template};
+
+/// How long a temporary certificate is valid.
+const TEMPORARY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// What is to be signed.
 #[derive(Clone, Debug)]
@@ -125,6 +129,23 @@ fn self_sign(context: &Context, job: &Job<'_>, crl: &[String]) -> Result<Signed,
         .map_err(|source| SignError::Sign { issuer: issuer(), source })?;
     let pem = pki::certificates_to_pem([&der]);
     Ok(Signed { chain: pem.clone(), ca: Some(pem) })
+}
+
+/// Signs for a key what nobody trusts: with an authority that is made for this once and thrown away.
+///
+/// # Errors
+/// When the request cannot be written.
+pub fn sign_temporary(
+    request: &Request,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    let failed = |source| SignError::Sign { issuer: "a temporary authority".to_owned(), source };
+    let authority = pki::throw_away_authority(now, TEMPORARY).map_err(failed)?;
+    let validity = pki::clamp_lifetime(now, TEMPORARY, pki::BACKDATE, Some(authority.validity()));
+    let template = Template::new(Request { is_ca: false, ..request.clone() }, validity)?;
+    let der = pki::sign(&template, &key.public_key_spki(), &authority).map_err(failed)?;
+    Ok(Signed { chain: pki::certificates_to_pem([&der]), ca: None })
 }
 
 fn template(

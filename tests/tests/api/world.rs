@@ -90,6 +90,7 @@ impl World {
             identity_issuer: "countersign".to_owned(),
             identity_duration: "24h".parse().unwrap(),
             default_issuer: None,
+            approves: true,
         };
         let metrics = Metrics::register(&mut Registry::default());
         let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);

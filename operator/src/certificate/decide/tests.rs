@@ -23,6 +23,10 @@ fn decided(seen: &Observed) -> Decision {
 fn word(decision: &Decision) -> String {
     match decision {
         Decision::Issue(finding) => format!("Issue {}", finding.reason.as_str()),
+        Decision::Ask(finding) => format!("Ask {}", finding.reason.as_str()),
+        Decision::Store { wanted, .. } => format!("Store {}", wanted.reason.as_str()),
+        Decision::Fail { reason, .. } => format!("Fail {reason}"),
+        Decision::Discard { why, .. } => format!("Discard: {why}"),
         Decision::Wait { wanted, reason, .. } => {
             format!("Wait {} {reason}", wanted.reason.as_str())
         }
@@ -35,6 +39,7 @@ fn word(decision: &Decision) -> String {
 fn sentence(decision: Decision) -> String {
     match decision {
         Decision::Issue(Finding { message, .. })
+        | Decision::Ask(Finding { message, .. })
         | Decision::Wait { message, .. }
         | Decision::Refuse { message, .. } => message,
         other => format!("{other:?}"),
@@ -64,13 +69,13 @@ fn what_is_wanted_is_issued_where_the_issuer_can_sign() {
         "Issue DoesNotExist",
         "Wait DoesNotExist IssuerNotFound",
         "Wait DoesNotExist IssuerNotReady",
-        "Refuse IssuerNotSupported",
+        "Ask DoesNotExist",
     ];
     let sentences = [
         "Secret web-tls does not exist",
         "Issuer press does not exist",
         "Issuer press is not ready: its Secret has no tls.key",
-        "issuerRef.group countersign.dev is not served by this operator",
+        "Secret web-tls does not exist",
     ];
     for (place, issuer) in issuer_states().into_iter().enumerate() {
         let decision = decided(&Observed { issuer, ..seen(&certificate("web"), None) });

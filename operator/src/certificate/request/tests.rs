@@ -66,22 +66,26 @@ fn a_request_carries_what_its_issuer_may_want_to_know() {
     assert_eq!(request.labels()["team"], "shop");
     let noted: Vec<_> = request.annotations().keys().map(String::as_str).collect();
     let expected =
-        [names::GENERATION, names::CERTIFICATE_NAME, names::REVISION, "example.org/profile"];
+        [names::CERTIFICATE_NAME, names::REVISION, names::REQUEST_DIGEST, "example.org/profile"];
     assert_eq!(noted, expected);
     assert_eq!(revision_of(&web, &request), Some(4));
-    let mut other = web.clone();
+    let mut other = web;
     other.metadata.uid = Some("another".to_owned());
     assert_eq!(revision_of(&other, &request), None, "one that was deleted and made again");
 }
 
 #[test]
-fn a_request_is_current_until_the_spec_changes() {
-    let mut web = certificate("web");
+fn a_request_is_current_until_something_else_is_asked_for() {
+    let web = certificate("web");
     let request = Arc::new(wanted(&web, "a csr".to_owned()));
     let asked = Asked { request, key: None };
     assert!(asked.is_current(&web));
-    web.metadata.generation = Some(2);
-    assert!(!asked.is_current(&web));
+    let labelled = web.clone().with(|spec| {
+        spec.secret_template = Some(countersign_crds::SecretTemplate::default());
+        spec.revision_history_limit = Some(3);
+    });
+    assert!(asked.is_current(&labelled));
+    assert!(!asked.is_current(&web.dns("other.test")));
 }
 
 #[test]

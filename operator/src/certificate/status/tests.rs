@@ -41,7 +41,7 @@ fn told(status: &CertificateStatus, type_: &str) -> String {
 }
 
 fn failed() -> Outcome {
-    Outcome::Failed { reason: "SigningError", message: "signing: out of ink".to_owned() }
+    Outcome::Failed { reason: "SigningError".to_owned(), message: "signing: out of ink".to_owned() }
 }
 
 fn issue(reason: Reason) -> Decision {

@@ -14,6 +14,7 @@ fn settings() -> Settings {
         identity_issuer: "mesh".to_owned(),
         identity_duration: std::time::Duration::from_secs(3600).into(),
         default_issuer: None,
+        approves: true,
     }
 }
 

@@ -10,6 +10,7 @@ fn settings() -> Settings {
         identity_issuer: "countersign".to_owned(),
         identity_duration: std::time::Duration::from_secs(86_400).into(),
         default_issuer: None,
+        approves: true,
     }
 }
 
