@@ -68,6 +68,7 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
         email_addresses: spec.email_addresses.clone(),
         usages: usages_of(&spec.usages),
         is_ca: spec.is_ca == Some(true),
+        ..Request::default()
     })
 }
 
