@@ -4,9 +4,13 @@
 //! ```text
 //! key        generate_key(KeyAlgorithm) -> PrivateKey (blocks), PrivateKey::{from_pem, to_pem}
 //! template   Request and Subject (what is asked), Template (what is signed), clamp_lifetime
-//! csr        make_csr(&Request, &PrivateKey) -> PEM, parse_csr(PEM) -> ParsedCsr
+//! literal    LiteralSubject: a subject in the notation of RFC 4514
+//! csr        make_csr(&Request, &PrivateKey) -> PEM, make_csr_with(.., &CsrOptions), parse_csr(PEM)
+//! signature  SignatureAlgorithm, and which key can sign with it
 //! sign       self_sign(&Template, &PrivateKey), sign(&Template, spki, &Authority) -> DER
 //! chain      Authority::from_pems(tls.crt, tls.key, ca.crt): may it sign, until when, its chain
+//! constraints NameConstraints: written and read; domain and ip_range are what they compare
+//! permits    Authority::permits(&Request): holds them, called by `sign`
 //! leaf       CertificateFacts: what a certificate says, and how that differs from a Request
 //! pem        certificates_from_pem, certificates_to_pem
 //! redacted   PrivateKeyPem, which cannot be printed
@@ -19,17 +23,24 @@
 
 pub mod chain;
 mod compose;
+pub mod constraints;
 pub mod csr;
 mod der;
 mod digest;
+mod domain;
 mod extensions;
+pub mod ip_range;
 pub mod key;
 pub mod keystore;
 pub mod leaf;
+pub mod literal;
 mod name;
+mod oid;
 pub mod pem;
+pub mod permits;
 pub mod redacted;
 pub mod sign;
+pub mod signature;
 pub mod template;
 mod temporary;
 pub mod usage;
@@ -40,17 +51,23 @@ mod tests;
 
 pub use chain::{Authority, AuthorityError};
 pub use compose::ComposeError;
-pub use csr::{CsrError, ParsedCsr, make_csr, parse_csr, parse_csr_der};
+pub use constraints::{NameConstraints, NameForm, NameSet};
+pub use csr::{CsrError, CsrOptions, ParsedCsr, make_csr, make_csr_with, parse_csr, parse_csr_der};
 pub use digest::sha256_hex;
 pub use extensions::DamagedExtension;
+pub use ip_range::{IpRange, NoIpRange};
 pub use key::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key, private_key_der};
 pub use leaf::{CertificateError, CertificateFacts};
+pub use literal::{LiteralSubject, LiteralSubjectError};
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
+pub use permits::{NameForbidden, NameRule};
 pub use redacted::{PrivateKeyPem, Redacted};
 pub use rustls_pki_types::CertificateDer;
 pub use sign::{SignError, self_sign, sign};
+pub use signature::{SignatureAlgorithm, UnfitSignature};
 pub use template::{
-    BACKDATE, NoRandomness, Pointers, Request, Serial, Subject, Template, Validity, clamp_lifetime,
+    BACKDATE, NoRandomness, OtherName, Pointers, Request, Serial, Subject, Template, Validity,
+    clamp_lifetime,
 };
 pub use temporary::throw_away_authority;
 pub use usage::{UnknownUsage, Usage};

@@ -73,6 +73,7 @@ fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
         lifetime: order.lifetime,
         public_key: order.csr.public_key_spki.clone(),
         own_key: None,
+        signature: None,
     }
 }
 

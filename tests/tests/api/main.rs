@@ -59,6 +59,8 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
             a_certificate_waits_for_its_issuer_and_says_so,
             a_renewal_that_is_asked_for_happens_once,
             a_certificate_is_renewed_before_it_expires,
+            an_authority_with_limits_signs_only_within_them,
+            a_literal_subject_and_other_names_are_in_the_certificate,
         }
         repair::{
             whatever_is_wrong_with_a_secret_it_is_issued_again_and_never_mismatches,
