@@ -54,6 +54,7 @@ fn what_a_spec_says_is_what_is_wanted() {
         email_addresses: vec!["web@example.org".to_owned()],
         usages: vec![Usage::ServerAuth, Usage::ClientAuth],
         is_ca: true,
+        ..Request::default()
     };
     let (algorithm, encoding) = (KeyAlgorithm::Ed25519, KeyEncoding::Pkcs8);
     let (lifetime, renew_before) = (2 * HOUR, Some(HOUR));
