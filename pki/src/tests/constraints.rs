@@ -100,6 +100,13 @@ const TABLE: &[(&str, &str, &str, Fate)] = &[
     ("dns=a.test", "dns=x.a.test", "dns=x.a.test", Refused),
     ("", "dns=a.test", "dns=a.test.", RefusedByUsOnly),
     ("dns=a.test", "", "dns=x*.a.test", RefusedByUsOnly),
+    // An empty subtree holds all names.
+    ("dns=", "", "dns=a.test", Signed),
+    ("", "dns=", "dns=a.test", Refused),
+    ("", "dns=", "dns=*.a.test", Refused),
+    ("", "dns=", "ip=192.0.2.1", Signed),
+    ("", "email=", "email=who@a.test", RefusedByUsOnly),
+    ("", "uri=", "uri=https://a.test/", RefusedByUsOnly),
     // Only names of the same form are limited.
     ("dns=a.test", "", "ip=192.0.2.1", Signed),
     ("dns=a.test", "", "uri=spiffe://b.test/x", Signed),
@@ -254,7 +261,7 @@ fn the_subject_of_a_csr_is_held_to_the_limits_too() {
     assert_eq!((forbidden.field, forbidden.value.as_str()), ("commonName", "b.test"));
 }
 
-fn full() -> NameConstraints {
+pub(super) fn full() -> NameConstraints {
     constraints(
         "dns=a.test dns=.b.test ip=10.0.0.0/8 ip=2001:db8::/32 email=a.test email=x@b.test \
          uri=.c.test dir=O=Acme,C=DE",
