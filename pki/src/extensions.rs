@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use x509_parser::asn1_rs::Oid;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 
 use super::constraints::NameConstraints;
 use super::der::contents;
+use super::oid;
 use super::template::{OtherName, Request};
 use super::usage::{self, Usage};
 
@@ -87,12 +89,8 @@ impl Extensions {
                 Some(address) => names.ip_addresses.push(address),
                 None => self.strange_names.push("an IP address of a strange length"),
             },
-            GeneralName::OtherName(oid, value) => match utf8_value(value) {
-                Some(value) => {
-                    names
-                        .other_names
-                        .push(OtherName { oid: oid.to_id_string(), utf8_value: value });
-                }
+            GeneralName::OtherName(oid, value) => match other_name(oid, value) {
+                Some(name) => names.other_names.push(name),
                 None => self.strange_names.push("an otherName that is no UTF8String"),
             },
             GeneralName::DirectoryName(_) => self.strange_names.push("directoryName"),
@@ -104,13 +102,17 @@ impl Extensions {
     }
 }
 
-/// The text in an explicit tag 0.
-fn utf8_value(tagged: &[u8]) -> Option<String> {
+/// An otherName with a text, which stands in an explicit tag 0.
+fn other_name(oid: &Oid<'_>, tagged: &[u8]) -> Option<OtherName> {
     const EXPLICIT_0: u8 = 0xa0;
     const UTF8_STRING: u8 = 0x0c;
     let inner = contents(tagged).filter(|_| tagged.first() == Some(&EXPLICIT_0))?;
     let text = contents(inner).filter(|_| inner.first() == Some(&UTF8_STRING))?;
-    String::from_utf8(text.to_vec()).ok()
+    // The parser's own text is wrong where the second number is 48 or more.
+    Some(OtherName {
+        oid: oid::text(oid.as_bytes())?,
+        utf8_value: String::from_utf8(text.to_vec()).ok()?,
+    })
 }
 
 fn ip_address(octets: &[u8]) -> Option<IpAddr> {

@@ -2,24 +2,25 @@
 //! is an argument, and all is pure but for key generation, random serial numbers and salts.
 //!
 //! ```text
-//! key        generate_key(KeyAlgorithm) -> PrivateKey (blocks), PrivateKey::{from_pem, to_pem}
-//! template   Request and Subject (what is asked), Template (what is signed), clamp_lifetime
-//! literal    LiteralSubject: a subject in the notation of RFC 4514
-//! csr        make_csr(&Request, &PrivateKey) -> PEM, make_csr_with(.., &CsrOptions), parse_csr(PEM)
-//! signature  SignatureAlgorithm, and which key can sign with it
-//! sign       self_sign(&Template, &PrivateKey), sign(&Template, spki, &Authority) -> DER
-//! chain      Authority::from_pems(tls.crt, tls.key, ca.crt): may it sign, until when, its chain
-//! constraints NameConstraints: written and read; domain and ip_range are what they compare
-//! permits    Authority::permits(&Request): holds them, called by `sign`
-//! leaf       CertificateFacts: what a certificate says, and how that differs from a Request
-//! pem        certificates_from_pem, certificates_to_pem
-//! redacted   PrivateKeyPem, which cannot be printed
-//! keystore   key stores of Java and PKCS#12: written, and compared with what they should be
+//! key          generate_key(KeyAlgorithm) -> PrivateKey (blocks), PrivateKey::{from_pem, to_pem}
+//! signature    SignatureAlgorithm: its name, and which key can sign with it
+//! template     Request and Subject (what is asked), Template (what is signed), clamp_lifetime
+//! literal      LiteralSubject::parse: a subject in the notation of RFC 4514
+//! constraints  NameConstraints of an authority, written and read; IpRange is in ip_range
+//! csr          make_csr(&Request, &PrivateKey) -> PEM, parse_csr(PEM) -> ParsedCsr
+//! sign         self_sign(&Template, &PrivateKey), sign(&Template, spki, &Authority) -> DER
+//! chain        Authority::from_pems(tls.crt, tls.key, ca.crt): may it sign, until when, its chain
+//! permits      Authority::permits(&Request): whether its name constraints allow every name
+//! leaf         CertificateFacts: what a certificate says, and how that differs from a Request
+//! pem          certificates_from_pem, certificates_to_pem
+//! redacted     PrivateKeyPem, which cannot be printed
+//! keystore     key stores of Java and PKCS#12: written, and compared with what they should be
 //! ```
 //!
 //! rcgen writes the certificates, x509-parser reads them, aws-lc signs, and rustls' algorithms
-//! verify. What is refused: keys that TLS would refuse, signatures with SHA-1, requests that
-//! are not signed with their own key, texts over 1 MiB. Nothing here panics on any input.
+//! verify. What is refused: keys that TLS would refuse, signatures with SHA-1, requests that are not
+//! signed with their own key, names that an authority of the path forbids, texts over 1 MiB. Nothing
+//! here panics on any input.
 
 pub mod chain;
 mod compose;

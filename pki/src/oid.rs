@@ -21,9 +21,42 @@ pub(crate) fn parse(text: &str) -> Option<Vec<u64>> {
     }
 }
 
+/// The text of an identifier from the bytes in a certificate; `None` if it is damaged, or has a
+/// number beyond 64 bits.
+pub(crate) fn text(bytes: &[u8]) -> Option<String> {
+    let mut numbers = Vec::new();
+    let mut number = 0_u64;
+    for byte in bytes {
+        number = number.checked_mul(0x80)? + u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            numbers.push(std::mem::take(&mut number));
+        }
+    }
+    let ends = bytes.last().is_some_and(|byte| byte & 0x80 == 0);
+    let joined = *numbers.first().filter(|_| ends)?;
+    // The first two numbers are written as one.
+    let first = (joined / 40).min(2);
+    let rest = numbers.iter().skip(1).map(|number| format!(".{number}")).collect::<String>();
+    Some(format!("{first}.{}{rest}", joined - first * 40))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, text};
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for oid in ["1.3.6.1.4.1.311.20.2.3", "2.999.4294967296", "0.0", "1.39", "2.5.4.3"] {
+            let numbers = parse(oid).expect(oid);
+            let oid_der = yasna::construct_der(|writer| {
+                writer.write_oid(&yasna::models::ObjectIdentifier::from_slice(&numbers));
+            });
+            assert_eq!(text(&oid_der[2..]).as_deref(), Some(oid));
+        }
+        for damaged in [&[][..], &[0x80], &[42, 0x81], &[0xff; 10]] {
+            assert_eq!(text(damaged), None);
+        }
+    }
 
     #[test]
     fn only_what_is_read_back_the_same_is_an_identifier() {

@@ -291,6 +291,3 @@ impl Display for Name<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -34,7 +34,7 @@ const ALL: [(Algorithm, &str, AlgorithmIdentifier); 7] = [
 
 /// A signature algorithm that does not go with a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an {key} key cannot sign with {algorithm}, only with {possible}")]
+#[error("a key {key} cannot sign with {algorithm}, only with {possible}")]
 pub struct UnfitSignature {
     /// The algorithm asked for.
     pub algorithm: SignatureAlgorithm,
@@ -97,5 +97,17 @@ impl SignatureAlgorithm {
 impl fmt::Display for SignatureAlgorithm {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_algorithm_has_its_own_name() {
+        for (algorithm, name, _) in ALL {
+            assert_eq!(algorithm.to_string(), name);
+        }
     }
 }
