@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
-use crate::policy::SigningPolicy;
+use crate::policy::{Approval, SigningPolicy};
 
 /// An authority that signs for Certificates of its own namespace.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -96,6 +96,12 @@ impl IssuerSpec {
     pub fn policy(&self) -> Option<&SigningPolicy> {
         let of_ca = self.ca.as_ref().and_then(|ca| ca.policy.as_ref());
         of_ca.or_else(|| self.self_signed.as_ref()?.policy.as_ref())
+    }
+
+    /// Whether somebody must approve a request before it is signed.
+    #[must_use]
+    pub fn requires_approval(&self) -> bool {
+        self.policy().is_some_and(|policy| policy.approval == Some(Approval::Required))
     }
 }
 

@@ -17,16 +17,19 @@ mod policy;
 mod request;
 
 pub use certificate::{
-    Certificate, CertificateSpec, CertificateStatus, IssuerRef, KeyAlgorithm, KeyEncoding,
-    KeyUsage, PrivateKeySpec, RotationPolicy, SecretTemplate, X509Subject,
+    AdditionalOutputFormat, Certificate, CertificateSpec, CertificateStatus, IssuerRef,
+    JksKeystore, KeyAlgorithm, KeyEncoding, KeyUsage, Keystores, NameConstraintItem,
+    NameConstraints, OtherName, OutputFormat, Pkcs12Keystore, Pkcs12Profile, PrivateKeySpec,
+    Renewal, RenewalPolicy, RenewalWindow, RotationPolicy, SecretDeletionPolicy, SecretKeySelector,
+    SecretTemplate, SignatureAlgorithm, X509Subject,
 };
 pub use condition::{Condition, ConditionStatus};
 pub use issuer::{
     CaIssuer, ClusterIssuer, ClusterIssuerSpec, Issuer, IssuerSpec, IssuerStatus, SelfSignedIssuer,
 };
 pub use policy::{
-    Approval, KeyRule, LabelExpression, LabelOperator, NamespaceSelector, SigningPolicy,
-    SigningRule, SubjectRule,
+    Approval, KeyRule, LabelExpression, LabelOperator, NamespaceSelector, OtherNameRule,
+    SigningPolicy, SigningRule, SubjectRule,
 };
 pub use request::{CertificateRequest, CertificateRequestSpec, CertificateRequestStatus};
 

@@ -152,6 +152,10 @@ pub struct SigningRule {
         )
     )]
     pub email_addresses: Vec<String>,
+    /// Names of kinds that X.509 itself does not know, such as the UPN of a Windows account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub other_names: Vec<OtherNameRule>,
     /// Common names: `*` stands for one character or more. One that is also among the DNS names
     /// of the request is allowed together with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -182,6 +186,18 @@ pub struct SigningRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8))]
     pub keys: Vec<KeyRule>,
+}
+
+/// Names of one kind.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherNameRule {
+    /// The object identifier of the kind, in numbers with dots.
+    #[schemars(length(max = 256), regex(pattern = r"^[0-2](\.(0|[1-9][0-9]*))+$"))]
+    pub oid: String,
+    /// Names: `*` stands for one character or more.
+    #[schemars(schema_with = "texts")]
+    pub values: Vec<String>,
 }
 
 /// Patterns for the parts of a subject beside its common name: `*` stands for one character or

@@ -6,6 +6,8 @@ use clap::Parser;
 use countersign_contract::TrustDomain;
 use kube::core::Duration;
 
+use crate::certificate::reference::IssuerId;
+
 /// Issues and renews certificates, and injects the sidecar.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "countersign-operator", version, about)]
@@ -29,6 +31,16 @@ pub struct Args {
     /// How long an identity is valid, a Go duration, at least 5m.
     #[arg(long, default_value = "24h", value_parser = lifetime)]
     pub identity_duration: Duration,
+
+    /// The issuer of Certificates that name none, as Kind/name: ClusterIssuer/countersign. The
+    /// annotation countersign.dev/default-issuer of a namespace comes first.
+    #[arg(long)]
+    pub default_issuer: Option<IssuerId>,
+
+    /// Whether requests to issuers of this operator are approved without anybody's word; `false`
+    /// where an approver decides.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub auto_approval: bool,
 
     /// Of several replicas only the holder of a Lease reconciles; `false` is for one alone.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]

@@ -1,15 +1,20 @@
 //! What every reconciler is given.
 
 use countersign_contract::TrustDomain;
-use countersign_crds::{Certificate, ClusterIssuer, Issuer};
+use std::sync::Arc;
+
+use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
+use crate::certificate::pending::PendingKeys;
+use crate::certificate::reference::IssuerId;
 use crate::clock::Clock;
 use crate::event::Events;
 use crate::metrics::Metrics;
+use crate::watch::{Claims, OwnWrites, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -27,12 +32,14 @@ pub struct Context {
     pub metrics: Metrics,
     /// What was seen on the watches.
     pub seen: Watched,
+    /// The keys of requests that are under way.
+    pub pending_keys: Arc<PendingKeys>,
     /// What was configured.
     pub settings: Settings,
 }
 
 /// What was seen on the watches; reading it costs no request.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Watched {
     /// Every Certificate.
     pub certificates: Store<Certificate>,
@@ -40,12 +47,20 @@ pub struct Watched {
     pub issuers: Store<Issuer>,
     /// Every ClusterIssuer.
     pub cluster_issuers: Store<ClusterIssuer>,
+    /// Every CertificateRequest.
+    pub requests: Store<CertificateRequest>,
+    /// Namespaces, with their labels and annotations only.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Which Certificates name which Secret.
+    pub claims: Arc<Claims>,
+    /// The versions of our Secrets.
+    pub secrets: Arc<Versions>,
+    /// What we wrote a moment ago.
+    pub own_writes: Arc<OwnWrites>,
     /// Injected pods, with their labels and service account only.
     pub pods: Store<Pod>,
     /// Services, with their selectors only.
     pub services: Store<Service>,
-    /// Every namespace, with its metadata only.
-    pub namespaces: Store<PartialObjectMeta<Namespace>>,
 }
 
 /// What was configured.
@@ -61,4 +76,8 @@ pub struct Settings {
     pub identity_issuer: String,
     /// How long an identity is valid.
     pub identity_duration: Duration,
+    /// The issuer of Certificates that name none, where their namespace names none either.
+    pub default_issuer: Option<IssuerId>,
+    /// Whether requests to issuers of ours are approved without anybody's word.
+    pub approves: bool,
 }

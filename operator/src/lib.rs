@@ -23,3 +23,4 @@ pub use countersign_pki as pki;
 pub mod request;
 pub mod run;
 pub mod telemetry;
+pub mod watch;

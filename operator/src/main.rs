@@ -36,10 +36,12 @@ async fn main() -> anyhow::Result<()> {
     let admin =
         admin::serve(args.admin_listen, registry, readiness, stop.clone().cancelled_owned());
     let admin = tokio::spawn(or_stop(admin, stop.clone()));
+    let events = controllers.context().events.clone();
     let led = lead(&args, client, clock, controllers, &stop).await;
     stop.cancel();
     webhook.await.context("the webhook's task")??;
     admin.await.context("the admin server's task")??;
+    events.flush().await;
     info!("stopped");
     led
 }
@@ -61,6 +63,8 @@ fn settings(args: &Args) -> Settings {
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         identity_issuer: args.identity_issuer.clone(),
         identity_duration: args.identity_duration,
+        default_issuer: args.default_issuer.clone(),
+        approves: args.auto_approval,
     }
 }
 

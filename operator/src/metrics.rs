@@ -44,6 +44,8 @@ pub struct Metrics {
     pub requests_refused: Family<ReasonLabels, Counter>,
     /// `countersign_reconcile_errors_total` by reason.
     pub reconcile_errors: Family<ReasonLabels, Counter>,
+    /// `countersign_events_dropped_total`: Events that nobody had time to write.
+    pub events_dropped: Counter,
 }
 
 impl Metrics {
@@ -60,6 +62,7 @@ impl Metrics {
             requests_signed: Counter::default(),
             requests_refused: Family::default(),
             reconcile_errors: Family::default(),
+            events_dropped: Counter::default(),
         };
         metrics.register_certificates(registry);
         metrics.register_work(registry);
@@ -114,6 +117,11 @@ impl Metrics {
             "countersign_reconcile_errors",
             "Reconciliations that ended with an error, by reason",
             self.reconcile_errors.clone(),
+        );
+        registry.register(
+            "countersign_events_dropped",
+            "Events that were not written because too many waited",
+            self.events_dropped.clone(),
         );
     }
 

@@ -26,6 +26,8 @@ pub enum Reason {
     IncorrectCertificate,
     /// The private key is not of the kind that the spec asks for.
     SecretMismatch,
+    /// Nobody trusts the certificate: it only holds the place of a better one.
+    Temporary,
     /// The certificate does not hold what the spec asks for.
     RequestChanged,
     /// Somebody asked for it.
@@ -48,6 +50,7 @@ impl Reason {
             Self::IncorrectIssuer => "IncorrectIssuer",
             Self::IncorrectCertificate => "IncorrectCertificate",
             Self::SecretMismatch => "SecretMismatch",
+            Self::Temporary => "TemporaryCertificate",
             Self::RequestChanged => "RequestChanged",
             Self::ManuallyTriggered => "ManuallyTriggered",
             Self::Renewing => "Renewing",
@@ -82,6 +85,7 @@ const STATE: &[Check] = &[
     key_does_not_match,
     issuer_changed,
     certificate_name_changed,
+    is_temporary,
     key_differs_from_spec,
     names_differ_from_spec,
     lifetime_differs_from_spec,
@@ -168,6 +172,18 @@ fn certificate_name_changed(seen: &Observed, _: &Wanted, _: Timestamp) -> Option
     }
 }
 
+fn is_temporary(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
+    seen.secret.as_ref()?.annotations.get(names::TEMPORARY)?;
+    found(Reason::Temporary, "the Secret holds a temporary certificate, which nobody trusts")
+}
+
+/// An issuer of others may sign less, or more, than it was asked for; asked again for the same, it
+/// would do the same again.
+fn was_asked_for_this(seen: &Observed) -> bool {
+    let asks = || super::request::digest(&seen.certificate.spec);
+    seen.was_asked.as_ref().is_some_and(|was_asked| *was_asked == asks())
+}
+
 fn key_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Option<Finding> {
     let pair = seen.secret.as_ref()?.pair()?;
     let algorithm = pair.key.algorithm();
@@ -182,7 +198,7 @@ fn key_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Opti
 fn names_differ_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) -> Option<Finding> {
     let pair = seen.secret.as_ref()?.pair()?;
     let differences = pair.leaf.differences(&wanted.request);
-    if differences.is_empty() {
+    if differences.is_empty() || was_asked_for_this(seen) {
         return None;
     }
     let fields: Vec<_> = differences.iter().map(|field| format!("spec.{field}")).collect();
@@ -211,8 +227,8 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let leaf = &seen.secret.as_ref()?.pair()?.leaf;
-    let renewal = super::status::renewal_time(leaf, wanted);
-    if now < renewal {
+    let due = wanted.renewal.due(leaf).is_some_and(|due| due <= now);
+    if !due {
         return None;
     }
     found(Reason::Renewing, format!("the certificate expires at {}", leaf.validity.not_after))

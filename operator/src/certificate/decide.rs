@@ -1,11 +1,12 @@
 //! From what was observed to what to do: one [`Decision`], before anything is written.
 
-use countersign_crds::Certificate;
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::checks::{self, Finding};
 use super::observe::{IssuerState, Observed};
 use super::reference::IssuerId;
+use super::request::Answer;
 use super::secret;
 use super::wanted::{InvalidField, Wanted};
 
@@ -23,7 +24,34 @@ const TRIES_BEFORE_EXPIRY: i32 = 4;
 pub enum Decision {
     /// Sign a certificate and write the Secret.
     Issue(Finding),
-    /// Write the Secret's labels and annotations, and leave its contents as they are.
+    /// Ask for one with a CertificateRequest, since somebody else must act.
+    Ask(Finding),
+    /// The CertificateRequest is so new that nobody can have acted on it.
+    Hold,
+    /// The CertificateRequest was signed: store what it brought.
+    Store {
+        /// Why one is wanted.
+        wanted: Finding,
+        /// What it brought.
+        answer: Answer,
+    },
+    /// The CertificateRequest was refused.
+    Fail {
+        /// Why one is wanted.
+        wanted: Finding,
+        /// Why it was refused, in a word.
+        reason: String,
+        /// The same, as a sentence.
+        message: String,
+    },
+    /// The CertificateRequest is of no use any more: take it away, and ask again.
+    Discard {
+        /// Its name.
+        request: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// Write all of the Secret but the certificate and its key, which stay as they are.
     Tidy,
     /// All is as it should be.
     Keep,
@@ -54,24 +82,6 @@ pub enum Decision {
     Leave,
 }
 
-impl Decision {
-    /// Whether the Secret would be written.
-    #[must_use]
-    pub fn writes_secret(&self) -> bool {
-        matches!(self, Self::Issue(_) | Self::Tidy)
-    }
-}
-
-/// The reason given to a Certificate whose Secret is another's.
-const SECOND: &str = "DuplicateSecretName";
-
-/// Whether a Certificate was told that its Secret is another's.
-#[must_use]
-pub fn is_refused_as_second(certificate: &Certificate) -> bool {
-    let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|told| told.type_ == "Ready" && told.reason.as_deref() == Some(SECOND))
-}
-
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
@@ -87,36 +97,71 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
         let message = format!(
             "Secret {secret} belongs to Certificate {rival}: name another in spec.secretName"
         );
-        return refuse(SECOND, message);
+        return refuse("DuplicateSecretName", message);
     }
     match checks::trigger(seen, wanted, now) {
         Some(finding) => issue(seen, wanted, finding, now),
-        None if secret::is_untidy(seen) => Decision::Tidy,
-        None => Decision::Keep,
+        None => match &seen.passwords {
+            Err(missing) => refuse(NO_PASSWORD, missing.to_string()),
+            Ok(_) if secret::is_untidy(seen) => Decision::Tidy,
+            Ok(_) => Decision::Keep,
+        },
     }
 }
+
+/// The reason given where the password of a key store is missing.
+pub(super) const NO_PASSWORD: &str = "KeystorePasswordSecretNotFound";
 
 fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> Decision {
     let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
     let wait = |reason, message| Decision::Wait { wanted: finding.clone(), reason, message };
     match &seen.issuer {
-        IssuerState::Ready => {}
+        IssuerState::Ready | IssuerState::NeedsApproval | IssuerState::Foreign => {}
         IssuerState::Missing => return wait("IssuerNotFound", format!("{issuer} does not exist")),
         IssuerState::NotReady(why) => {
             return wait("IssuerNotReady", format!("{issuer} is not ready: {why}"));
         }
-        IssuerState::Foreign => {
-            let message =
-                format!("issuerRef.group {} is not served by this operator", issuer.group);
-            return refuse("IssuerNotSupported", message);
+        IssuerState::Nobody => {
+            let message = "spec.issuerRef is missing, and neither the namespace (annotation countersign.dev/default-issuer) nor the operator (--default-issuer) names a default";
+            return refuse("NoIssuer", message.to_owned());
         }
+    }
+    if let Err(missing) = &seen.passwords {
+        return wait(NO_PASSWORD, missing.to_string());
     }
     if let Some(refusal) = kept_key_is_wrong(seen, wanted) {
         return refusal;
     }
     match backoff_end(seen) {
         Some(until) if now < until => Decision::BackOff { wanted: finding, until },
-        _ => Decision::Issue(finding),
+        _ if seen.issuer == IssuerState::Ready => Decision::Issue(finding),
+        _ => by_request(seen, finding, now),
+    }
+}
+
+/// How long an issuer of others may take before anything is said about it: a quick one costs no
+/// more writes than it must.
+const QUICK: SignedDuration = SignedDuration::from_secs(2);
+
+/// The next step with an issuer that somebody else acts for.
+fn by_request(seen: &Observed, finding: Finding, now: Timestamp) -> Decision {
+    let Some(asked) = &seen.asked else { return Decision::Ask(finding) };
+    let discard = |why| Decision::Discard { request: asked.request.name_any(), why };
+    if !asked.is_current(&seen.certificate) {
+        return discard("something else is asked for now");
+    }
+    let failed = seen.certificate.status.as_ref().and_then(|s| s.last_failure_time.as_ref());
+    if failed.map(|time| time.0) >= Some(asked.made().unwrap_or(now)) {
+        return discard("it failed, and it is time for another");
+    }
+    match asked.answer() {
+        Answer::Refused { reason, message } => Decision::Fail { wanted: finding, reason, message },
+        _ if asked.key.is_none() => discard("its private key is lost"),
+        answer @ Answer::Signed { .. } => Decision::Store { wanted: finding, answer },
+        Answer::Pending(_) if asked.made().is_none_or(|made| now < made + QUICK) => Decision::Hold,
+        Answer::Pending(message) => {
+            Decision::Wait { wanted: finding, reason: "RequestPending", message }
+        }
     }
 }
 

@@ -1,21 +1,28 @@
 //! Certificates: from a spec to a signed Secret, and again before it expires.
 //!
-//! One reconciliation is a straight line: [`observe`] reads, [`checks`] ask one question each,
+//! One reconciliation is a straight line: `settled` sees whether anything changed at all,
+//! [`observe`] reads, [`checks`] ask one question each,
 //! [`decide`] makes one [`decide::Decision`], [`act`] carries it out, [`status`] says what the
 //! status should now be. Everything between reading and writing is pure.
 
 pub mod act;
+pub mod ask;
 pub mod checks;
 pub mod decide;
+pub mod extras;
 pub mod names;
 pub mod observe;
+mod passwords;
+pub mod pending;
 mod reconcile;
 pub mod reference;
+pub mod renewal;
+pub mod request;
 pub mod secret;
+mod settled;
 pub mod status;
 #[cfg(test)]
 mod support;
 pub mod wanted;
 
-pub use decide::is_refused_as_second;
 pub use reconcile::{Error, error_policy, reconcile};

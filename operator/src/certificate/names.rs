@@ -13,6 +13,16 @@ pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
 /// The lifetime that was asked for, in seconds; the certificate's own may have been cut short by
 /// its authority's, so that it cannot tell whether the spec changed since.
 pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
+/// Which revision of a Certificate a request is for.
+pub const REVISION: &str = "countersign.dev/certificate-revision";
+/// What a request was asked to say, as a digest of that part of the Certificate's spec.
+pub const REQUEST_DIGEST: &str = "countersign.dev/request-digest";
+/// Label of a Secret with the key of a request that is under way.
+pub const NEXT_KEY_LABEL: &str = "countersign.dev/next-private-key";
+/// Annotation of a Certificate: a certificate that nobody trusts shall be there while it waits.
+pub const ISSUE_TEMPORARY: &str = "countersign.dev/issue-temporary-certificate";
+/// Annotation of a Secret whose certificate nobody trusts.
+pub const TEMPORARY: &str = "countersign.dev/temporary";
 /// The names in the certificate, for people and their tools.
 pub const COMMON_NAME: &str = "countersign.dev/common-name";
 /// DNS names, comma separated.
@@ -46,3 +56,5 @@ pub const TLS_CRT: &str = "tls.crt";
 pub const TLS_KEY: &str = "tls.key";
 /// Key of a Secret: the root.
 pub const CA_CRT: &str = "ca.crt";
+/// What every Secret of ours holds; `ca.crt` where the root is known.
+pub const THREE: [&str; 3] = [TLS_CRT, TLS_KEY, CA_CRT];

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, Condition, ConditionStatus};
+use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::extras::Passwords;
 use super::names;
+use super::passwords::{self, PasswordMissing};
 use super::reconcile::Error;
 use super::reference::IssuerId;
+use super::request::{Asked, digest_of};
 use crate::context::{Context, FIELD_MANAGER};
 use crate::pki::{CertificateFacts, PrivateKey};
 
@@ -26,6 +29,12 @@ pub struct Observed {
     pub issuer: IssuerState,
     /// Another Certificate that names the same Secret, and came first.
     pub rival: Option<String>,
+    /// The passwords of its key stores.
+    pub passwords: Result<Passwords, PasswordMissing>,
+    /// The request for its next revision, where one was made.
+    pub asked: Option<Asked>,
+    /// The digest of what was asked for in the revision that it has, where that is known.
+    pub was_asked: Option<String>,
 }
 
 /// Whether the issuer can sign.
@@ -33,22 +42,30 @@ pub struct Observed {
 pub enum IssuerState {
     /// It can.
     Ready,
+    /// It can, once somebody has approved.
+    NeedsApproval,
     /// There is none of that name.
     Missing,
     /// It cannot, and says why.
     NotReady(String),
     /// It is not one of ours: somebody else must sign.
     Foreign,
+    /// The Certificate names none, and there is no default.
+    Nobody,
 }
 
 /// A Secret as it was found.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    /// Its version.
+    pub version: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// The names of the labels and annotations that the operator applied.
+    /// The unique ids of the objects with which it goes.
+    pub owners: BTreeSet<String>,
+    /// What of it the operator applied.
     pub applied: Applied,
     /// What it holds.
     pub contents: Contents,
@@ -56,14 +73,18 @@ pub struct Stored {
     pub data: SecretData,
 }
 
-/// The names of the labels and annotations that the operator applied, as the API server tells
-/// (managed fields of server-side apply).
+/// What of a Secret the operator applied, as the API server tells (managed fields of server-side
+/// apply).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Labels.
     pub labels: BTreeSet<String>,
     /// Annotations.
     pub annotations: BTreeSet<String>,
+    /// Keys of its data.
+    pub data: BTreeSet<String>,
+    /// Whether it goes with somebody.
+    pub owner: bool,
 }
 
 /// The data of a Secret, which cannot be printed.
@@ -88,6 +109,8 @@ impl Applied {
             let metadata = &fields.0["f:metadata"];
             applied.labels.extend(field_names(&metadata["f:labels"]));
             applied.annotations.extend(field_names(&metadata["f:annotations"]));
+            applied.data.extend(field_names(&fields.0["f:data"]));
+            applied.owner |= metadata["f:ownerReferences"].is_object();
         }
         applied
     }
@@ -125,8 +148,10 @@ impl Stored {
     #[must_use]
     pub fn of(secret: &Secret) -> Self {
         Self {
+            version: secret.resource_version(),
             annotations: secret.annotations().clone(),
             labels: secret.labels().clone(),
+            owners: secret.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
             applied: Applied::to(secret),
             contents: contents_of(secret),
             data: SecretData(secret.data.clone().unwrap_or_default()),
@@ -181,19 +206,85 @@ impl Observed {
     /// When the Secret cannot be read.
     pub async fn of(context: &Context, certificate: Arc<Certificate>) -> Result<Self, Error> {
         let namespace = certificate.namespace().unwrap_or_default();
-        let name = &certificate.spec.secret_name;
-        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-        let secret = secrets.get_opt(name).await.map_err(|source| Error::ReadSecret {
-            secret: Box::new(ObjectRef::new(name).within(&namespace)),
-            source,
-        })?;
-        let secret = secret.map(|secret| Stored::of(&secret));
+        let secret = stored(context, &certificate, &namespace).await?;
         let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
         let rival = rival_of(context, &certificate, owner.map(String::as_str));
         let rival = still_there(context, &namespace, rival).await?;
         let issuer = issuer_state(context, &certificate, &namespace);
-        Ok(Self { certificate, secret, issuer, rival })
+        let passwords = passwords::read(context, &certificate).await?;
+        let (asked, was_asked) = match issuer {
+            IssuerState::Foreign | IssuerState::NeedsApproval => {
+                requests(context, &certificate, &namespace).await?
+            }
+            _ => (None, None),
+        };
+        Ok(Self { certificate, secret, issuer, rival, passwords, asked, was_asked })
     }
+}
+
+/// The request for the next revision, and what the one for this revision asked for.
+async fn requests(
+    context: &Context,
+    certificate: &Certificate,
+    namespace: &str,
+) -> Result<(Option<Asked>, Option<String>), Error> {
+    let made = super::request::made_for(context, certificate);
+    let next = super::request::next_revision(certificate);
+    let of_revision = |revision| {
+        made.iter().find(|one| super::request::revision_of(certificate, one) == Some(revision))
+    };
+    let was_asked = of_revision(next - 1).and_then(|one| digest_of(one)).map(str::to_owned);
+    let Some(request) = of_revision(next).cloned() else { return Ok((None, was_asked)) };
+    let key = match context.pending_keys.of(namespace, &request.name_any()) {
+        Some(key) => Some(key),
+        None => kept_key(context, namespace, &request).await?,
+    };
+    Ok((Some(Asked { request, key }), was_asked))
+}
+
+/// The key of a request, where it was kept for a restart.
+async fn kept_key(
+    context: &Context,
+    namespace: &str,
+    request: &CertificateRequest,
+) -> Result<Option<Arc<PrivateKey>>, Error> {
+    let name = super::request::key_secret_name(request);
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secret = secrets.get_opt(&name).await.map_err(|source| Error::ReadSecret {
+        secret: Box::new(ObjectRef::new(&name).within(namespace)),
+        source,
+    })?;
+    let its = secret.filter(|secret| {
+        secret.owner_references().iter().any(|owner| Some(&owner.uid) == request.uid().as_ref())
+    });
+    let text = its.and_then(|secret| secret.data).and_then(|mut data| data.remove(names::TLS_KEY));
+    Ok(text.and_then(|text| PrivateKey::from_pem(&text.0).ok()).map(Arc::new))
+}
+
+async fn stored(
+    context: &Context,
+    certificate: &Certificate,
+    namespace: &str,
+) -> Result<Option<Stored>, Error> {
+    let name = &certificate.spec.secret_name;
+    if is_known_to_be_new(context, certificate, namespace) {
+        return Ok(None);
+    }
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secret = secrets.get_opt(name).await.map_err(|source| Error::ReadSecret {
+        secret: Box::new(ObjectRef::new(name).within(namespace)),
+        source,
+    })?;
+    Ok(secret.map(|secret| Stored::of(&secret)))
+}
+
+/// The first issuance need not look for a Secret: there is none of ours, and of one that somebody
+/// else made nothing would be kept but what server-side apply keeps anyway.
+fn is_known_to_be_new(context: &Context, certificate: &Certificate, namespace: &str) -> bool {
+    let keeps_key = certificate.spec.private_key.as_ref().and_then(|key| key.rotation_policy)
+        == Some(countersign_crds::RotationPolicy::Never);
+    let key = (namespace.to_owned(), certificate.spec.secret_name.clone());
+    certificate.status.is_none() && !keeps_key && !context.seen.secrets.knows(&key)
 }
 
 /// A watch may tell late that a rival is gone, and nothing would tell again.
@@ -212,18 +303,27 @@ async fn still_there(
 }
 
 fn issuer_state(context: &Context, certificate: &Certificate, namespace: &str) -> IssuerState {
+    if certificate.spec.issuer_ref.is_absent() {
+        return IssuerState::Nobody;
+    }
     let id = IssuerId::of(&certificate.spec.issuer_ref);
     if !id.is_ours() {
         return IssuerState::Foreign;
     }
-    let conditions = if id.is_cluster_wide() {
+    let found = if id.is_cluster_wide() {
         let found = context.seen.cluster_issuers.get(&ObjectRef::new(&id.name));
-        found.map(|issuer| issuer.status.clone().unwrap_or_default().conditions)
+        found.map(|issuer| (issuer.spec.clone().into(), issuer.status.clone()))
     } else {
         let found = context.seen.issuers.get(&ObjectRef::new(&id.name).within(namespace));
-        found.map(|issuer| issuer.status.clone().unwrap_or_default().conditions)
+        found.map(|issuer| (issuer.spec.clone(), issuer.status.clone()))
     };
-    conditions.map_or(IssuerState::Missing, |conditions| readiness(&conditions))
+    let Some((spec, status)) = found else { return IssuerState::Missing };
+    let state = readiness(&status.unwrap_or_default().conditions);
+    let is_free = context.settings.approves && !spec.requires_approval();
+    if state == IssuerState::Ready && !is_free {
+        return IssuerState::NeedsApproval;
+    }
+    state
 }
 
 fn readiness(conditions: &[Condition]) -> IssuerState {
@@ -235,8 +335,13 @@ fn readiness(conditions: &[Condition]) -> IssuerState {
 }
 
 fn rival_of(context: &Context, certificate: &Certificate, owner: Option<&str>) -> Option<String> {
-    let claims = |other: &Certificate| claims_the_same(certificate, other);
-    first_of(&context.seen.certificates.state_filter(claims), certificate, owner)
+    let namespace = certificate.namespace().unwrap_or_default();
+    let names = context.seen.claims.of(&namespace, &certificate.spec.secret_name);
+    let others = names
+        .iter()
+        .filter_map(|name| context.seen.certificates.get(&ObjectRef::new(name).within(&namespace)));
+    let rivals: Vec<_> = others.filter(|other| claims_the_same(certificate, other)).collect();
+    first_of(&rivals, certificate, owner)
 }
 
 /// Whether another Certificate names the same Secret.

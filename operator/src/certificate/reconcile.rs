@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crds::Certificate;
+use countersign_crds::{Certificate, CertificateRequest, CertificateStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 use tracing::{info, instrument, warn};
 
-use super::act;
-use super::decide::{Decision, decide};
+use super::checks::Finding;
+use super::decide::{Decision, NO_PASSWORD, decide};
+use super::extras::ExtrasError;
 use super::observe::Observed;
+use super::reference::{DEFAULT_ISSUER, IssuerId};
+use super::settled;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
+use super::{act, ask, names};
 use crate::context::Context;
 use crate::metrics::{ObjectLabels, ReasonLabels};
 use crate::{issuer, pki};
@@ -25,6 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How long until the next look at a CertificateRequest that was just made or taken away.
+const SOON: Duration = Duration::from_secs(2);
 
 /// A Certificate that was refused is looked at this often: what it needs may change elsewhere, for
 /// example when the other one that names its Secret goes.
@@ -58,6 +65,18 @@ pub enum Error {
         #[source]
         source: kube::Error,
     },
+    #[error("writing {request}")]
+    WriteRequest {
+        request: Box<ObjectRef<CertificateRequest>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("making a request for it")]
+    Csr(#[source] pki::ComposeError),
+    #[error(transparent)]
+    Extras(Box<ExtrasError>),
+    #[error("what was signed was valid until {not_after} only")]
+    SignedExpired { not_after: Timestamp },
     #[error("making the private key")]
     Key(#[source] pki::KeyError),
     #[error("signing")]
@@ -79,9 +98,14 @@ impl Error {
             Self::ReadSecret { .. } => "ReadSecretError",
             Self::WriteSecret { .. } => "WriteSecretError",
             Self::WriteStatus { .. } => "WriteStatusError",
+            Self::WriteRequest { .. } => "WriteRequestError",
+            Self::Csr(_) => "InvalidRequest",
+            Self::Extras(_) => "KeystoreError",
             Self::Key(_) => "KeyError",
             Self::Sign(error) => error.reason(),
-            Self::ReadBack(_) | Self::KeyMismatch => "InvalidCertificate",
+            Self::ReadBack(_) | Self::KeyMismatch | Self::SignedExpired { .. } => {
+                "InvalidCertificate"
+            }
             Self::Cancelled => "Cancelled",
         }
     }
@@ -110,10 +134,20 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let now = context.clock.now();
-    let (seen, decision, wanted) = settle(&context, certificate, now).await?;
+    let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
+    if let Some(status) = settled(&context, &certificate, now) {
+        measure(&context, &certificate, status);
+        return Ok(Action::requeue(wait(&Decision::Keep, &Outcome::Unchanged, status, now)));
+    }
+    let wanted = Wanted::by(&certificate);
+    let seen = Observed::of(&context, certificate).await?;
+    let decision = decide(&seen, &wanted, now);
     if decision == Decision::Leave {
-        context.metrics.forget_certificate(&labels(&seen.certificate));
         return Ok(Action::await_change());
+    }
+    let wanted = wanted.ok();
+    if let Some(soon) = request_step(&context, &seen, &decision, wanted.as_ref()).await? {
+        return Ok(soon);
     }
     let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
@@ -123,35 +157,59 @@ pub async fn reconcile(
     Ok(Action::requeue(wait(&decision, &outcome, &status, now)))
 }
 
-/// Observes and decides. What would write is decided upon what the API server says now: a watch
-/// may lag behind our own last write, and would have us issue twice.
-async fn settle(
+/// Nothing changed that a decision could rest on, and nothing is due.
+fn settled<'a>(
     context: &Context,
-    certificate: Arc<Certificate>,
+    certificate: &'a Certificate,
     now: Timestamp,
-) -> Result<(Observed, Decision, Option<Wanted>), Error> {
-    let wanted = Wanted::of(&certificate.spec);
-    let seen = Observed::of(context, certificate.clone()).await?;
-    let decision = decide(&seen, &wanted, now);
-    if !decision.writes_secret() {
-        return Ok((seen, decision, wanted.ok()));
+) -> Option<&'a CertificateStatus> {
+    let key = (certificate.namespace()?, certificate.spec.secret_name.clone());
+    let version = certificate.status.as_ref()?.secret_resource_version.as_deref();
+    let same_secret = context.seen.secrets.is_unchanged(&key, version);
+    settled::settled(certificate, now).filter(|_| same_secret)
+}
+
+/// A Certificate that names no issuer is one of the default issuer's.
+fn with_default_issuer(context: &Context, certificate: Arc<Certificate>) -> Arc<Certificate> {
+    if !certificate.spec.issuer_ref.is_absent() {
+        return certificate;
     }
     let namespace = certificate.namespace().unwrap_or_default();
-    let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
-    let fresh = api.get_opt(&certificate.name_any()).await.map_err(|source| {
-        Error::ReadCertificate { certificate: Box::new(ObjectRef::from_obj(&*certificate)), source }
-    })?;
-    let Some(fresh) = fresh.map(Arc::new).filter(|fresh| fresh.uid() == certificate.uid()) else {
-        return Ok((seen, Decision::Leave, None));
+    let namespace = context.seen.namespaces.get(&ObjectRef::new(&namespace));
+    let named = namespace.as_ref().and_then(|n| n.annotations().get(DEFAULT_ISSUER));
+    let issuer = match named {
+        Some(text) => text.parse::<IssuerId>().ok(),
+        None => context.settings.default_issuer.clone(),
     };
-    let wanted = Wanted::of(&fresh.spec);
-    let seen = if fresh.spec.secret_name == certificate.spec.secret_name {
-        Observed { certificate: fresh, ..seen }
-    } else {
-        Observed::of(context, fresh).await?
-    };
-    let decision = decide(&seen, &wanted, now);
-    Ok((seen, decision, wanted.ok()))
+    let Some(issuer) = issuer else { return certificate };
+    let mut certificate = Arc::unwrap_or_clone(certificate);
+    certificate.spec.issuer_ref = issuer.into();
+    Arc::new(certificate)
+}
+
+/// The steps with a CertificateRequest of which nothing is said on the status.
+async fn request_step(
+    context: &Context,
+    seen: &Observed,
+    decision: &Decision,
+    wanted: Option<&Wanted>,
+) -> Result<Option<Action>, Error> {
+    match (decision, wanted) {
+        (Decision::Ask(finding), Some(wanted)) => {
+            let request = ask::ask(context, seen, wanted).await?;
+            let name = request.name_any();
+            info!(reason = finding.reason.as_str(), request = name, "asked for a certificate");
+            let note = format!("{}; asked for by CertificateRequest {name}", finding.message);
+            context.events.normal(&*seen.certificate, "Requested", note);
+        }
+        (Decision::Discard { request, why }, _) => {
+            info!(request, why, "taking a CertificateRequest away");
+            ask::discard(context, &seen.certificate, request).await?;
+        }
+        (Decision::Hold, _) => {}
+        _ => return Ok(None),
+    }
+    Ok(Some(Action::requeue(SOON)))
 }
 
 async fn carry_out(
@@ -166,28 +224,88 @@ async fn carry_out(
             let started = std::time::Instant::now();
             let issued = act::issue(context, &seen, wanted).await;
             context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
-            match issued {
-                Ok(stored) => {
-                    let labels = ReasonLabels { reason: finding.reason.as_str() };
-                    context.metrics.issuances.get_or_create(&labels).inc();
-                    Ok((Observed { secret: Some(stored), ..seen }, Outcome::Issued))
-                }
-                Err(error) => Ok((seen, failure(context, &error))),
-            }
+            Ok(ended(context, seen, finding, issued))
         }
+        (Decision::Store { wanted: finding, answer }, Some(wanted)) => {
+            let stored = act::store_answer(context, &seen, wanted, answer).await;
+            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
+            if stored.is_ok() {
+                ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+                let revision = super::request::next_revision(&seen.certificate);
+                ask::prune(context, &seen.certificate, revision).await?;
+            }
+            Ok(ended(context, seen, finding, stored))
+        }
+        (Decision::Fail { reason, message, .. }, _) => {
+            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
+            ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+            let (reason, message) = (reason.clone(), message.clone());
+            warn!(reason, message, "the CertificateRequest was refused");
+            let labels = ReasonLabels { reason: "RequestRefused" };
+            context.metrics.failures.get_or_create(&labels).inc();
+            Ok((seen, Outcome::Failed { reason, message }))
+        }
+        (Decision::Wait { .. }, Some(wanted)) => waiting(context, seen, wanted).await,
         (Decision::Tidy, _) => {
-            act::tidy(context, &seen).await?;
-            Ok((seen, Outcome::Unchanged))
+            let secret = act::tidy(context, &seen).await?.or_else(|| seen.secret.clone());
+            Ok((Observed { secret, ..seen }, Outcome::Unchanged))
         }
         _ => Ok((seen, Outcome::Unchanged)),
     }
+}
+
+fn ended(
+    context: &Context,
+    seen: Observed,
+    finding: &Finding,
+    issued: Result<super::observe::Stored, Error>,
+) -> (Observed, Outcome) {
+    match issued {
+        Ok(stored) => {
+            let labels = ReasonLabels { reason: finding.reason.as_str() };
+            context.metrics.issuances.get_or_create(&labels).inc();
+            (Observed { secret: Some(stored), ..seen }, Outcome::Issued)
+        }
+        Err(error) => (seen, failure(context, &error)),
+    }
+}
+
+/// While a certificate is waited for: a temporary one where that is asked for, and the key of a
+/// request that takes its time is kept for a restart.
+async fn waiting(
+    context: &Context,
+    mut seen: Observed,
+    wanted: &Wanted,
+) -> Result<(Observed, Outcome), Error> {
+    if wants_temporary(&seen) {
+        seen.secret = Some(act::store_temporary(context, &seen, wanted).await?);
+        let note = "Issued temporary certificate".to_owned();
+        context.events.normal(&*seen.certificate, "Issuing", note);
+    }
+    let status = seen.certificate.status.as_ref();
+    let is_kept = status.is_some_and(|status| status.next_private_key_secret_name.is_some());
+    match &seen.asked {
+        Some(asked) if asked.key.is_some() && !is_kept => {
+            let name = ask::keep_key(context, asked).await?;
+            Ok((seen, Outcome::Kept(name)))
+        }
+        _ => Ok((seen, Outcome::Unchanged)),
+    }
+}
+
+/// A temporary certificate is for a Secret that holds none: one that expired, or is another's, is
+/// still more than nothing to whoever uses it.
+fn wants_temporary(seen: &Observed) -> bool {
+    let asked = seen.certificate.annotations().get(names::ISSUE_TEMPORARY);
+    let has_pair = seen.secret.as_ref().and_then(|secret| secret.pair()).is_some();
+    asked.map(String::as_str) == Some("true") && !has_pair
 }
 
 fn failure(context: &Context, error: &Error) -> Outcome {
     let (reason, message) = (error.reason(), error.story());
     warn!(reason, message, "issuance failed");
     context.metrics.failures.get_or_create(&ReasonLabels { reason }).inc();
-    Outcome::Failed { reason, message }
+    Outcome::Failed { reason: reason.to_owned(), message }
 }
 
 /// Tells people what happened, once: a condition that already says it needs no second event.
@@ -200,21 +318,21 @@ async fn report(
     let events = &context.events;
     match (decision, outcome) {
         (_, Outcome::Failed { reason, message }) => {
-            events.warning(certificate, reason, message.clone()).await;
+            events.warning(certificate, reason, message.clone());
         }
-        (Decision::Issue(finding), Outcome::Issued) => {
+        (Decision::Issue(finding) | Decision::Store { wanted: finding, .. }, Outcome::Issued) => {
             let secret = &certificate.spec.secret_name;
             let note = format!("{}; signed and stored in Secret {secret}", finding.message);
-            events.normal(certificate, "Issued", note).await;
+            events.normal(certificate, "Issued", note);
             if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
                 warn!(%error, "pods will see the new credentials with the kubelet's next look");
             }
         }
         (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
-            events.warning(certificate, reason, message.clone()).await;
+            events.warning(certificate, reason, message.clone());
         }
         (Decision::Wait { reason, message, .. }, _) if !says(certificate, "Issuing", message) => {
-            events.normal(certificate, reason, message.clone()).await;
+            events.normal(certificate, reason, message.clone());
         }
         _ => {}
     }
@@ -233,11 +351,7 @@ fn labels(certificate: &Certificate) -> ObjectLabels {
     }
 }
 
-fn measure(
-    context: &Context,
-    certificate: &Certificate,
-    status: &countersign_crds::CertificateStatus,
-) {
+fn measure(context: &Context, certificate: &Certificate, status: &CertificateStatus) {
     let labels = labels(certificate);
     let seconds = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
         time.as_ref().map_or(0, |time| time.0.as_second())
@@ -254,14 +368,16 @@ fn measure(
 fn wait(
     decision: &Decision,
     outcome: &Outcome,
-    status: &countersign_crds::CertificateStatus,
+    status: &CertificateStatus,
     now: Timestamp,
 ) -> Duration {
     if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
         return RETRY;
     }
-    if matches!(decision, Decision::Refuse { .. }) {
-        return RECHECK_REFUSED;
+    match decision {
+        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => return RETRY,
+        Decision::Refuse { .. } => return RECHECK_REFUSED,
+        _ => {}
     }
     let next = match decision {
         Decision::BackOff { until, .. } => Some(*until),

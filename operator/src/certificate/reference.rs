@@ -31,7 +31,7 @@ impl IssuerId {
     /// Whether it is one of ours to answer for.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.group == API_GROUP
+        is_our_group(&self.group)
     }
 
     /// Whether it is cluster-wide.
@@ -41,8 +41,71 @@ impl IssuerId {
     }
 }
 
+/// Whether an API group is ours.
+#[must_use]
+pub fn is_our_group(group: &str) -> bool {
+    group == API_GROUP
+}
+
+/// The annotation of a namespace that names the issuer of Certificates that name none.
+pub const DEFAULT_ISSUER: &str = "countersign.dev/default-issuer";
+
+/// A text that names no issuer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} names no issuer: write Kind/name, such as ClusterIssuer/countersign, or Kind.group/name"
+)]
+pub struct NoIssuer(String);
+
+impl std::str::FromStr for IssuerId {
+    type Err = NoIssuer;
+
+    /// `name`, `Kind/name` or `Kind.group/name`.
+    fn from_str(text: &str) -> Result<Self, NoIssuer> {
+        let (kind, name) = text.rsplit_once('/').unwrap_or(("Issuer", text));
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, API_GROUP));
+        let is_kind = is_our_group(group).then(|| ["Issuer", "ClusterIssuer"].contains(&kind));
+        if name.is_empty() || kind.is_empty() || is_kind == Some(false) {
+            return Err(NoIssuer(text.to_owned()));
+        }
+        let [kind, group, name] = [kind, group, name].map(str::to_owned);
+        Ok(Self { kind, group, name })
+    }
+}
+
+impl From<IssuerId> for IssuerRef {
+    fn from(IssuerId { kind, group, name }: IssuerId) -> Self {
+        Self { name, kind: Some(kind), group: Some(group) }
+    }
+}
+
 impl std::fmt::Display for IssuerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_named_in_one_line() {
+        let id = |kind: &str, group: &str, name: &str| {
+            let [kind, group, name] = [kind, group, name].map(str::to_owned);
+            Some(IssuerId { kind, group, name })
+        };
+        let cases = [
+            ("ca", id("Issuer", API_GROUP, "ca")),
+            ("ClusterIssuer/ca", id("ClusterIssuer", API_GROUP, "ca")),
+            ("StepIssuer.certmanager.step.sm/ca", id("StepIssuer", "certmanager.step.sm", "ca")),
+            ("Authority/ca", None),
+            ("ClusterIssuer/", None),
+            ("/ca", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse().ok(), expected, "{text:?}");
+        }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use countersign_contract::names::IDENTITY_LABEL;
-use countersign_crds::{Certificate, SecretTemplate};
+use countersign_crds::{Certificate, SecretDeletionPolicy, SecretTemplate};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
+use super::extras::{self, ExtrasError, Passwords};
 use super::names;
 use super::observe::{Observed, SecretData, Stored};
 use super::reference::IssuerId;
@@ -27,26 +29,54 @@ pub fn is_untidy(seen: &Observed) -> bool {
     else {
         return false;
     };
-    let lifetime = stored.annotations.get(names::REQUESTED_SECONDS).cloned();
-    let (labels, annotations) = metadata(&seen.certificate, &pair.leaf, lifetime);
+    let (labels, annotations) = metadata(&seen.certificate, &pair.leaf, noted(stored));
+    let owner = owner(&seen.certificate);
+    let no_passwords = Passwords::default();
+    let passwords = seen.passwords.as_ref().unwrap_or(&no_passwords);
+    let applied = |key: &str| stored.applied.data.contains(key);
     lacks(&stored.labels, &labels)
         || lacks(&stored.annotations, &annotations)
         || stored.applied.labels.iter().any(|name| !labels.contains_key(name))
         || stored.applied.annotations.iter().any(|name| !annotations.contains_key(name))
+        || owner.as_ref().is_some_and(|owner| !stored.owners.contains(&owner.uid))
+        || (owner.is_none() && stored.applied.owner)
+        || !extras::are_current(&seen.certificate.spec, &stored.data.0, applied, passwords)
+}
+
+/// What the Secret says of the certificate in it that the certificate itself does not.
+fn noted(stored: &Stored) -> Noted {
+    Noted {
+        lifetime: stored.annotations.get(names::REQUESTED_SECONDS).cloned(),
+        is_temporary: stored.annotations.contains_key(names::TEMPORARY),
+    }
+}
+
+/// What the Secret says of the certificate in it that the certificate itself does not.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    /// The lifetime that was asked for, in seconds.
+    lifetime: Option<String>,
+    /// Whether nobody trusts it.
+    is_temporary: bool,
 }
 
 fn lacks(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().any(|(name, value)| found.get(name) != Some(value))
 }
 
-/// The Secret with the data that it has, and the metadata that it should have.
-#[must_use]
-pub fn tidied(certificate: &Certificate, stored: &Stored) -> Option<Secret> {
-    let leaf = &stored.pair()?.leaf;
-    let lifetime = stored.annotations.get(names::REQUESTED_SECONDS).cloned();
-    let mut data = stored.data.clone();
-    data.0.retain(|key, _| [names::TLS_CRT, names::TLS_KEY, names::CA_CRT].contains(&key.as_str()));
-    Some(assembled(certificate, leaf, lifetime, data))
+/// The Secret with the certificate that it has, and all else as it should be.
+///
+/// # Errors
+/// When another form of key and certificate cannot be made.
+pub fn tidied(
+    certificate: &Certificate,
+    stored: &Stored,
+    passwords: &Passwords,
+    now: Timestamp,
+) -> Result<Option<Secret>, ExtrasError> {
+    let Some(pair) = stored.pair() else { return Ok(None) };
+    let data = extras::added(&certificate.spec, stored.data.0.clone(), passwords, now)?;
+    Ok(Some(assembled(certificate, &pair.leaf, noted(stored), SecretData(data))))
 }
 
 /// What a Secret holds of a new certificate.
@@ -79,16 +109,27 @@ pub fn issued(
     data: BTreeMap<String, ByteString>,
 ) -> Secret {
     let lifetime = Some(wanted.lifetime.as_secs().to_string());
-    assembled(certificate, leaf, lifetime, SecretData(data))
+    assembled(certificate, leaf, Noted { lifetime, ..Noted::default() }, SecretData(data))
+}
+
+/// The Secret of a certificate that nobody trusts, until there is a better one.
+#[must_use]
+pub fn temporary(
+    certificate: &Certificate,
+    leaf: &CertificateFacts,
+    data: BTreeMap<String, ByteString>,
+) -> Secret {
+    let noted = Noted { is_temporary: true, ..Noted::default() };
+    assembled(certificate, leaf, noted, SecretData(data))
 }
 
 fn assembled(
     certificate: &Certificate,
     leaf: &CertificateFacts,
-    lifetime: Option<String>,
+    noted: Noted,
     data: SecretData,
 ) -> Secret {
-    let (labels, annotations) = metadata(certificate, leaf, lifetime);
+    let (labels, annotations) = metadata(certificate, leaf, noted);
     Secret {
         metadata: ObjectMeta {
             name: Some(certificate.spec.secret_name.clone()),
@@ -104,13 +145,12 @@ fn assembled(
     }
 }
 
-/// A Secret outlives its Certificate, so that deleting the one by mistake takes down nothing. An
-/// identity goes with its Certificate, which the operator made itself.
+/// A Secret outlives its Certificate, so that deleting the one by mistake takes down nothing, unless
+/// the spec says otherwise. An identity goes with its Certificate, which the operator made itself.
 fn owner(certificate: &Certificate) -> Option<OwnerReference> {
-    if !certificate.labels().contains_key(IDENTITY_LABEL) {
-        return None;
-    }
-    certificate.controller_owner_ref(&())
+    let goes_too = certificate.spec.secret_deletion_policy == Some(SecretDeletionPolicy::Delete)
+        || certificate.labels().contains_key(IDENTITY_LABEL);
+    goes_too.then(|| certificate.controller_owner_ref(&())).flatten()
 }
 
 type Strings = BTreeMap<String, String>;
@@ -119,7 +159,7 @@ type Strings = BTreeMap<String, String>;
 fn metadata(
     certificate: &Certificate,
     leaf: &CertificateFacts,
-    lifetime: Option<String>,
+    noted: Noted,
 ) -> (Strings, Strings) {
     let SecretTemplate { mut labels, mut annotations } =
         certificate.spec.secret_template.clone().unwrap_or_default();
@@ -137,7 +177,11 @@ fn metadata(
     ];
     let ours = ours.into_iter().chain(where_any(leaf));
     annotations.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    annotations.extend(lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds)));
+    let lifetime = noted.lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds));
+    annotations.extend(lifetime);
+    if noted.is_temporary {
+        annotations.insert(names::TEMPORARY.to_owned(), "true".to_owned());
+    }
     (labels, annotations)
 }
 

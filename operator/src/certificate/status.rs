@@ -1,16 +1,13 @@
 //! What the status of a Certificate should now say; pure.
 
-use std::time::Duration;
-
 use countersign_crds::{CertificateStatus, Condition, ConditionStatus};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::checks;
 use super::decide::Decision;
 use super::observe::Observed;
 use super::wanted::Wanted;
-use crate::pki::{BACKDATE, CertificateFacts, Validity};
 
 /// How carrying out a decision ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,32 +16,15 @@ pub enum Outcome {
     Unchanged,
     /// A certificate was issued, and its Secret written.
     Issued,
+    /// The key of a request was kept in a Secret of this name, since an answer takes its time.
+    Kept(String),
     /// A certificate was wanted, and issuance failed.
     Failed {
         /// Why, in a word.
-        reason: &'static str,
+        reason: String,
         /// The same, as a sentence.
         message: String,
     },
-}
-
-/// When a certificate is renewed: `renewBefore` its end, or a third of its lifetime before that
-/// where it is not set, or is not shorter than the certificate lives. It lives from when it was
-/// made, which is later than it says (see `clamp_lifetime`): counted from what it says, one that
-/// its authority cut short could be due as soon as it is issued, and then issued without end.
-#[must_use]
-pub fn renewal_time(leaf: &CertificateFacts, wanted: &Wanted) -> Timestamp {
-    let Validity { not_before, not_after } = leaf.validity;
-    let said = not_after.duration_since(not_before);
-    let lifetime = said - signed(BACKDATE).min(said / 2);
-    let asked = wanted.renew_before.map(signed).filter(|before| *before < lifetime);
-    // Whole seconds, as they are written: a fraction would be gone when the status is read again.
-    let before = SignedDuration::from_secs(asked.unwrap_or(lifetime / 3).as_secs());
-    not_after.checked_sub(before).unwrap_or(not_before)
-}
-
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// The status after a decision was carried out. `seen` is what there is now.
@@ -59,6 +39,7 @@ pub fn next(
     let mut status = seen.certificate.status.clone().unwrap_or_default();
     let generation = seen.certificate.metadata.generation;
     let conditions = Conditions { now, generation };
+    status.observed_generation = generation;
     record_dates(&mut status, seen, wanted);
     record_attempt(&mut status, outcome, now);
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
@@ -74,18 +55,23 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
     let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);
     status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
     status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
-    status.renewal_time = leaf.zip(wanted).map(|(leaf, wanted)| Time(renewal_time(leaf, wanted)));
+    status.secret_resource_version = seen.secret.as_ref().and_then(|secret| secret.version.clone());
+    status.renewal_time =
+        leaf.zip(wanted).and_then(|(leaf, wanted)| wanted.renewal.due(leaf)).map(Time);
 }
 
 fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timestamp) {
     match outcome {
         Outcome::Unchanged => {}
+        Outcome::Kept(secret) => status.next_private_key_secret_name = Some(secret.clone()),
         Outcome::Issued => {
+            status.next_private_key_secret_name = None;
             status.revision = Some(status.revision.unwrap_or(0) + 1);
             status.failed_issuance_attempts = None;
             status.last_failure_time = None;
         }
         Outcome::Failed { .. } => {
+            status.next_private_key_secret_name = None;
             let failures = status.failed_issuance_attempts.unwrap_or(0).saturating_add(1);
             status.failed_issuance_attempts = Some(failures);
             status.last_failure_time = Some(Time(now));
@@ -94,9 +80,14 @@ fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timest
 }
 
 /// A condition's type, status, reason and message.
-type Said = (&'static str, ConditionStatus, &'static str, String);
+type Said<'a> = (&'static str, ConditionStatus, &'a str, String);
 
-fn ready(seen: &Observed, wanted: Option<&Wanted>, decision: &Decision, now: Timestamp) -> Said {
+fn ready<'a>(
+    seen: &Observed,
+    wanted: Option<&Wanted>,
+    decision: &'a Decision,
+    now: Timestamp,
+) -> Said<'a> {
     if let Decision::Refuse { reason, message } = decision {
         return ("Ready", ConditionStatus::False, reason, message.clone());
     }
@@ -119,7 +110,7 @@ fn tells_of_failure(status: &CertificateStatus, decision: &Decision) -> bool {
         && status.conditions.iter().any(tells)
 }
 
-fn issuing(decision: &Decision, outcome: &Outcome) -> Option<Said> {
+fn issuing<'a>(decision: &'a Decision, outcome: &'a Outcome) -> Option<Said<'a>> {
     if let Outcome::Failed { reason, message } = outcome {
         return Some(("Issuing", ConditionStatus::False, reason, message.clone()));
     }
@@ -144,7 +135,7 @@ struct Conditions {
 
 impl Conditions {
     /// Sets one condition; the time of its transition moves only when its status does.
-    fn set(&self, conditions: &mut Vec<Condition>, (type_, status, reason, message): Said) {
+    fn set(&self, conditions: &mut Vec<Condition>, (type_, status, reason, message): Said<'_>) {
         let before = conditions.iter().find(|condition| condition.type_ == type_);
         let since = before
             .filter(|condition| condition.status == status)

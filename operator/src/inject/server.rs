@@ -112,9 +112,9 @@ async fn review(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     if let Some(notice) = answer.notice {
         let events = shared.events.clone();
         // The API server need not wait for it.
-        tokio::spawn(async move {
-            events.warning_about(&notice.about, notice.reason, notice.note).await
-        });
+        tokio::spawn(
+            async move { events.warning_about(&notice.about, notice.reason, notice.note) },
+        );
     }
     Json(answer.review).into_response()
 }

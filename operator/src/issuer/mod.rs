@@ -8,4 +8,4 @@ mod reconcile;
 mod sign;
 
 pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
-pub use sign::{Denied, Job, SignError, Signed, policy_of, sign};
+pub use sign::{Denied, Job, SignError, Signed, sign, sign_temporary, spec_of};

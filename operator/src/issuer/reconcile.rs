@@ -149,10 +149,10 @@ async fn write<K: AnyIssuer>(context: &Context, issuer: &K, ready: Condition) ->
     let (reason, message) = (ready.reason.unwrap_or_default(), ready.message.unwrap_or_default());
     if ready.status == ConditionStatus::True {
         info!(reason, "issuer is ready");
-        context.events.normal(issuer, &reason, message).await;
+        context.events.normal(issuer, &reason, message);
     } else {
         warn!(reason, message, "issuer is not ready");
-        context.events.warning(issuer, &reason, message).await;
+        context.events.warning(issuer, &reason, message);
     }
     Ok(())
 }

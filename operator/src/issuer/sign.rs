@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_crds::{ClusterIssuer, Issuer, IssuerSpec, SigningPolicy};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
@@ -15,6 +16,9 @@ use super::{guard, namespace};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
 use crate::pki::{self, NameParts, Pointers, PrivateKey, Request, Template};
+
+/// How long a temporary certificate is valid.
+const TEMPORARY: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// What is to be signed.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Job<'a> {
     pub public_key: Vec<u8>,
     /// The private key, where it is ours: a self-signed certificate needs it.
     pub own_key: Option<&'a PrivateKey>,
+    /// How it signs itself, where it does.
+    pub signature: Option<pki::SignatureAlgorithm>,
 }
 
 /// What was signed.
@@ -149,18 +155,6 @@ pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> 
     }
 }
 
-/// Who may have what signed by an issuer, as seen from a namespace; `None` where it has no policy.
-///
-/// # Errors
-/// When there is no such issuer.
-pub async fn policy_of(
-    context: &Context,
-    issuer: &IssuerId,
-    namespace: &str,
-) -> Result<Option<SigningPolicy>, SignError> {
-    Ok(spec_of(context, issuer, namespace).await?.policy().cloned())
-}
-
 async fn allowed(
     context: &Context,
     job: &Job<'_>,
@@ -196,16 +190,18 @@ async fn labels_of(
     found.ok_or_else(|| SignError::NoNamespace { namespace: namespace() })
 }
 
-/// The subject as it will be signed, which in a CSR may hold more than a request has fields for.
+/// The subject as it will be signed: a CSR's and a literal one may hold more than a request has
+/// fields for.
 fn subject_of(job: &Job<'_>) -> NameParts {
     let unreadable =
         || NameParts { others: vec!["(unreadable)".to_owned()], ..NameParts::default() };
-    match &job.subject_der {
+    let literal = job.request.literal_subject.as_ref().map(|literal| literal.der());
+    match job.subject_der.as_deref().or(literal) {
         Some(der) => NameParts::from_der(der).unwrap_or_else(unreadable),
         None => NameParts {
             common_names: job.request.common_name.iter().cloned().collect(),
             subject: job.request.subject.clone(),
-            others: Vec::new(),
+            ..NameParts::default()
         },
     }
 }
@@ -213,11 +209,29 @@ fn subject_of(job: &Job<'_>) -> NameParts {
 fn self_sign(context: &Context, job: &Job<'_>, pointers: Pointers) -> Result<Signed, SignError> {
     let issuer = || job.issuer.to_string();
     let key = job.own_key.ok_or_else(|| SignError::NoPrivateKey { issuer: issuer() })?;
-    let template = template(context, job, None, pointers)?;
+    let mut template = template(context, job, None, pointers)?;
+    template.signature_algorithm = job.signature;
     let der: CertificateDer<'static> = pki::self_sign(&template, key)
         .map_err(|source| SignError::Sign { issuer: issuer(), source })?;
     let pem = pki::certificates_to_pem([&der]);
     Ok(Signed { chain: pem.clone(), ca: Some(pem) })
+}
+
+/// Signs for a key what nobody trusts: with an authority that is made for this once and thrown away.
+///
+/// # Errors
+/// When the request cannot be written.
+pub fn sign_temporary(
+    request: &Request,
+    key: &PrivateKey,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    let failed = |source| SignError::Sign { issuer: "a temporary authority".to_owned(), source };
+    let authority = pki::throw_away_authority(now, TEMPORARY).map_err(failed)?;
+    let validity = pki::clamp_lifetime(now, TEMPORARY, pki::BACKDATE, Some(authority.validity()));
+    let template = Template::new(Request { is_ca: false, ..request.clone() }, validity)?;
+    let der = pki::sign(&template, &key.public_key_spki(), &authority).map_err(failed)?;
+    Ok(Signed { chain: pki::certificates_to_pem([&der]), ca: None })
 }
 
 fn template(
@@ -241,8 +255,12 @@ fn authority_namespace<'a>(context: &'a Context, job: &Job<'a>) -> &'a str {
     }
 }
 
-/// The issuer's spec, from what the watches saw, or from the API where they have not yet.
-async fn spec_of(
+/// An issuer's spec as seen from a namespace, from what the watches saw, or from the API where they
+/// have not yet.
+///
+/// # Errors
+/// When there is no such issuer, or it cannot be read.
+pub async fn spec_of(
     context: &Context,
     id: &IssuerId,
     namespace: &str,

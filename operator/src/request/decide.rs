@@ -15,7 +15,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// What to do about a CertificateRequest.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It is decided already, or somebody else's.
+    /// It is decided already, or somebody else's, or waits for somebody's approval.
     Leave,
     /// It was denied by somebody: say so.
     Deny(String),
@@ -32,9 +32,12 @@ pub(super) struct Order {
     pub(super) request: Request,
     pub(super) csr: ParsedCsr,
     pub(super) lifetime: Duration,
+    /// Whether somebody has approved it.
+    pub(super) is_approved: bool,
 }
 
-pub(super) fn decide(request: &CertificateRequest) -> Decision {
+/// Decides. `approves` says whether nobody else's approval is needed.
+pub(super) fn decide(request: &CertificateRequest, approves: bool) -> Decision {
     let issuer = IssuerId::of(&request.spec.issuer_ref);
     let conditions = request.status.iter().flat_map(|status| &status.conditions);
     let conditions: Vec<&Condition> = conditions.collect();
@@ -44,8 +47,12 @@ pub(super) fn decide(request: &CertificateRequest) -> Decision {
     if let Some(denied) = holds(&conditions, "Denied") {
         return Decision::Deny(denied.message.clone().unwrap_or_default());
     }
+    let is_approved = holds(&conditions, "Approved").is_some();
+    if !approves && !is_approved {
+        return Decision::Leave;
+    }
     match order(request, issuer) {
-        Ok(order) => Decision::Sign(Box::new(order)),
+        Ok(order) => Decision::Sign(Box::new(Order { is_approved, ..order })),
         Err(why) => Decision::Refuse(why),
     }
 }
@@ -88,7 +95,7 @@ fn order(request: &CertificateRequest, issuer: IssuerId) -> Result<Order, String
         );
     }
     let lifetime = spec.duration.map_or(DEFAULT_LIFETIME, Duration::from);
-    Ok(Order { issuer, request: wanted, csr, lifetime })
+    Ok(Order { issuer, request: wanted, csr, lifetime, is_approved: false })
 }
 
 fn story(error: &dyn std::error::Error) -> String {

@@ -15,7 +15,7 @@ use tracing::{info, instrument, warn};
 
 use super::decide::{Decision, Order, decide};
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, SignError, Signed, sign};
+use crate::issuer::{Job, SignError, Signed, sign, spec_of};
 use crate::metrics::ReasonLabels;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
@@ -50,18 +50,31 @@ pub async fn reconcile(
     request: Arc<CertificateRequest>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    let verdict = match decide(&request) {
+    let verdict = match decide(&request, context.settings.approves) {
         Decision::Leave => return Ok(Action::await_change()),
         Decision::Deny(why) => denied(why),
         Decision::Refuse(why) => invalid(why),
         Decision::Sign(order) => {
             let namespace = request.namespace().unwrap_or_default();
-            outcome(sign(&context, job(&order, &namespace)).await)
+            match awaits_approval(&context, &order, &namespace).await {
+                Ok(true) => return Ok(Action::await_change()),
+                Ok(false) => outcome(sign(&context, job(&order, &namespace)).await),
+                Err(error) => outcome(Err(error)),
+            }
         }
     };
     let is_final = verdict.is_final;
     write(&context, &request, verdict).await?;
     Ok(if is_final { Action::await_change() } else { Action::requeue(RETRY) })
+}
+
+/// Whether the issuer's policy wants somebody's approval that is not there.
+async fn awaits_approval(
+    context: &Context,
+    order: &Order,
+    namespace: &str,
+) -> Result<bool, SignError> {
+    Ok(!order.is_approved && spec_of(context, &order.issuer, namespace).await?.requires_approval())
 }
 
 fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
@@ -73,6 +86,7 @@ fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
         lifetime: order.lifetime,
         public_key: order.csr.public_key_spki.clone(),
         own_key: None,
+        signature: None,
     }
 }
 
@@ -195,11 +209,11 @@ async fn report(
     if status == ConditionStatus::True {
         info!("request signed");
         context.metrics.requests_signed.inc();
-        context.events.normal(request, "CertificateIssued", message).await;
+        context.events.normal(request, "CertificateIssued", message);
     } else {
         warn!(reason, message, "request not signed");
         context.metrics.requests_refused.get_or_create(&ReasonLabels { reason }).inc();
-        context.events.warning(request, reason, message).await;
+        context.events.warning(request, reason, message);
     }
 }
 

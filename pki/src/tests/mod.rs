@@ -1,10 +1,14 @@
 //! What we make, the openssl program reads; what it makes, we read.
 
 mod authority;
+mod constraints;
 mod keys;
+mod literal;
 mod malformed;
 mod names;
+mod other_names;
 mod requests;
+mod signatures;
 mod signing;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +42,10 @@ impl Workshop {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).expect("a new directory");
         Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -77,7 +85,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     command.current_dir(directory).args(arguments).output().expect("openssl is installed")
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
 }
 

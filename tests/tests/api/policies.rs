@@ -221,3 +221,27 @@ pub(crate) async fn where_more_is_to_be_found_stands_in_what_is_signed(space: Sp
         assert!(said.contains(part), "no {part} in {said}");
     }
 }
+
+pub(crate) async fn a_policy_may_want_somebodys_approval_first(space: Space) {
+    strict(&space, json!({ "approval": "Required" })).await;
+    let spec = |name: &str| leaf(name, json!({ "issuerRef": { "name": "strict" } }));
+    for name in ["first", "second"] {
+        space.make::<Certificate>(name, json!({ "spec": spec(name) })).await;
+        let waits = |one: &Certificate| {
+            let issuing = condition(one, "Issuing").and_then(|issuing| issuing.message.as_deref());
+            issuing.is_some_and(|message| message.contains("waits for approval"))
+        };
+        space.certificate_when(name, "waits for approval", waits).await;
+    }
+    let approved = json!({ "status": { "conditions": [{
+        "type": "Approved", "status": "True", "reason": "Seen", "message": "by a test",
+    }] } });
+    let requests = space.api::<CertificateRequest>();
+    let patch = Patch::Merge(&approved);
+    requests.patch_status("second-1", &PatchParams::default(), &patch).await.unwrap();
+    space.ready("second").await;
+    // The other was asked for before it, and nobody has approved it.
+    let waiting = requests.get("first-1").await.unwrap().status.unwrap_or_default();
+    assert!(waiting.certificate.is_none() && waiting.conditions.is_empty(), "{waiting:?}");
+    assert!(space.api::<Secret>().get_opt("first").await.unwrap().is_none());
+}

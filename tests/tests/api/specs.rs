@@ -41,14 +41,14 @@ pub(crate) async fn a_bad_spec_is_refused_with_its_field_named(space: Space) {
     }
 }
 
-pub(crate) async fn a_bad_policy_is_refused_with_its_field_named(space: Space) {
-    let rule = |field: &str, value: Value| json!({ "allow": [{ "name": "web", field: value }] });
+/// Policies, and the field that is wrong.
+fn bad_policies() -> Vec<(Value, &'static str)> {
     let of_namespaces = |field: &str, value: Value| json!({ "namespaces": { field: value } });
     let expression = |operator: &str, values: Value| {
         let expression = json!({ "key": "team", "operator": operator, "values": values });
         of_namespaces("matchExpressions", json!([expression]))
     };
-    let cases = [
+    vec![
         (json!({ "approval": "Sometimes" }), "policy.approval"),
         (json!({ "allow": [] }), "policy.allow"),
         (json!({ "allow": [{}] }), "policy.allow[0].name"),
@@ -86,7 +86,15 @@ pub(crate) async fn a_bad_policy_is_refused_with_its_field_named(space: Space) {
         (expression("Like", json!(["red"])), "policy.namespaces.matchExpressions[0].operator"),
         (expression("In", json!([])), "policy.namespaces.matchExpressions[0].values"),
         (expression("Exists", json!(["red"])), "policy.namespaces.matchExpressions[0].values"),
-    ];
+    ]
+}
+
+/// A rule with one field.
+fn rule(field: &str, value: Value) -> Value {
+    json!({ "allow": [{ "name": "web", field: value }] })
+}
+
+pub(crate) async fn a_bad_policy_is_refused_with_its_field_named(space: Space) {
     let refused = |ca: Value, field: &str| {
         let object = json!({
             "apiVersion": "countersign.dev/v1", "kind": "Issuer",
@@ -95,7 +103,7 @@ pub(crate) async fn a_bad_policy_is_refused_with_its_field_named(space: Space) {
         let message = space.world.apply(&object.to_string()).expect_err(&object.to_string());
         assert!(message.contains(&format!("spec.ca.{field}")), "{ca}: {message}");
     };
-    for (policy, field) in cases {
+    for (policy, field) in bad_policies() {
         refused(json!({ "secretName": "a", "policy": policy }), field);
     }
     // What is no field at all, kubectl refuses, too.

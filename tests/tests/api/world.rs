@@ -107,6 +107,8 @@ impl World {
             cluster_resource_namespace: HOME.to_owned(),
             identity_issuer: "countersign".to_owned(),
             identity_duration: "24h".parse().unwrap(),
+            default_issuer: None,
+            approves: true,
         };
         let metrics = Metrics::register(&mut Registry::default());
         let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);

@@ -1,10 +1,13 @@
 //! What is decided, and what never is.
 
 mod backoff;
+mod by_request;
 
 use countersign_crds::KeyAlgorithm as SpecAlgorithm;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use countersign_crds::Certificate;
 
 use super::*;
 use crate::certificate::checks::Reason;
@@ -21,6 +24,10 @@ fn decided(seen: &Observed) -> Decision {
 fn word(decision: &Decision) -> String {
     match decision {
         Decision::Issue(finding) => format!("Issue {}", finding.reason.as_str()),
+        Decision::Ask(finding) => format!("Ask {}", finding.reason.as_str()),
+        Decision::Store { wanted, .. } => format!("Store {}", wanted.reason.as_str()),
+        Decision::Fail { reason, .. } => format!("Fail {reason}"),
+        Decision::Discard { why, .. } => format!("Discard: {why}"),
         Decision::Wait { wanted, reason, .. } => {
             format!("Wait {} {reason}", wanted.reason.as_str())
         }
@@ -33,6 +40,7 @@ fn word(decision: &Decision) -> String {
 fn sentence(decision: Decision) -> String {
     match decision {
         Decision::Issue(Finding { message, .. })
+        | Decision::Ask(Finding { message, .. })
         | Decision::Wait { message, .. }
         | Decision::Refuse { message, .. } => message,
         other => format!("{other:?}"),
@@ -42,6 +50,10 @@ fn sentence(decision: Decision) -> String {
 fn issuer_states() -> [IssuerState; 4] {
     let not_ready = IssuerState::NotReady("its Secret has no tls.key".to_owned());
     [IssuerState::Ready, IssuerState::Missing, not_ready, IssuerState::Foreign]
+}
+
+fn writes_secret(decision: &Decision) -> bool {
+    matches!(decision, Decision::Issue(_) | Decision::Tidy)
 }
 
 #[test]
@@ -58,13 +70,13 @@ fn what_is_wanted_is_issued_where_the_issuer_can_sign() {
         "Issue DoesNotExist",
         "Wait DoesNotExist IssuerNotFound",
         "Wait DoesNotExist IssuerNotReady",
-        "Refuse IssuerNotSupported",
+        "Ask DoesNotExist",
     ];
     let sentences = [
         "Secret web-tls does not exist",
         "Issuer press does not exist",
         "Issuer press is not ready: its Secret has no tls.key",
-        "issuerRef.group countersign.dev is not served by this operator",
+        "Secret web-tls does not exist",
     ];
     for (place, issuer) in issuer_states().into_iter().enumerate() {
         let decision = decided(&Observed { issuer, ..seen(&certificate("web"), None) });
@@ -79,7 +91,7 @@ fn a_renewal_that_cannot_be_had_writes_nothing() {
     let old = secret_of(&web).expiring_in(hours(1)).made();
     for issuer in issuer_states().into_iter().skip(1) {
         let decision = decided(&Observed { issuer, ..seen(&web, Some(&old)) });
-        assert!(!decision.writes_secret(), "{decision:?}");
+        assert!(!writes_secret(&decision), "{decision:?}");
     }
 }
 
@@ -130,7 +142,7 @@ fn labels_and_annotations_are_tidied_without_another_certificate() {
 }
 
 #[test]
-fn only_what_writes_a_secret_is_decided_twice() {
+fn only_two_decisions_write_a_secret() {
     let finding = || Finding { reason: Reason::Renewing, message: String::new() };
     let until = now();
     let cases = [
@@ -143,7 +155,7 @@ fn only_what_writes_a_secret_is_decided_twice() {
         (Decision::Leave, false),
     ];
     for (decision, writes) in cases {
-        assert_eq!(decision.writes_secret(), writes, "{decision:?}");
+        assert_eq!(writes_secret(&decision), writes, "{decision:?}");
     }
 }
 

@@ -49,7 +49,7 @@ fn what_nobody_can_mend_but_a_person_is_looked_at_seldom() {
 
 #[test]
 fn what_failed_or_waits_for_its_issuer_is_looked_at_soon() {
-    let failed = Outcome::Failed { reason: "SigningError", message: String::new() };
+    let failed = Outcome::Failed { reason: "SigningError".to_owned(), message: String::new() };
     let wait =
         Decision::Wait { wanted: finding(), reason: "IssuerNotFound", message: String::new() };
     for left in [hours(90 * 24), hours(1), -hours(1)] {

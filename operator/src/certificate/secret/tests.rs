@@ -12,6 +12,11 @@ use crate::certificate::support::{
 };
 use crate::pki::{Validity, generate_key};
 
+/// The Secret tidied, where nothing but labels and annotations can be wrong.
+fn tidied(certificate: &Certificate, stored: &Stored) -> Option<Secret> {
+    super::tidied(certificate, stored, &Passwords::default(), now()).unwrap()
+}
+
 #[test]
 fn a_secret_holds_the_leaf_then_its_intermediates_its_key_and_the_root() {
     let secret = secret_of(&certificate("web")).made();

@@ -41,7 +41,7 @@ fn told(status: &CertificateStatus, type_: &str) -> String {
 }
 
 fn failed() -> Outcome {
-    Outcome::Failed { reason: "SigningError", message: "signing: out of ink".to_owned() }
+    Outcome::Failed { reason: "SigningError".to_owned(), message: "signing: out of ink".to_owned() }
 }
 
 fn issue(reason: Reason) -> Decision {
@@ -147,7 +147,8 @@ fn where_nothing_changed_the_status_is_what_it_was() {
     let web = certificate("web");
     let late = secret_of(&web).expiring_in(hours(1)).made();
     // A third of its lifetime is no whole number of seconds, as those of all times in JSON are.
-    let odd = secret_of(&web).valid(now(), now() + hours(1) + SignedDuration::from_secs(1)).made();
+    let odd =
+        secret_of(&web).valid(now(), now() + hours(1) + jiff::SignedDuration::from_secs(1)).made();
     let looks = [
         healthy(&web),
         seen(&web, Some(&odd)),

@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::extras::Passwords;
 use super::observe::{IssuerState, Observed, Stored};
 use super::wanted::Wanted;
 
@@ -118,6 +119,9 @@ pub(super) fn seen(certificate: &Certificate, secret: Option<&Secret>) -> Observ
         secret: secret.map(Stored::of),
         issuer: IssuerState::Ready,
         rival: None,
+        passwords: Ok(Passwords::default()),
+        asked: None,
+        was_asked: None,
     }
 }
 

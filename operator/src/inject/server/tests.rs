@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -41,7 +42,7 @@ impl Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let api = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let events = Events::new(kube::Client::try_from(api).unwrap());
+        let events = Events::new(kube::Client::try_from(api).unwrap(), Counter::default());
         let router = router(Line::parse_from(["test"]).args, events);
         let stop = CancellationToken::new();
         let acceptor = tls(provider.clone(), current).unwrap();

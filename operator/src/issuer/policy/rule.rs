@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use countersign_crds::{KeyAlgorithm as RuleAlgorithm, KeyRule, SigningRule, SubjectRule};
+use countersign_crds::{
+    KeyAlgorithm as RuleAlgorithm, KeyRule, OtherNameRule, SigningRule, SubjectRule,
+};
 
 use super::Facts;
 use super::pattern::{self, Placeholders};
 use crate::certificate::wanted::usages_of;
-use crate::pki::{KeyAlgorithm, NameParts, Request, Subject, Usage};
+use crate::pki::{KeyAlgorithm, NameParts, OtherName, Request, Subject, Usage};
 
 /// As many as the schema of Certificate lets pass; a CSR could hold far more.
 const MOST_VALUES: usize = 250;
@@ -38,18 +40,22 @@ pub(super) fn violations(
     let Request {
         common_name: _, // Stands in `subject`, as it will be signed.
         subject: _,
+        literal_subject: _,
         dns_names,
         ip_addresses,
         uris,
         email_addresses,
+        other_names,
         usages: _, // With its defaults filled in.
         is_ca,
+        name_constraints: _, // They only take away from what an authority may sign.
     } = facts.request;
     let mut found = Found { placeholders, violations: Vec::new() };
     found.texts("dnsNames", dns_names, &rule.dns_names, pattern::dns_name);
     found.texts("uris", uris, &rule.uris, pattern::uri);
     found.addresses(ip_addresses, &rule.ip_addresses);
     found.texts("emailAddresses", email_addresses, &rule.email_addresses, pattern::email_address);
+    found.other_names(other_names, &rule.other_names);
     found.common_names(&facts.subject.common_names, dns_names, &rule.common_names);
     found.subject(facts.subject, rule.subject.as_ref());
     found.authority(*is_ca, rule);
@@ -100,6 +106,28 @@ impl Found<'_> {
         for address in addresses {
             if !blocks.iter().any(|block| pattern::ip_address(block, *address)) {
                 self.add("ipAddresses", &address.to_string(), listed(blocks.iter().cloned()));
+            }
+        }
+    }
+
+    /// Each is shown as `oid:name`, as openssl writes them.
+    fn other_names(&mut self, names: &[OtherName], rules: &[OtherNameRule]) {
+        if names.len() > MOST_VALUES {
+            return self.too_many("otherNames", names.len());
+        }
+        let of_rule = |rule: &OtherNameRule| {
+            let (oid, values) = (rule.oid.clone(), rule.values.iter());
+            let filled = values.map(|value| (oid.clone(), self.placeholders.fill(value)));
+            filled.collect::<Vec<_>>()
+        };
+        let patterns: Vec<(String, String)> = rules.iter().flat_map(of_rule).collect();
+        for OtherName { oid, utf8_value } in names {
+            let fits = |(kind, pattern): &(String, String)| {
+                kind == oid && pattern::text(pattern, utf8_value)
+            };
+            if !patterns.iter().any(fits) {
+                let allowed = patterns.iter().map(|(oid, pattern)| format!("{oid}:{pattern}"));
+                self.add("otherNames", &format!("{oid}:{utf8_value}"), listed(allowed));
             }
         }
     }

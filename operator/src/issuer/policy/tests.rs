@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::pki::{Subject, Usage};
+use crate::pki::{OtherName, Subject, Usage};
+
+/// The kind of name that Windows accounts have.
+const UPN: &str = "1.3.6.1.4.1.311.20.2.3";
 
 /// What is asked for, all but the policy.
 #[derive(Clone)]
@@ -34,7 +37,7 @@ fn verdict(policy: Value, asked: &Asked) -> Result<(), String> {
     let said = NameParts {
         common_names: asked.request.common_name.iter().cloned().collect(),
         subject: asked.request.subject.clone(),
-        others: Vec::new(),
+        ..NameParts::default()
     };
     let issuer = IssuerId {
         kind: "ClusterIssuer".to_owned(),
@@ -71,7 +74,6 @@ fn strings(values: &[&str]) -> Vec<String> {
 
 /// Each is denied without a word about it, too.
 fn cases() -> Vec<Case> {
-    let part = |change: fn(&mut Subject)| asked(|asked| change(&mut asked.request.subject));
     vec![
         (
             asked(|_| {}),
@@ -93,11 +95,28 @@ fn cases() -> Vec<Case> {
             "ipAddresses \"10.0.0.1\" for namespace shop: rule web allows 192.0.2.0/24, 192.0.3.1",
         ),
         (
+            asked(|asked| {
+                let utf8_value = "a@shop.test".to_owned();
+                asked.request.other_names = vec![OtherName { oid: UPN.to_owned(), utf8_value }];
+            }),
+            json!({ "otherNames": [{ "oid": UPN, "values": ["*@$(namespace).test"] }] }),
+            json!({ "otherNames": [{ "oid": "1.3.6.1.5.5.7.8.9", "values": ["*"] }] }),
+            "otherNames \"1.3.6.1.4.1.311.20.2.3:a@shop.test\" for namespace shop: rule web allows \
+             1.3.6.1.5.5.7.8.9:*",
+        ),
+        (
             asked(|asked| asked.request.email_addresses = strings(&["a@shop.test"])),
             json!({ "emailAddresses": ["*@shop.test"] }),
             json!({ "emailAddresses": ["b@shop.test"] }),
             "emailAddresses \"a@shop.test\" for namespace shop: rule web allows b@shop.test",
         ),
+    ]
+}
+
+/// The subject, and what it may be used for.
+fn cases_beside_names() -> Vec<Case> {
+    let part = |change: fn(&mut Subject)| asked(|asked| change(&mut asked.request.subject));
+    vec![
         (
             asked(|asked| asked.request.common_name = Some("shop".to_owned())),
             json!({ "commonNames": ["$(namespace)"] }),
@@ -134,7 +153,7 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn what_a_rule_allows_is_signed_and_what_it_does_not_name_is_not() {
-    for (asked, allows, other, told) in cases() {
+    for (asked, allows, other, told) in cases().into_iter().chain(cases_beside_names()) {
         assert_eq!(verdict(rule(allows.clone()), &asked), Ok(()), "{allows}");
         let denied = verdict(rule(other.clone()), &asked).unwrap_err();
         assert_eq!(denied, format!("ClusterIssuer press does not sign {told}"), "{other}");
@@ -175,6 +194,7 @@ fn a_subject_is_judged_as_it_will_be_signed() {
         common_names: strings(&["a", "b"]),
         subject: Subject { organizations: strings(&[organization]), ..Subject::default() },
         others: strings(others),
+        ..NameParts::default()
     };
     let cases = [
         (subject("Shop", &[]), None),

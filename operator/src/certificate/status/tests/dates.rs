@@ -1,9 +1,11 @@
 //! From when, until when, and when again.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use super::*;
-use crate::pki::{Validity, clamp_lifetime};
+use crate::pki::{BACKDATE, Validity, clamp_lifetime};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -55,7 +57,7 @@ fn renewed_in(certificate: &Certificate, authority: SignedDuration) -> SignedDur
     let validity = clamp_lifetime(now(), wanted.lifetime, BACKDATE, Some(authority));
     let secret = secret_of(certificate).valid(validity.not_before, validity.not_after).made();
     let stored = crate::certificate::observe::Stored::of(&secret);
-    renewal_time(&stored.pair().unwrap().leaf, &wanted).duration_since(now())
+    wanted.renewal.due(&stored.pair().unwrap().leaf).unwrap().duration_since(now())
 }
 
 #[test]

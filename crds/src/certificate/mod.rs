@@ -1,6 +1,10 @@
 //! `Certificate`: what should be in a Secret, and who shall sign it.
 
-use std::collections::BTreeMap;
+mod key;
+mod names;
+mod renewal;
+mod secret;
+mod usage;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
@@ -8,6 +12,16 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::key::{
+    KeyAlgorithm, KeyEncoding, PrivateKeySpec, RotationPolicy, SignatureAlgorithm,
+};
+pub use self::names::{NameConstraintItem, NameConstraints, OtherName, X509Subject};
+pub use self::renewal::{Renewal, RenewalPolicy, RenewalWindow};
+pub use self::secret::{
+    AdditionalOutputFormat, JksKeystore, Keystores, OutputFormat, Pkcs12Keystore, Pkcs12Profile,
+    SecretDeletionPolicy, SecretKeySelector, SecretTemplate,
+};
+pub use self::usage::KeyUsage;
 use crate::condition::Condition;
 
 /// Asks for a certificate and its key in a Secret, renewed before it expires.
@@ -53,8 +67,11 @@ use crate::condition::Condition;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.commonName) || [has(self.dnsNames) && size(self.dnsNames) > 0, has(self.ipAddresses) && size(self.ipAddresses) > 0, has(self.uris) && size(self.uris) > 0, has(self.emailAddresses) && size(self.emailAddresses) > 0].exists(set, set)")
-        .message("at least one of commonName, dnsNames, ipAddresses, uris or emailAddresses must be set"),
+    validation = Rule::new("has(self.commonName) || (has(self.literalSubject) && self.literalSubject.matches('(?i)(^|[,+;])[ ]*(CN|2\\\\.5\\\\.4\\\\.3)[ ]*=')) || [has(self.dnsNames) && size(self.dnsNames) > 0, has(self.ipAddresses) && size(self.ipAddresses) > 0, has(self.uris) && size(self.uris) > 0, has(self.emailAddresses) && size(self.emailAddresses) > 0, has(self.otherNames) && size(self.otherNames) > 0].exists(set, set)")
+        .message("at least one of commonName (or CN in literalSubject), dnsNames, ipAddresses, uris, emailAddresses or otherNames must be set"),
+    validation = Rule::new("!has(self.literalSubject) || !(has(self.commonName) || has(self.subject))")
+        .message("literalSubject is the whole subject: leave out commonName and subject")
+        .field_path(".literalSubject"),
     validation = Rule::new("!has(self.duration) || duration(self.duration) >= duration('5m')")
         .message("duration must be at least 5m")
         .field_path(".duration"),
@@ -63,7 +80,19 @@ use crate::condition::Condition;
         .field_path(".renewBefore"),
     validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) >= duration('1m')")
         .message("renewBefore must be at least 1m")
-        .field_path(".renewBefore")
+        .field_path(".renewBefore"),
+    validation = Rule::new("!has(self.renewBefore) || !has(self.renewBeforePercentage)")
+        .message("renewBefore and renewBeforePercentage exclude each other: set one of them")
+        .field_path(".renewBeforePercentage"),
+    validation = Rule::new("!has(self.renewBeforePercentage) || (has(self.duration) ? duration(self.duration) : duration('2160h')).getSeconds() * self.renewBeforePercentage / 100 >= 60")
+        .message("renewBeforePercentage of duration must be at least 1m")
+        .field_path(".renewBeforePercentage"),
+    validation = Rule::new("!has(self.nameConstraints) || (has(self.isCA) && self.isCA)")
+        .message("nameConstraints are for authorities: set isCA to true")
+        .field_path(".nameConstraints"),
+    validation = Rule::new("!has(self.signatureAlgorithm) || (has(self.privateKey) && has(self.privateKey.algorithm) ? (self.privateKey.algorithm == 'ECDSA' ? self.signatureAlgorithm.startsWith('ECDSA') : self.privateKey.algorithm == 'Ed25519' ? self.signatureAlgorithm == 'PureEd25519' : self.signatureAlgorithm.endsWith('WithRSA')) : self.signatureAlgorithm.endsWith('WithRSA'))")
+        .message("signatureAlgorithm must be one of the key's: *WithRSA for RSA (the default), ECDSAWith* for ECDSA, PureEd25519 for Ed25519")
+        .field_path(".signatureAlgorithm")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateSpec {
@@ -76,6 +105,11 @@ pub struct CertificateSpec {
     /// The rest of the subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<X509Subject>,
+    /// The whole subject, in the text form of RFC 4514, in place of commonName and subject:
+    /// `CN=web,OU=shop,O=bank,C=DE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 1024))]
+    pub literal_subject: Option<String>,
     /// How long each certificate is valid, a Go duration; 2160h (90 days) unless set, 5m at
     /// least. A certificate never outlives the authority that signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +120,14 @@ pub struct CertificateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"))]
     pub renew_before: Option<Duration>,
+    /// The same as a part of the lifetime, in percent: with 25, a certificate of an hour is renewed
+    /// when 15 minutes are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 99))]
+    pub renew_before_percentage: Option<i32>,
+    /// Whether it is renewed at all, and in which windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
     /// DNS names, with or without a leading wildcard label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -117,6 +159,10 @@ pub struct CertificateSpec {
         inner(length(min = 3, max = 254), regex(pattern = r"^[!-;=?-~]+@[A-Za-z0-9.-]+$"))
     )]
     pub email_addresses: Vec<String>,
+    /// Names of other kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub other_names: Vec<OtherName>,
     /// The Secret to write, of type kubernetes.io/tls: tls.crt, tls.key and ca.crt.
     #[schemars(
         length(min = 1, max = 253),
@@ -126,7 +172,19 @@ pub struct CertificateSpec {
     /// Labels and annotations for the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
-    /// Who shall sign.
+    /// What becomes of the Secret when the Certificate is deleted; Retain unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_deletion_policy: Option<SecretDeletionPolicy>,
+    /// Key stores to make beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keystores: Option<Keystores>,
+    /// Other forms in which key and certificate are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub additional_output_formats: Vec<AdditionalOutputFormat>,
+    /// Who shall sign. Where it is left out, the default issuer of the namespace (its annotation
+    /// countersign.dev/default-issuer), or else of the cluster, where there is one.
+    #[serde(default, skip_serializing_if = "IssuerRef::is_absent")]
     pub issuer_ref: IssuerRef,
     /// Ask for a certificate that may sign others; adds the usage `cert sign`.
     #[serde(default, rename = "isCA", skip_serializing_if = "Option::is_none")]
@@ -138,58 +196,20 @@ pub struct CertificateSpec {
     /// The kind of key, and when it is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<PrivateKeySpec>,
+    /// How it signs itself or its request; what goes with the key unless set. An authority's own
+    /// key decides about what it signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_algorithm: Option<SignatureAlgorithm>,
+    /// Whether a request says which usages it wants; true unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encode_usages_in_request: Option<bool>,
+    /// Which names it may sign, for an authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_constraints: Option<NameConstraints>,
     /// How many CertificateRequests of earlier revisions are kept, where any are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub revision_history_limit: Option<i32>,
-}
-
-/// The parts of a subject beside its common name (RFC 5280, 4.1.2.6).
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct X509Subject {
-    /// O.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub organizations: Vec<String>,
-    /// C.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub countries: Vec<String>,
-    /// OU.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub organizational_units: Vec<String>,
-    /// L.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub localities: Vec<String>,
-    /// ST.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub provinces: Vec<String>,
-    /// STREET.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub street_addresses: Vec<String>,
-    /// The postal codes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub postal_codes: Vec<String>,
-    /// The subject's (not the certificate's) serial number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub serial_number: Option<String>,
-}
-
-/// Labels and annotations for the Secret, kept right without re-issuing.
-#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[x_kube(
-    validation = Rule::new("!has(self.annotations) || self.annotations.all(name, !name.startsWith('countersign.dev/') || name == 'countersign.dev/allow-direct-injection')")
-        .message("secretTemplate.annotations must not begin with countersign.dev/, but for countersign.dev/allow-direct-injection")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretTemplate {
-    /// Annotations to set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub annotations: BTreeMap<String, String>,
-    /// Labels to set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub labels: BTreeMap<String, String>,
 }
 
 /// Names an issuer.
@@ -213,114 +233,12 @@ pub struct IssuerRef {
     pub group: Option<String>,
 }
 
-/// The kind of key, and when it is replaced.
-#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
-#[x_kube(
-    validation = Rule::new("!has(self.size) || (has(self.algorithm) && self.algorithm == 'Ed25519') || (has(self.algorithm) && self.algorithm == 'ECDSA' ? self.size in [256, 384, 521] : self.size in [2048, 3072, 4096, 8192])")
-        .message("size must be 256, 384 or 521 for ECDSA, and 2048, 3072, 4096 or 8192 for RSA")
-        .field_path(".size")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct PrivateKeySpec {
-    /// When the key is replaced; Always unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rotation_policy: Option<RotationPolicy>,
-    /// How the key is written; PKCS1 unless set, and always PKCS8 for Ed25519.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoding: Option<KeyEncoding>,
-    /// RSA unless set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithm: Option<KeyAlgorithm>,
-    /// Bits: 2048, 3072, 4096 or 8192 for RSA (2048 unless set); 256, 384 or 521 for ECDSA (256
-    /// unless set). Ed25519 has one size, whatever stands here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<i32>,
-}
-
-/// When a private key is replaced.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum RotationPolicy {
-    /// With every certificate.
-    #[default]
-    Always,
-    /// Only when there is none that can be read. One of another algorithm or size than the spec
-    /// asks for is not replaced: Ready then says `CannotRegenerateKey`, until the Secret is
-    /// deleted or the policy is Always.
-    Never,
-}
-
-/// How a private key is written.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum KeyEncoding {
-    /// PKCS#1 for RSA, SEC 1 for ECDSA.
-    #[default]
-    PKCS1,
-    /// PKCS#8.
-    PKCS8,
-}
-
-/// The algorithm of a private key.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-pub enum KeyAlgorithm {
-    /// RSA.
-    #[default]
-    RSA,
-    /// ECDSA on a NIST curve.
-    ECDSA,
-    /// Ed25519.
-    Ed25519,
-}
-
-/// What a key may be used for: RFC 5280 key usages and extended key usages by their usual names.
-#[derive(
-    Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord, Serialize,
-)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each name is the usage's own")]
-pub enum KeyUsage {
-    Signing,
-    #[serde(rename = "digital signature")]
-    DigitalSignature,
-    #[serde(rename = "content commitment")]
-    ContentCommitment,
-    #[serde(rename = "key encipherment")]
-    KeyEncipherment,
-    #[serde(rename = "key agreement")]
-    KeyAgreement,
-    #[serde(rename = "data encipherment")]
-    DataEncipherment,
-    #[serde(rename = "cert sign")]
-    CertSign,
-    #[serde(rename = "crl sign")]
-    CrlSign,
-    #[serde(rename = "encipher only")]
-    EncipherOnly,
-    #[serde(rename = "decipher only")]
-    DecipherOnly,
-    Any,
-    #[serde(rename = "server auth")]
-    ServerAuth,
-    #[serde(rename = "client auth")]
-    ClientAuth,
-    #[serde(rename = "code signing")]
-    CodeSigning,
-    #[serde(rename = "email protection")]
-    EmailProtection,
-    #[serde(rename = "s/mime")]
-    SMime,
-    #[serde(rename = "ipsec end system")]
-    IpsecEndSystem,
-    #[serde(rename = "ipsec tunnel")]
-    IpsecTunnel,
-    #[serde(rename = "ipsec user")]
-    IpsecUser,
-    Timestamping,
-    #[serde(rename = "ocsp signing")]
-    OcspSigning,
-    #[serde(rename = "microsoft sgc")]
-    MicrosoftSgc,
-    #[serde(rename = "netscape sgc")]
-    NetscapeSgc,
+impl IssuerRef {
+    /// Whether nobody is named.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self == &Self::default()
+    }
 }
 
 /// What is in the Secret, and what happens next.
@@ -332,6 +250,9 @@ pub struct CertificateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// When issuance last failed; absent once it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure_time: Option<Time>,
@@ -353,4 +274,12 @@ pub struct CertificateStatus {
     /// How many issuances failed since the last that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_issuance_attempts: Option<i32>,
+    /// The version of the Secret that this status is about: while it has not changed, the Secret
+    /// need not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_resource_version: Option<String>,
+    /// The fingerprint of the authority that signed the certificate (see the status of its
+    /// issuer); when the issuer has another one, the certificate is issued again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
 }

@@ -1,0 +1,33 @@
+//! The private keys of requests that are under way. A quick answer finds its key here, and it is
+//! never written anywhere before its certificate; one that takes longer is kept in a Secret, so that
+//! a restart does not lose what somebody approved.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::pki::PrivateKey;
+
+/// Keys by namespace and name of their request. Nothing of them can be printed.
+#[derive(Debug, Default)]
+pub struct PendingKeys(Mutex<HashMap<(String, String), Arc<PrivateKey>>>);
+
+impl PendingKeys {
+    /// Remembers the key of a request.
+    pub fn keep(&self, namespace: &str, request: &str, key: Arc<PrivateKey>) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.insert((namespace.to_owned(), request.to_owned()), key);
+    }
+
+    /// The key of a request.
+    #[must_use]
+    pub fn of(&self, namespace: &str, request: &str) -> Option<Arc<PrivateKey>> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&(namespace.to_owned(), request.to_owned())).cloned()
+    }
+
+    /// Forgets the key of a request that is over.
+    pub fn forget(&self, namespace: &str, request: &str) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(&(namespace.to_owned(), request.to_owned()));
+    }
+}

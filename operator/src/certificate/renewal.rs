@@ -1,0 +1,173 @@
+//! When a certificate is renewed; pure.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use countersign_crds::{CertificateSpec, RenewalPolicy, RenewalWindow};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::wanted::InvalidField;
+use crate::pki::{BACKDATE, CertificateFacts, Validity};
+
+/// When a certificate is renewed, as its spec says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// How long before its end.
+    pub lead: Lead,
+    /// Not at all before somebody asks.
+    pub is_disabled: bool,
+    /// Only in these windows, where there are any.
+    pub windows: Vec<Window>,
+    /// So many thousandths of what may be chosen at random: certificates that were issued together
+    /// are not renewed together.
+    pub spread: u16,
+}
+
+/// How long before its end a certificate is renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lead {
+    /// A third of its lifetime.
+    #[default]
+    Third,
+    /// So long, where that is shorter than it lives.
+    Time(Duration),
+    /// So many hundredths of its lifetime.
+    Percent(u8),
+}
+
+/// A time that comes again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    opens: Cron,
+    zone: TimeZone,
+    length: SignedDuration,
+}
+
+impl Terms {
+    /// Reads a spec.
+    ///
+    /// # Errors
+    /// When a window makes no sense.
+    pub fn of(spec: &CertificateSpec) -> Result<Self, InvalidField> {
+        let lead = match (spec.renew_before, spec.renew_before_percentage) {
+            (Some(before), _) => Lead::Time(before.into()),
+            (None, Some(percent)) => Lead::Percent(u8::try_from(percent).unwrap_or(99).min(99)),
+            (None, None) => Lead::Third,
+        };
+        let renewal = spec.renewal.as_ref();
+        let windows = renewal.into_iter().flat_map(|renewal| &renewal.windows);
+        Ok(Self {
+            lead,
+            is_disabled: renewal.is_some_and(|renewal| renewal.policy == RenewalPolicy::Disabled),
+            windows: windows.map(Window::of).collect::<Result<_, _>>()?,
+            spread: 0,
+        })
+    }
+
+    /// The same, with its share of chance: always the same for the same object.
+    #[must_use]
+    pub fn spread_by(self, uid: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        uid.hash(&mut hasher);
+        Self { spread: u16::try_from(hasher.finish() % 1000).unwrap_or(0), ..self }
+    }
+
+    /// When a certificate is renewed, if it is.
+    #[must_use]
+    pub fn due(&self, leaf: &CertificateFacts) -> Option<Timestamp> {
+        (!self.is_disabled).then(|| self.in_window(leaf, self.plain(leaf)))
+    }
+
+    /// Windows left aside. A certificate lives from when it was made, which is later than it says
+    /// (see `clamp_lifetime`): counted from what it says, one that its authority cut short could be
+    /// due as soon as it is issued, and then issued without end. Chance takes at most a twentieth
+    /// of the time until then.
+    fn plain(&self, leaf: &CertificateFacts) -> Timestamp {
+        let Validity { not_before, not_after } = leaf.validity;
+        let lifetime = lifetime(leaf);
+        let asked = match self.lead {
+            Lead::Third => None,
+            Lead::Time(before) => SignedDuration::try_from(before).ok(),
+            Lead::Percent(percent) => Some(lifetime * i32::from(percent) / 100),
+        };
+        let before = asked.filter(|before| *before < lifetime).unwrap_or(lifetime / 3);
+        let chance = (lifetime - before) / 20 * i32::from(self.spread) / 1000;
+        // Whole seconds, as they are written: a fraction would be gone when the status is read.
+        let before = SignedDuration::from_secs((before + chance).as_secs());
+        not_after.checked_sub(before).unwrap_or(not_before)
+    }
+
+    /// Moved into a window: the one that it falls into, or else the next, or else the last before;
+    /// where none comes while the certificate is valid, it is not left to expire.
+    fn in_window(&self, leaf: &CertificateFacts, plain: Timestamp) -> Timestamp {
+        let Validity { not_before, not_after } = leaf.validity;
+        if self.windows.is_empty() || self.windows.iter().any(|window| window.contains(plain)) {
+            return plain;
+        }
+        let reserve = lifetime(leaf) / 20;
+        let (earliest, latest) = (not_before + reserve * 2, not_after - reserve);
+        let within = |window: &Window, opens: Timestamp| {
+            // A tenth is left at its end, for work that takes its time.
+            opens + window.length / 10 * 9 * i32::from(self.spread) / 1000
+        };
+        let next =
+            self.windows.iter().filter_map(|window| Some(within(window, window.next(plain)?)));
+        let last = self.windows.iter().filter_map(|w| Some(within(w, w.previous(plain)?)));
+        let next = next.filter(|time| *time < latest).min();
+        let last = || last.filter(|time| *time > earliest).max();
+        let time = next.or_else(last).unwrap_or(plain);
+        Timestamp::from_second(time.as_second()).unwrap_or(plain)
+    }
+}
+
+/// How long a certificate lives from when it was made.
+fn lifetime(leaf: &CertificateFacts) -> SignedDuration {
+    let Validity { not_before, not_after } = leaf.validity;
+    let said = not_after.duration_since(not_before);
+    let backdate = SignedDuration::try_from(BACKDATE).unwrap_or(SignedDuration::ZERO);
+    said - backdate.min(said / 2)
+}
+
+impl Window {
+    fn of(window: &RenewalWindow) -> Result<Self, InvalidField> {
+        let RenewalWindow { timezone, window_duration, cron } = window;
+        let zone = timezone.as_deref().unwrap_or("UTC");
+        let invalid = |field, value: &str, problem| InvalidField::new(field, value, problem);
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
+        let length = SignedDuration::try_from(Duration::from(*window_duration));
+        Ok(Self {
+            opens: parser.build().parse(cron).map_err(|_| {
+                invalid("renewal.windows.cron", cron, "is no cron expression of five fields")
+            })?,
+            zone: TimeZone::get(zone).map_err(|_| {
+                invalid("renewal.windows.timezone", zone, "is no time zone of the IANA database")
+            })?,
+            length: length.ok().filter(|length| length.is_positive()).ok_or_else(|| {
+                let text = window_duration.to_string();
+                invalid("renewal.windows.windowDuration", &text, "is no positive duration")
+            })?,
+        })
+    }
+
+    fn contains(&self, time: Timestamp) -> bool {
+        self.previous(time).is_some_and(|opened| time.duration_since(opened) < self.length)
+    }
+
+    /// When it opens after `time`; a date that never comes (30 February) is none.
+    fn next(&self, time: Timestamp) -> Option<Timestamp> {
+        let from = time.to_zoned(self.zone.clone());
+        self.opens.find_next_occurrence(&from, false).ok().map(|found| found.timestamp())
+    }
+
+    /// When it opened last, perhaps just at `time`.
+    fn previous(&self, time: Timestamp) -> Option<Timestamp> {
+        let from = time.to_zoned(self.zone.clone());
+        self.opens.find_previous_occurrence(&from, true).ok().map(|found| found.timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! What the watches saw: each kind is followed once, whoever wants to know of it, and a change
+//! puts the objects that it concerns into the queues of their reconcilers.
+
+mod claims;
+mod follow;
+mod own_writes;
+mod queues;
+mod routes;
+mod secrets;
+mod versions;
+
+pub use claims::Claims;
+pub use follow::{Change, follow};
+pub use own_writes::OwnWrites;
+pub use queues::{Queues, Waiting};
+pub use routes::Routes;
+pub use secrets::{Touched, follow_secrets};
+pub use versions::{Key, Versions};

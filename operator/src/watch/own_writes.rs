@@ -1,0 +1,75 @@
+//! What we wrote ourselves a moment ago, until the watch has caught up: who decides upon what was
+//! there before would do everything twice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use countersign_crds::Certificate;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use super::versions::is_later;
+
+/// Certificates as the API server last gave them back to us.
+#[derive(Debug, Default)]
+pub struct OwnWrites(Mutex<HashMap<ObjectRef<Certificate>, Arc<Certificate>>>);
+
+impl OwnWrites {
+    /// Remembers what the API server answered to a write.
+    pub fn note(&self, mut certificate: Certificate) {
+        certificate.managed_fields_mut().clear();
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(ObjectRef::from_obj(&certificate), Arc::new(certificate));
+    }
+
+    /// The later one of what the watch says and what we wrote.
+    #[must_use]
+    pub fn newest(&self, watched: Arc<Certificate>) -> Arc<Certificate> {
+        let key = ObjectRef::from_obj(&*watched);
+        let version =
+            |certificate: &Certificate| certificate.resource_version().unwrap_or_default();
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.get(&key) {
+            Some(ours)
+                if ours.uid() == watched.uid() && is_later(&version(ours), &version(&watched)) =>
+            {
+                ours.clone()
+            }
+            Some(_) => {
+                written.remove(&key);
+                watched
+            }
+            None => watched,
+        }
+    }
+
+    /// Forgets a Certificate that is gone.
+    pub fn forget(&self, certificate: &Certificate) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.remove(&ObjectRef::from_obj(certificate));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(version: &str, uid: &str) -> Certificate {
+        let mut certificate = Certificate::new("web", Default::default());
+        certificate.metadata.namespace = Some("shop".to_owned());
+        certificate.metadata.uid = Some(uid.to_owned());
+        certificate.metadata.resource_version = Some(version.to_owned());
+        certificate
+    }
+
+    #[test]
+    fn our_own_write_counts_until_the_watch_has_it() {
+        let cases = [("10", "a", "11"), ("11", "a", "11"), ("12", "a", "12"), ("9", "b", "9")];
+        for (watched, uid, expected) in cases {
+            let writes = OwnWrites::default();
+            writes.note(at("11", "a"));
+            let newest = writes.newest(Arc::new(at(watched, uid)));
+            assert_eq!(newest.resource_version().as_deref(), Some(expected), "{watched}");
+        }
+    }
+}

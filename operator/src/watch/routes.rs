@@ -1,0 +1,163 @@
+//! Who must be looked at when something changes.
+
+use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use super::follow::Change;
+use super::queues::Queues;
+use super::secrets::Touched;
+use crate::certificate::names::CERTIFICATE_NAME;
+use crate::certificate::reference::{IssuerId, is_our_group};
+use crate::context::Watched;
+use crate::issuer::AnyIssuer;
+use crate::metrics::{Metrics, ObjectLabels};
+
+/// From what changed to who must be looked at.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// What the watches saw.
+    pub seen: Watched,
+    /// Where the objects go that must be looked at.
+    pub queues: Queues,
+    /// Forgets what is gone.
+    pub metrics: Metrics,
+    /// Where ClusterIssuers find their Secrets.
+    pub home: String,
+}
+
+impl Routes {
+    /// A Certificate concerns itself, and those that wait for its Secret.
+    pub fn certificate(&self, change: Change<'_, Certificate>) {
+        match change {
+            Change::There(certificate) => {
+                let (namespace, name) = key_of(certificate);
+                let secret = &certificate.spec.secret_name;
+                let left = self.seen.claims.note(&namespace, &name, secret);
+                self.queues.certificates.put(certificate);
+                left.iter().for_each(|secret| self.claimants(&namespace, secret));
+            }
+            Change::Gone(certificate) => {
+                let (namespace, name) = key_of(certificate);
+                self.seen.own_writes.forget(certificate);
+                let left = self.seen.claims.forget(&namespace, &name);
+                left.iter().for_each(|secret| self.claimants(&namespace, secret));
+                self.metrics.forget_certificate(&ObjectLabels { namespace, name });
+            }
+        }
+    }
+
+    /// An issuer concerns itself, and whoever wants something of it.
+    pub fn issuer(&self, change: Change<'_, Issuer>) {
+        let (Change::There(issuer) | Change::Gone(issuer)) = change;
+        self.queues.issuers.put(issuer);
+        self.customers("Issuer", issuer.namespace().as_deref(), &issuer.name_any());
+    }
+
+    /// The same, in all namespaces.
+    pub fn cluster_issuer(&self, change: Change<'_, ClusterIssuer>) {
+        let (Change::There(issuer) | Change::Gone(issuer)) = change;
+        self.queues.cluster_issuers.put(issuer);
+        self.customers("ClusterIssuer", None, &issuer.name_any());
+    }
+
+    /// A request concerns itself, and the Certificate that it was made for.
+    pub fn request(&self, change: Change<'_, CertificateRequest>) {
+        let (Change::There(request) | Change::Gone(request)) = change;
+        self.queues.requests.put(request);
+        if let Some(certificate) = request.annotations().get(CERTIFICATE_NAME) {
+            let namespace = request.namespace().unwrap_or_default();
+            self.certificate_named(&namespace, certificate);
+        }
+    }
+
+    /// A pod concerns itself.
+    pub fn pod(&self, change: Change<'_, Pod>) {
+        let (Change::There(pod) | Change::Gone(pod)) = change;
+        self.queues.pods.put(pod);
+    }
+
+    /// A Service concerns the pods of its namespace, whose identities bear its name.
+    pub fn service(&self, change: Change<'_, Service>) {
+        let (Change::There(service) | Change::Gone(service)) = change;
+        let namespace = service.namespace();
+        let found = self.seen.pods.state_filter(|pod| pod.namespace() == namespace);
+        found.iter().for_each(|pod| self.queues.pods.put(pod));
+    }
+
+    /// A namespace concerns the Certificates in it that leave the choice of their issuer to it.
+    pub fn namespace(&self, change: Change<'_, PartialObjectMeta<Namespace>>) {
+        let (Change::There(namespace) | Change::Gone(namespace)) = change;
+        let name = namespace.name_any();
+        let leaves_it = |certificate: &Certificate| {
+            certificate.spec.issuer_ref.is_absent()
+                && certificate.namespace().as_deref() == Some(&name)
+        };
+        let found = self.seen.certificates.state_filter(leaves_it);
+        found.iter().for_each(|certificate| self.queues.certificates.put(certificate));
+    }
+
+    /// A Secret concerns the Certificates that name it, the one that it says it belongs to, and the
+    /// issuers that sign with it.
+    pub fn secret(&self, touched: &Touched) {
+        let (namespace, name) = &touched.key;
+        self.claimants(namespace, name);
+        if let Some(certificate) = &touched.certificate {
+            self.certificate_named(namespace, certificate);
+        }
+        let signing = signing_with(
+            &self.seen.issuers,
+            |issuer: &Issuer| issuer.namespace().as_ref() == Some(namespace),
+            name,
+        );
+        signing.iter().for_each(|issuer| self.queues.issuers.put(issuer));
+        if *namespace == self.home {
+            let signing = signing_with(&self.seen.cluster_issuers, |_: &ClusterIssuer| true, name);
+            signing.iter().for_each(|issuer| self.queues.cluster_issuers.put(issuer));
+        }
+    }
+
+    fn certificate_named(&self, namespace: &str, name: &str) {
+        self.queues.certificates.put_reference(ObjectRef::new(name).within(namespace));
+    }
+
+    fn claimants(&self, namespace: &str, secret: &str) {
+        let names = self.seen.claims.of(namespace, secret);
+        names.iter().for_each(|name| self.certificate_named(namespace, name));
+    }
+
+    fn customers(&self, kind: &str, namespace: Option<&str>, name: &str) {
+        let wants = |reference: &IssuerRef, from: Option<String>| {
+            let is_it = reference.is_absent() || {
+                let id = IssuerId::of(reference);
+                is_our_group(&id.group) && id.kind == kind && id.name == name
+            };
+            is_it && (namespace.is_none() || namespace == from.as_deref())
+        };
+        let found = self.seen.certificates.state_filter(|certificate| {
+            wants(&certificate.spec.issuer_ref, certificate.namespace())
+        });
+        found.iter().for_each(|certificate| self.queues.certificates.put(certificate));
+        let found = self
+            .seen
+            .requests
+            .state_filter(|request| wants(&request.spec.issuer_ref, request.namespace()));
+        found.iter().for_each(|request| self.queues.requests.put(request));
+    }
+}
+
+fn key_of(certificate: &Certificate) -> (String, String) {
+    (certificate.namespace().unwrap_or_default(), certificate.name_any())
+}
+
+fn signing_with<K: AnyIssuer>(
+    issuers: &Store<K>,
+    is_there: impl Fn(&K) -> bool,
+    secret: &str,
+) -> Vec<std::sync::Arc<K>> {
+    issuers.state_filter(|issuer| {
+        is_there(issuer) && issuer.common_spec().ca.is_some_and(|ca| ca.secret_name == secret)
+    })
+}
