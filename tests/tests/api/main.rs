@@ -4,6 +4,7 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod cabundle;
 mod history;
 mod issuance;
 mod issuers;
@@ -82,6 +83,13 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         specs::{
             a_bad_spec_is_refused_with_its_field_named,
             a_request_cannot_be_changed,
+        }
+        cabundle::{
+            every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,
+            what_forbids_it_is_told_and_nothing_is_written,
+            a_secret_that_allows_it_and_the_api_server_itself_are_sources_too,
+            nothing_is_written_where_nothing_differs,
+            our_own_webhook_is_left_alone,
         }
         steady::{
             a_restart_writes_nothing,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
+use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::metrics::Metrics;
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     cluster: Mutex<Option<Cluster>>,
     client: OnceLock<Client>,
+    config: OnceLock<Config>,
     operator: Mutex<Option<Operator>>,
 }
 
@@ -39,6 +41,7 @@ impl Default for World {
             runtime: Runtime::new().expect("a runtime"),
             cluster: Mutex::default(),
             client: OnceLock::new(),
+            config: OnceLock::new(),
             operator: Mutex::default(),
         }
     }
@@ -59,7 +62,10 @@ impl World {
             "crd",
         ]));
         *self.cluster.lock().unwrap() = Some(cluster);
-        self.client.set(self.runtime.block_on(connect(path))).ok().expect("started once");
+        let config = self.runtime.block_on(configuration(path));
+        let client = self.runtime.block_on(async { Client::try_from(config.clone()) });
+        self.client.set(client.expect("a client")).ok().expect("started once");
+        self.config.set(config).ok().expect("started once");
         self.runtime.block_on(async { self.start_operator() });
     }
 
@@ -74,6 +80,22 @@ impl World {
     /// Who may do anything.
     pub(crate) fn client(&self) -> Client {
         self.client.get().expect("it was started").clone()
+    }
+
+    /// How the API server is reached, and whom it is trusted by.
+    pub(crate) fn config(&self) -> Config {
+        self.config.get().expect("it was started").clone()
+    }
+
+    /// The file of the authority by which the API server is trusted.
+    pub(crate) fn authority_of_the_api_server(&self) -> PathBuf {
+        let cluster = self.cluster.lock().unwrap();
+        cluster.as_ref().expect("it was started").kubeconfig().with_file_name("pki").join("ca.crt")
+    }
+
+    /// A program of the cluster's, with an administrator's rights.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.cluster.lock().unwrap().as_ref().expect("it was started").command(program)
     }
 
     /// Ends the operator as SIGTERM does, and starts another, which knows nothing.
@@ -91,6 +113,8 @@ impl World {
             identity_duration: "24h".parse().unwrap(),
             default_issuer: None,
             approves: true,
+            injects_authorities: true,
+            api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let metrics = Metrics::register(&mut Registry::default());
         let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);
@@ -113,9 +137,8 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn connect(path: PathBuf) -> Client {
+async fn configuration(path: PathBuf) -> Config {
     let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
     let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config");
-    Client::try_from(config).expect("a client")
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config")
 }

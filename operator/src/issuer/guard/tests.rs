@@ -11,6 +11,8 @@ fn settings() -> Settings {
         identity_duration: std::time::Duration::from_secs(86_400).into(),
         default_issuer: None,
         approves: true,
+        injects_authorities: true,
+        api_server_authority: Default::default(),
     }
 }
 
