@@ -81,6 +81,8 @@ pub struct Settings {
     pub default_issuer: Option<IssuerId>,
     /// Whether requests to issuers of ours are approved without anybody's word.
     pub approves: bool,
+    /// Whether Kubernetes' own CertificateSigningRequests are signed.
+    pub signs_for_kubernetes: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
     /// What those are filled with that ask for the authority of the API server.

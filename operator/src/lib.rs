@@ -18,6 +18,7 @@ pub mod event;
 pub mod identity;
 pub mod inject;
 pub mod issuer;
+pub mod kubernetes;
 pub mod last_word;
 pub mod leader;
 pub mod metrics;

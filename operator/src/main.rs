@@ -69,6 +69,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         identity_duration: args.identity_duration,
         default_issuer: args.default_issuer.clone(),
         approves: args.auto_approval,
+        signs_for_kubernetes: args.kubernetes_signer,
         injects_authorities: args.ca_injection,
         api_server_authority,
     }

@@ -22,7 +22,8 @@ use tracing::{debug, info};
 use crate::context::{Context, Settings, Watched};
 use crate::watch::{Queues, Routes, Waiting, follow, follow_secrets};
 use crate::{
-    cabundle, certificate, clock::Clock, event::Events, identity, issuer, metrics::Metrics, request,
+    cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
+    metrics::Metrics, request,
 };
 
 /// Every reconciler, before it runs.
@@ -228,6 +229,9 @@ fn reconcile(
     )));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
+    }
+    if context.settings.signs_for_kubernetes {
+        work.spawn(kubernetes::run(context.clone(), stop.clone()));
     }
 }
 

@@ -8,6 +8,7 @@ mod cabundle;
 mod history;
 mod issuance;
 mod issuers;
+mod kubernetes_csr;
 mod ownership;
 mod repair;
 mod requests;
@@ -83,6 +84,13 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         specs::{
             a_bad_spec_is_refused_with_its_field_named,
             a_request_cannot_be_changed,
+        }
+        kubernetes_csr::{
+            a_csr_is_signed_once_somebody_has_approved_it,
+            a_csr_that_was_denied_is_never_signed,
+            whoever_may_not_reference_an_issuer_is_refused_with_what_is_missing,
+            the_issuer_of_identities_signs_no_identity_that_stands_in_no_namespace,
+            what_can_never_be_signed_says_so_and_what_can_be_later_waits,
         }
         cabundle::{
             every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,

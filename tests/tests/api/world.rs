@@ -82,6 +82,13 @@ impl World {
         self.client.get().expect("it was started").clone()
     }
 
+    /// Somebody else, who may do what RBAC says.
+    pub(crate) fn client_of(&self, user: &str) -> Client {
+        let mut config = self.config();
+        config.auth_info.impersonate = Some(user.to_owned());
+        Client::try_from(config).expect("a client")
+    }
+
     /// How the API server is reached, and whom it is trusted by.
     pub(crate) fn config(&self) -> Config {
         self.config.get().expect("it was started").clone()
@@ -113,6 +120,7 @@ impl World {
             identity_duration: "24h".parse().unwrap(),
             default_issuer: None,
             approves: true,
+            signs_for_kubernetes: true,
             injects_authorities: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
