@@ -4,6 +4,7 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod approval;
 mod cabundle;
 mod history;
 mod issuance;
@@ -91,6 +92,14 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
             whoever_may_not_reference_an_issuer_is_refused_with_what_is_missing,
             the_issuer_of_identities_signs_no_identity_that_stands_in_no_namespace,
             what_can_never_be_signed_says_so_and_what_can_be_later_waits,
+        }
+        approval::{
+            nobody_decides_without_the_right_and_is_told_which_one,
+            an_approval_is_true_and_alone_and_stays,
+            a_forged_requester_is_refused_and_an_honest_one_is_stamped,
+            all_that_is_known_of_a_requester_is_stamped,
+            the_operator_may_approve_for_its_own_issuers_only,
+            the_operator_may_sign_for_its_own_issuers_only,
         }
         cabundle::{
             every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,

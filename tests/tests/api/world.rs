@@ -10,7 +10,7 @@ use countersign_operator::context::Settings;
 use countersign_operator::metrics::Metrics;
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -84,8 +84,13 @@ impl World {
 
     /// Somebody else, who may do what RBAC says.
     pub(crate) fn client_of(&self, user: &str) -> Client {
+        self.client_with(|who| who.impersonate = Some(user.to_owned()))
+    }
+
+    /// The same, with more said of who it is.
+    pub(crate) fn client_with(&self, say: impl FnOnce(&mut AuthInfo)) -> Client {
         let mut config = self.config();
-        config.auth_info.impersonate = Some(user.to_owned());
+        say(&mut config.auth_info);
         Client::try_from(config).expect("a client")
     }
 
