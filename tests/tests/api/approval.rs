@@ -1,18 +1,19 @@
 //! Who may approve a CertificateRequest, and in whose name one is made: the policies of the chart.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use countersign_crds::CertificateRequest;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::chart;
 use crate::requests::{openssl_csr, request};
+use crate::rights::{Right, may, until_may};
 use crate::space::{Space, make_in};
 
 /// Longer than the API server takes to take up a policy.
@@ -21,27 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the operator runs as.
 const OPERATOR: &str = "system:serviceaccount:countersign-system:countersign-operator";
 
-/// Applies the chart's policies and the operator's rights, as Helm renders them.
-fn install(space: &Space) {
-    let chart = countersign_tests::cluster::repository().join("charts/countersign");
-    let mut helm = space.world.command("helm");
-    helm.args(["template", "countersign"]).arg(chart);
-    helm.args(["--namespace", crate::world::HOME]);
-    helm.args(["--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"]);
-    for template in ["policy-approval", "policy-requester", "rbac", "rbac-features", "rbac-users"] {
-        helm.arg(format!("--show-only=templates/{template}.yaml"));
-    }
-    let rendered = helm.output().expect("helm runs");
-    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-    let mut kubectl = space.world.command("kubectl");
-    kubectl.args(["apply", "--server-side", "-f", "-"]);
-    kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut applying = kubectl.spawn().expect("kubectl runs");
-    let mut input = applying.stdin.take().unwrap();
-    std::io::Write::write_all(&mut input, &rendered.stdout).unwrap();
-    drop(input);
-    let applied = applying.wait_with_output().unwrap();
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+/// Anything of our API, anywhere.
+const OURS: Right<'static> =
+    Right { verb: "", group: "countersign.dev", resource: "", namespace: "", name: "" };
+
+/// Applies the chart's policies and the operator's rights.
+async fn install(space: &Space) {
+    let templates = ["policy-approval", "policy-requester", "rbac", "rbac-features", "rbac-users"];
+    chart::apply(space, &chart::rendered(space, &templates, &[]));
+    // The last of what was applied.
+    let name = "issuers.countersign.dev/*";
+    let right = Right { verb: "approve", resource: "signers", name, ..OURS };
+    until_may(space, OPERATOR, right).await;
 }
 
 /// Somebody with these rights; their name carries the test's.
@@ -60,6 +52,12 @@ async fn user(space: &Space, name: &str, rules: Value) -> String {
     });
     let bindings: Api<ClusterRoleBinding> = Api::all(space.client.clone());
     make_in(&bindings, &name, binding).await;
+    let last = every.last().unwrap();
+    let first = |field: &str| last[field][0].as_str().unwrap_or_default().to_owned();
+    let (verb, resource, named) = (first("verbs"), first("resources"), first("resourceNames"));
+    let verb = if verb == "*" { "create" } else { verb.as_str() };
+    let right = Right { verb, resource: &resource, name: &named, ..OURS };
+    until_may(space, &name, right).await;
     name
 }
 
@@ -116,7 +114,7 @@ async fn refused<T>(what: &str, mut attempt: impl AsyncFnMut(u32) -> Result<T, S
 
 /// Waits until the policies hold.
 async fn installed(space: &Space) -> String {
-    install(space);
+    install(space).await;
     let user = user(space, "nobody", json!([])).await;
     let api = of(space, space.world.client_of(&user));
     let approved = refused("an approval without the right", async |time| {
@@ -305,7 +303,7 @@ pub(crate) async fn the_operator_may_approve_for_its_own_issuers_only(space: Spa
 }
 
 pub(crate) async fn the_operator_may_sign_for_its_own_issuers_only(space: Space) {
-    install(&space);
+    install(&space).await;
     let operator: Api<CertificateSigningRequest> = Api::all(space.world.client_of(OPERATOR));
     let admin: Api<CertificateSigningRequest> = Api::all(space.client.clone());
     let csr = ByteString(openssl_csr(&space, "laptop.test"));
@@ -328,5 +326,59 @@ pub(crate) async fn the_operator_may_sign_for_its_own_issuers_only(space: Space)
         let approval = operator.patch_approval(&name, &PatchParams::default(), &patch).await;
         assert!(approval.is_err(), "it approves none: {signer}");
         admin.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+pub(crate) async fn the_operator_may_fill_every_bundle_and_make_none(space: Space) {
+    install(&space).await;
+    let kinds = [
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+        ("apiregistration.k8s.io", "apiservices"),
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ];
+    for (group, resource) in kinds {
+        for verb in ["get", "list", "watch", "patch"] {
+            let right = Right { verb, group, resource, ..OURS };
+            until_may(&space, OPERATOR, right).await;
+        }
+        for verb in ["create", "delete", "update"] {
+            let right = Right { verb, group, resource, ..OURS };
+            assert!(!may(&space.client, OPERATOR, right).await, "{right:?}");
+        }
+    }
+}
+
+pub(crate) async fn who_edits_may_renew_and_not_approve(space: Space) {
+    install(&space).await;
+    for role in ["view", "edit"] {
+        let user = format!("{role}-{}", space.namespace);
+        let group = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": format!("countersign-{role}") },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
+        });
+        space.make::<RoleBinding>(role, binding).await;
+        let verb = if role == "edit" { "create" } else { "list" };
+        let namespace = space.namespace.as_str();
+        let right = Right { verb, resource: "issuers", namespace, ..OURS };
+        until_may(&space, &user, right).await;
+    }
+    // Whether those who edit may, and those who view.
+    let cases = [
+        ("list", "certificates", false, true),
+        ("create", "certificates", true, false),
+        ("patch", "certificates/status", true, false),
+        ("delete", "certificaterequests", true, false),
+        ("patch", "certificaterequests/status", false, false),
+        ("approve", "signers", false, false),
+        ("create", "clusterissuers", false, false),
+    ];
+    for (verb, resource, edits, views) in cases {
+        let right = Right { verb, resource, namespace: &space.namespace, ..OURS };
+        for (role, expected) in [("edit", edits), ("view", views)] {
+            let user = format!("{role}-{}", space.namespace);
+            assert_eq!(may(&space.client, &user, right).await, expected, "{role}: {right:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::requests::{issuer_of_identities, openssl_csr, openssl_csr_with};
+use crate::rights::{Right, until_may};
 use crate::space::{Space, event_in, make_in, when_in};
 
 type Requests = Api<CertificateSigningRequest>;
@@ -133,6 +134,9 @@ async fn requester(space: &Space) -> String {
     make_in(&roles, &name, json!({ "rules": [rule] })).await;
     let bindings: Api<ClusterRoleBinding> = Api::all(space.client.clone());
     make_in(&bindings, &name, binding("ClusterRole", &name, &name)).await;
+    let (group, resource) = ("certificates.k8s.io", "certificatesigningrequests");
+    let right = Right { verb: "create", group, resource, namespace: "", name: "" };
+    until_may(space, &name, right).await;
     name
 }
 
@@ -163,6 +167,9 @@ pub(crate) async fn whoever_may_not_reference_an_issuer_is_refused_with_what_is_
             "resourceNames": [name], "verbs": ["reference"] });
         space.make::<Role>("reference", json!({ "rules": [rule] })).await;
         space.make::<RoleBinding>("reference", binding("Role", "reference", &user)).await;
+        let (group, namespace) = ("countersign.dev", space.namespace.as_str());
+        let right = Right { verb: "reference", group, resource: "signers", namespace, name };
+        until_may(&space, &user, right).await;
         let place = format!("after-{}", names.len());
         let after = ask(&space, client.clone(), &place, &own(&space), csr.clone()).await;
         say(&space, &after, "Approved").await;

@@ -6,6 +6,7 @@
 
 mod approval;
 mod cabundle;
+mod chart;
 mod history;
 mod issuance;
 mod issuers;
@@ -13,6 +14,7 @@ mod kubernetes_csr;
 mod ownership;
 mod repair;
 mod requests;
+mod rights;
 mod space;
 mod specs;
 mod steady;
@@ -53,6 +55,13 @@ fn main() -> ExitCode {
 }
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
+    let mut all = issuing(world);
+    all.extend(around(world));
+    all
+}
+
+/// Certificates, and who signs them.
+fn issuing(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
         issuance::{
             a_certificate_becomes_a_secret_whose_chain_openssl_verifies,
@@ -86,6 +95,15 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
             a_bad_spec_is_refused_with_its_field_named,
             a_request_cannot_be_changed,
         }
+        steady::{
+            a_restart_writes_nothing,
+        }
+    }
+}
+
+/// What stands around them: who else asks, who trusts, who may.
+fn around(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
         kubernetes_csr::{
             a_csr_is_signed_once_somebody_has_approved_it,
             a_csr_that_was_denied_is_never_signed,
@@ -100,6 +118,8 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
             all_that_is_known_of_a_requester_is_stamped,
             the_operator_may_approve_for_its_own_issuers_only,
             the_operator_may_sign_for_its_own_issuers_only,
+            the_operator_may_fill_every_bundle_and_make_none,
+            who_edits_may_renew_and_not_approve,
         }
         cabundle::{
             every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,
@@ -108,8 +128,8 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
             nothing_is_written_where_nothing_differs,
             our_own_webhook_is_left_alone,
         }
-        steady::{
-            a_restart_writes_nothing,
+        chart::{
+            what_is_switched_off_has_neither_flag_nor_right,
         }
     }
 }

@@ -65,7 +65,7 @@ impl World {
         let config = self.runtime.block_on(configuration(path));
         let client = self.runtime.block_on(async { Client::try_from(config.clone()) });
         self.client.set(client.expect("a client")).ok().expect("started once");
-        self.config.set(config).ok().expect("started once");
+        self.config.set(config).expect("started once");
         self.runtime.block_on(async { self.start_operator() });
     }
 
