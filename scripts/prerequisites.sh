@@ -43,6 +43,8 @@ debian() {
     for package in "${packages[@]}"; do
         installed "$package" || missing+=("$package")
     done
+    # keytool, of any version: what it reads of our key stores is what Java reads.
+    command -v keytool >/dev/null || missing+=(default-jre-headless)
     ((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 

@@ -107,12 +107,11 @@ impl Authority {
             return Err(AuthorityError::KeyMismatch { subject });
         };
         let mut path = vec![given.remove(own)];
-        climb(&mut path, &mut given);
+        let mut ends_in_root = climb(&mut path, &mut given);
         if let Some(stranger) = given.first() {
             return Err(AuthorityError::BrokenChain { subject: stranger.subject_text() });
         }
-        climb(&mut path, &mut roots);
-        let ends_in_root = path.last().is_some_and(CertificateFacts::is_self_signed);
+        ends_in_root = ends_in_root || climb(&mut path, &mut roots);
         path.iter().try_for_each(may_sign)?;
         let path_len = path_len(&path)?;
         Ok(Self { key, path, ends_in_root, path_len })
@@ -150,10 +149,9 @@ impl Authority {
         self.path_len
     }
 
-    /// True if some certificate of its chain limits names. Nothing here checks them yet, but every
-    /// verifier does.
-    pub fn limits_names(&self) -> bool {
-        self.path.iter().any(|certificate| certificate.limits_names)
+    /// From the certificate of the key that signs upwards.
+    pub(crate) fn path(&self) -> &[CertificateFacts] {
+        &self.path
     }
 
     /// The certificate of the key that signs.
@@ -192,17 +190,19 @@ fn deduplicated(mut certificates: Vec<CertificateFacts>) -> Vec<CertificateFacts
     certificates
 }
 
-/// Moves from `pool` to `path` whatever signed its last certificate, as far up as it goes.
-fn climb(path: &mut Vec<CertificateFacts>, pool: &mut Vec<CertificateFacts>) {
+/// Moves from `pool` to `path` whatever signed its last certificate, as far up as it goes; true if
+/// that is up to a root.
+fn climb(path: &mut Vec<CertificateFacts>, pool: &mut Vec<CertificateFacts>) -> bool {
     while let Some(top) = path.last() {
         // A root has nothing above it. What else bears its name and key is another form of it.
         if top.is_self_signed() {
-            return;
+            return true;
         }
         let signed_it = |above: &CertificateFacts| top.verify_issued_by(above);
-        let Some(next) = pool.iter().position(signed_it) else { return };
+        let Some(next) = pool.iter().position(signed_it) else { return false };
         path.push(pool.remove(next));
     }
+    false
 }
 
 fn may_sign(certificate: &CertificateFacts) -> Result<(), AuthorityError> {

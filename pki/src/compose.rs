@@ -3,16 +3,18 @@
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName,
-    DnType, IsCa, SanType, SerialNumber,
+    DnType, IsCa, OtherNameValue, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 use yasna::Tag;
 use yasna::models::ObjectIdentifier;
 
+use super::csr::CsrOptions;
 use super::der::written_sequence;
-use super::key::KeyError;
-use super::template::{Pointers, Request, Template, Validity};
-use super::usage;
+use super::key::{KeyError, PrivateKey};
+use super::signature::{SignatureAlgorithm, UnfitSignature};
+use super::template::{OtherName, Pointers, Request, Template, Validity};
+use super::{oid, usage};
 
 /// Why something could not be written as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +31,38 @@ pub enum ComposeError {
     /// Neither a subject nor any other name: nobody could tell whose certificate it is.
     #[error("there is no name in the request")]
     NamesNobody,
+    /// Something that is no object identifier.
+    #[error("{oid:?} among otherNames is no object identifier (numbers with dots between them)")]
+    NotAnOid {
+        /// The text.
+        oid: String,
+    },
+    /// An otherName that says nothing, or would deceive whoever reads it.
+    #[error("the value of {oid} among otherNames is empty, or has control characters")]
+    OtherNameValue {
+        /// Its kind.
+        oid: String,
+    },
+    /// Only an authority signs names.
+    #[error("nameConstraints are for authorities only (isCA)")]
+    ConstraintsOfLeaf,
+    /// Neither permitted nor excluded names.
+    #[error("nameConstraints neither permit nor exclude any name")]
+    NoConstraint,
+    /// A subtree that no verifier would understand.
+    #[error("{value:?} in nameConstraints.{field} is no domain, host or mailbox")]
+    Constraint {
+        /// `permitted` or `excluded`.
+        field: &'static str,
+        /// The subtree.
+        value: String,
+    },
+    /// Constraints that were read and not understood.
+    #[error("nameConstraints of a form that is not understood cannot be written")]
+    UncheckedConstraint,
+    /// The key cannot sign like this.
+    #[error(transparent)]
+    Signature(#[from] UnfitSignature),
     /// A time that X.509 cannot write.
     #[error("the validity is beyond what a certificate can say")]
     Time,
@@ -43,34 +77,14 @@ pub enum ComposeError {
 /// An empty SEQUENCE.
 const NO_NAME: [u8; 2] = [0x30, 0];
 
-/// What a request and a certificate have in common, and the rest of `template` for a certificate.
-pub(crate) fn params(
-    request: &Request,
+/// A certificate.
+pub(crate) fn certificate(
+    template: &Template,
     subject_der: &[u8],
-    template: Option<&Template>,
 ) -> Result<CertificateParams, ComposeError> {
-    let mut params = CertificateParams::default();
-    params.subject_alt_names = alternative_names(request)?;
-    let has_subject = subject_der != NO_NAME;
-    if !has_subject && params.subject_alt_names.is_empty() {
-        return Err(ComposeError::NamesNobody);
-    }
-    // Our own subject replaces this one later. What matters is whether there is one at all:
-    // without, the alternative names are critical (RFC 5280, 4.2.1.6).
-    params.distinguished_name = DistinguishedName::new();
-    if has_subject {
-        params.distinguished_name.push(DnType::CommonName, "replaced");
-    }
-    (params.key_usages, params.extended_key_usages) = usage::purposes(&request.effective_usages());
-    match template {
-        Some(template) => complete(&mut params, template)?,
-        None if request.is_ca => params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
-        None => {}
-    }
-    Ok(params)
-}
-
-fn complete(params: &mut CertificateParams, template: &Template) -> Result<(), ComposeError> {
+    let mut params = named(&template.request, subject_der)?;
+    (params.key_usages, params.extended_key_usages) =
+        usage::purposes(&template.request.effective_usages());
     let Validity { not_before, not_after } = template.validity;
     params.not_before = date_time(not_before)?;
     params.not_after = date_time(not_after)?;
@@ -87,7 +101,58 @@ fn complete(params: &mut CertificateParams, template: &Template) -> Result<(), C
         params.crl_distribution_points.push(CrlDistributionPoint { uris: vec![uri.clone()] });
     }
     params.custom_extensions.extend(authority_information(&template.pointers)?);
-    Ok(())
+    Ok(params)
+}
+
+/// A signing request.
+pub(crate) fn csr(
+    request: &Request,
+    subject_der: &[u8],
+    options: &CsrOptions,
+) -> Result<CertificateParams, ComposeError> {
+    let mut params = named(request, subject_der)?;
+    if options.encode_usages {
+        (params.key_usages, params.extended_key_usages) =
+            usage::purposes(&request.effective_usages());
+    }
+    if options.encode_is_ca && request.is_ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    Ok(params)
+}
+
+/// What a request and a certificate have in common.
+fn named(request: &Request, subject_der: &[u8]) -> Result<CertificateParams, ComposeError> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = alternative_names(request)?;
+    let has_subject = subject_der != NO_NAME;
+    if !has_subject && params.subject_alt_names.is_empty() {
+        return Err(ComposeError::NamesNobody);
+    }
+    // Our own subject replaces this one later. What matters is whether there is one at all:
+    // without, the alternative names are critical (RFC 5280, 4.2.1.6).
+    params.distinguished_name = DistinguishedName::new();
+    if has_subject {
+        params.distinguished_name.push(DnType::CommonName, "replaced");
+    }
+    if let Some(constraints) = &request.name_constraints {
+        if !request.is_ca {
+            return Err(ComposeError::ConstraintsOfLeaf);
+        }
+        params.custom_extensions.push(constraints.extension()?);
+    }
+    Ok(params)
+}
+
+/// What was asked for if the key can do it, or what is natural for it.
+pub(crate) fn signature_algorithm(
+    asked: Option<SignatureAlgorithm>,
+    key: &PrivateKey,
+) -> Result<SignatureAlgorithm, ComposeError> {
+    match asked {
+        Some(asked) => Ok(asked.fits(key.algorithm()).map(|()| asked)?),
+        None => Ok(SignatureAlgorithm::natural(key.algorithm())),
+    }
 }
 
 fn date_time(time: jiff::Timestamp) -> Result<OffsetDateTime, ComposeError> {
@@ -95,7 +160,7 @@ fn date_time(time: jiff::Timestamp) -> Result<OffsetDateTime, ComposeError> {
 }
 
 fn alternative_names(request: &Request) -> Result<Vec<SanType>, ComposeError> {
-    let Request { dns_names, ip_addresses, uris, email_addresses, .. } = request;
+    let Request { dns_names, ip_addresses, uris, email_addresses, other_names, .. } = request;
     let mut names = Vec::new();
     for name in dns_names {
         names.push(SanType::DnsName(ascii("dnsNames", name)?));
@@ -107,7 +172,19 @@ fn alternative_names(request: &Request) -> Result<Vec<SanType>, ComposeError> {
     for email in email_addresses {
         names.push(SanType::Rfc822Name(ascii("emailAddresses", email)?));
     }
+    for name in other_names {
+        names.push(other_name(name)?);
+    }
     Ok(names)
+}
+
+fn other_name(name: &OtherName) -> Result<SanType, ComposeError> {
+    let OtherName { oid, utf8_value } = name;
+    let numbers = oid::parse(oid).ok_or_else(|| ComposeError::NotAnOid { oid: oid.clone() })?;
+    if utf8_value.is_empty() || utf8_value.chars().any(char::is_control) {
+        return Err(ComposeError::OtherNameValue { oid: oid.clone() });
+    }
+    Ok(SanType::OtherName((numbers, OtherNameValue::Utf8String(utf8_value.clone()))))
 }
 
 fn ascii(field: &'static str, name: &str) -> Result<Ia5String, ComposeError> {

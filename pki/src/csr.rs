@@ -12,6 +12,7 @@ use super::key::{KeyAlgorithm, PrivateKey, Unsigned};
 use super::leaf::key_algorithm;
 use super::name::{self, NameParts};
 use super::pem::{self, PemError};
+use super::signature::SignatureAlgorithm;
 use super::template::Request;
 use super::{der, verify};
 
@@ -67,13 +68,40 @@ pub struct ParsedCsr {
     pub key_algorithm: KeyAlgorithm,
 }
 
-/// Makes a request, in PEM.
+/// What a request of ours says beside the names, and how it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsrOptions {
+    /// Whether it says for which usages: some authorities refuse a request that does.
+    pub encode_usages: bool,
+    /// Whether it says (in basicConstraints) that an authority is asked for.
+    pub encode_is_ca: bool,
+    /// How it is signed; `None` for what is natural for the key.
+    pub signature_algorithm: Option<SignatureAlgorithm>,
+}
+
+impl Default for CsrOptions {
+    fn default() -> Self {
+        Self { encode_usages: true, encode_is_ca: true, signature_algorithm: None }
+    }
+}
+
+/// Makes a request, in PEM, that says all there is to say.
 pub fn make_csr(request: &Request, key: &PrivateKey) -> Result<String, ComposeError> {
+    make_csr_with(request, key, &CsrOptions::default())
+}
+
+/// Makes a request, in PEM.
+pub fn make_csr_with(
+    request: &Request,
+    key: &PrivateKey,
+    options: &CsrOptions,
+) -> Result<String, ComposeError> {
+    let algorithm = compose::signature_algorithm(options.signature_algorithm, key)?;
     let subject = name::subject_der(request);
-    let params = compose::params(request, &subject, None)?;
+    let params = compose::csr(request, &subject, options)?;
     let unsigned = params.serialize_request(&Unsigned(key))?;
     // Version, subject, key, attributes.
-    let signed = der::resigned(unsigned.der(), &[(1, &subject)], key)?;
+    let signed = der::resigned(unsigned.der(), &[(1, &subject)], key, algorithm)?;
     Ok(pem::section("CERTIFICATE REQUEST", signed))
 }
 
@@ -98,6 +126,9 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
     let subject = NameParts::read(&info.subject);
     if subject.common_names.len() > 1 {
         return Err(CsrError::SeveralCommonNames);
+    }
+    if subject.others.iter().any(|part| part == name::COMMON_NAME_TEXT) {
+        return Err(CsrError::UnsupportedName { kind: "a common name that is no text" });
     }
     Ok(ParsedCsr {
         encodes_usages: extensions.usages.is_some(),
@@ -134,8 +165,16 @@ fn requested_extensions(csr: &X509CertificationRequest<'_>) -> Result<Extensions
         _ => None,
     });
     let extensions = Extensions::read(requested.flatten())?;
-    match extensions.other_names.first() {
+    let unchecked = has_unchecked_constraints(&extensions)
+        .then_some("a name constraint that is not understood");
+    match extensions.strange_names.first().copied().or(unchecked) {
         Some(kind) => Err(CsrError::UnsupportedName { kind }),
         None => Ok(extensions),
     }
+}
+
+fn has_unchecked_constraints(extensions: &Extensions) -> bool {
+    let constraints = extensions.names.name_constraints.iter();
+    let mut sets = constraints.flat_map(|limits| [&limits.permitted, &limits.excluded]);
+    sets.any(|set| !set.unchecked.is_empty())
 }

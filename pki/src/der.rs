@@ -8,6 +8,7 @@
 use x509_parser::asn1_rs::{Any, FromDer};
 
 use super::key::{KeyError, PrivateKey};
+use super::signature::SignatureAlgorithm;
 
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
@@ -53,20 +54,21 @@ pub(crate) fn contents(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// A signed object (certificate or request) with some elements of its signed part replaced, and
-/// signed anew with the same algorithm.
+/// signed anew. An algorithm identifier within the signed part is for the caller to replace.
 pub(crate) fn resigned(
     signed: &[u8],
     replacements: &[(usize, &[u8])],
     key: &PrivateKey,
+    algorithm: SignatureAlgorithm,
 ) -> Result<Vec<u8>, KeyError> {
-    let [to_be_signed, algorithm, _] = exactly(signed).ok_or(KeyError::Signing)?;
+    let [to_be_signed, ..] = exactly::<3>(signed).ok_or(KeyError::Signing)?;
     let mut parts = elements(to_be_signed).ok_or(KeyError::Signing)?;
     for (index, replacement) in replacements {
         *parts.get_mut(*index).ok_or(KeyError::Signing)? = replacement;
     }
     let to_be_signed = sequence(&parts);
-    let signature = bit_string(&key.signature(&to_be_signed)?);
-    Ok(sequence(&[&to_be_signed, algorithm, &signature]))
+    let signature = bit_string(&key.signature(&to_be_signed, algorithm)?);
+    Ok(sequence(&[&to_be_signed, &algorithm.identifier(), &signature]))
 }
 
 /// A SEQUENCE of values that are DER already.

@@ -3,18 +3,22 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use x509_parser::asn1_rs::Oid;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 
-use super::template::Request;
+use super::constraints::NameConstraints;
+use super::der::contents;
+use super::oid;
+use super::template::{OtherName, Request};
 use super::usage::{self, Usage};
 
 /// What the extensions say, in the words of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Extensions {
-    /// Alternative names only; usages and `is_ca` stand below.
+    /// Alternative names and name constraints only; usages and `is_ca` stand below.
     pub(crate) names: Request,
     /// Names of kinds that have no field of ours.
-    pub(crate) other_names: Vec<&'static str>,
+    pub(crate) strange_names: Vec<&'static str>,
     /// `None` if neither usage extension is there.
     pub(crate) usages: Option<BTreeSet<Usage>>,
     /// The bits alone: `None` if there is no KeyUsage extension, which allows everything.
@@ -22,7 +26,6 @@ pub(crate) struct Extensions {
     pub(crate) is_ca: Option<bool>,
     pub(crate) path_len: Option<u32>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
-    pub(crate) limits_names: bool,
 }
 
 /// An extension that stands twice, or does not hold what its identifier promises.
@@ -46,6 +49,10 @@ impl Extensions {
             if damaged || !seen.insert(oid.clone()) {
                 return Err(DamagedExtension { oid });
             }
+            if matches!(parsed, ParsedExtension::NameConstraints(_)) {
+                let constraints = NameConstraints::read(extension.value, extension.critical);
+                read.names.name_constraints = Some(constraints.ok_or(DamagedExtension { oid })?);
+            }
             read.take(parsed);
         }
         Ok(read)
@@ -68,7 +75,6 @@ impl Extensions {
                 self.path_len = constraints.path_len_constraint;
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
-            ParsedExtension::NameConstraints(_) => self.limits_names = true,
             _ => {}
         }
     }
@@ -81,16 +87,32 @@ impl Extensions {
             GeneralName::RFC822Name(email) => names.email_addresses.push((*email).to_owned()),
             GeneralName::IPAddress(octets) => match ip_address(octets) {
                 Some(address) => names.ip_addresses.push(address),
-                None => self.other_names.push("an IP address of a strange length"),
+                None => self.strange_names.push("an IP address of a strange length"),
             },
-            GeneralName::OtherName(..) => self.other_names.push("otherName"),
-            GeneralName::DirectoryName(_) => self.other_names.push("directoryName"),
-            GeneralName::RegisteredID(_) => self.other_names.push("registeredID"),
-            GeneralName::X400Address(_) => self.other_names.push("x400Address"),
-            GeneralName::EDIPartyName(_) => self.other_names.push("ediPartyName"),
-            GeneralName::Invalid(..) => self.other_names.push("a damaged name"),
+            GeneralName::OtherName(oid, value) => match other_name(oid, value) {
+                Some(name) => names.other_names.push(name),
+                None => self.strange_names.push("an otherName that is no UTF8String"),
+            },
+            GeneralName::DirectoryName(_) => self.strange_names.push("directoryName"),
+            GeneralName::RegisteredID(_) => self.strange_names.push("registeredID"),
+            GeneralName::X400Address(_) => self.strange_names.push("x400Address"),
+            GeneralName::EDIPartyName(_) => self.strange_names.push("ediPartyName"),
+            GeneralName::Invalid(..) => self.strange_names.push("a damaged name"),
         }
     }
+}
+
+/// An otherName with a text, which stands in an explicit tag 0.
+fn other_name(oid: &Oid<'_>, tagged: &[u8]) -> Option<OtherName> {
+    const EXPLICIT_0: u8 = 0xa0;
+    const UTF8_STRING: u8 = 0x0c;
+    let inner = contents(tagged).filter(|_| tagged.first() == Some(&EXPLICIT_0))?;
+    let text = contents(inner).filter(|_| inner.first() == Some(&UTF8_STRING))?;
+    // The parser's own text is wrong where the second number is 48 or more.
+    Some(OtherName {
+        oid: oid::text(oid.as_bytes())?,
+        utf8_value: String::from_utf8(text.to_vec()).ok()?,
+    })
 }
 
 fn ip_address(octets: &[u8]) -> Option<IpAddr> {

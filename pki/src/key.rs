@@ -6,15 +6,16 @@ use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair,
 };
-use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
+use rcgen::{PublicKeyData, SigningKey};
 use rustls_pki_types::pem::SectionKind;
 use zeroize::Zeroizing;
 
 use super::der;
 use super::pem::{self, PemError};
 use super::redacted::{PrivateKeyPem, Redacted};
+use super::signature::SignatureAlgorithm;
 
 /// The algorithm of a key, with its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,20 +212,56 @@ impl PrivateKey {
         PublicKeyData::subject_public_key_info(self)
     }
 
-    /// Signs with the hash that goes with the key: SHA-256 for RSA and P-256, then SHA-384 and
-    /// SHA-512 for the larger curves.
-    pub(crate) fn signature(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    /// Signs. What `algorithm` does not fit is not signed.
+    pub(crate) fn signature(
+        &self,
+        message: &[u8],
+        algorithm: SignatureAlgorithm,
+    ) -> Result<Vec<u8>, KeyError> {
+        algorithm.fits(self.algorithm).map_err(|_| KeyError::Signing)?;
         let random = SystemRandom::new();
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut signature)
+                pair.sign(rsa_padding(algorithm), &random, message, &mut signature)
                     .map(|()| signature)
                     .map_err(unspecified)
             }
-            Pair::Ecdsa(pair) => pair.sign(&random, message).map(owned).map_err(unspecified),
+            Pair::Ecdsa(pair) => match other_hash(self.algorithm, algorithm) {
+                None => pair.sign(&random, message).map(owned).map_err(unspecified),
+                Some(hash) => {
+                    let der = Zeroizing::new(self.pkcs8_der().ok_or(KeyError::Signing)?);
+                    let pair = EcdsaKeyPair::from_private_key_der(hash, &der);
+                    let pair = pair.map_err(|_| KeyError::Signing)?;
+                    pair.sign(&random, message).map(owned).map_err(unspecified)
+                }
+            },
             Pair::Ed25519(pair) => pair.try_sign(message).map(owned).map_err(unspecified),
         }
+    }
+}
+
+fn rsa_padding(algorithm: SignatureAlgorithm) -> &'static dyn RsaEncoding {
+    match algorithm {
+        SignatureAlgorithm::Sha384WithRsa => &signature::RSA_PKCS1_SHA384,
+        SignatureAlgorithm::Sha512WithRsa => &signature::RSA_PKCS1_SHA512,
+        _ => &signature::RSA_PKCS1_SHA256,
+    }
+}
+
+/// The library ties the hash to the pair: a pair of ours has the natural one for its curve.
+fn other_hash(
+    key: KeyAlgorithm,
+    algorithm: SignatureAlgorithm,
+) -> Option<&'static EcdsaSigningAlgorithm> {
+    match (key, algorithm) {
+        (KeyAlgorithm::EcdsaP521, SignatureAlgorithm::EcdsaWithSha256) => {
+            Some(&signature::ECDSA_P521_SHA256_ASN1_SIGNING)
+        }
+        (KeyAlgorithm::EcdsaP521, SignatureAlgorithm::EcdsaWithSha384) => {
+            Some(&signature::ECDSA_P521_SHA384_ASN1_SIGNING)
+        }
+        _ => None,
     }
 }
 
@@ -271,7 +308,7 @@ impl PublicKeyData for PrivateKey {
         }
     }
 
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         match self.algorithm {
             KeyAlgorithm::Rsa { .. } => &rcgen::PKCS_RSA_SHA256,
             KeyAlgorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
@@ -291,7 +328,7 @@ impl PublicKeyData for Unsigned<'_> {
         self.0.der_bytes()
     }
 
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         PublicKeyData::algorithm(self.0)
     }
 }

@@ -55,8 +55,6 @@ pub struct CertificateFacts {
     pub path_len: Option<u32>,
     /// The subject key identifier, if there is one.
     pub subject_key_id: Option<Vec<u8>>,
-    /// Whether it limits the names of what it signs (which nobody here honours yet).
-    pub limits_names: bool,
     /// The usages in the KeyUsage extension; `None` without one, which allows all of them.
     pub(crate) key_usage: Option<BTreeSet<Usage>>,
 }
@@ -102,7 +100,6 @@ impl CertificateFacts {
             },
             path_len: extensions.path_len,
             subject_key_id: extensions.subject_key_id,
-            limits_names: extensions.limits_names,
             key_usage: extensions.key_usage,
             der: der.clone(),
         })
@@ -146,17 +143,34 @@ impl CertificateFacts {
     pub fn differences(&self, request: &Request) -> Vec<&'static str> {
         let says = &self.says;
         let usages: BTreeSet<_> = says.usages.iter().copied().collect();
+        let literal = request.literal_subject.is_some();
         let same = [
-            ("commonName", self.has_common_name(request)),
-            ("subject", self.has_subject(request)),
+            ("literalSubject", self.has_literal_subject(request)),
+            ("commonName", literal || self.has_common_name(request)),
+            ("subject", literal || self.has_subject(request)),
             ("dnsNames", self.has_dns_names(request)),
             ("ipAddresses", set(&says.ip_addresses) == set(&request.ip_addresses)),
             ("uris", set(&says.uris) == set(&request.uris)),
             ("emailAddresses", set(&says.email_addresses) == set(&request.email_addresses)),
+            ("otherNames", set(&says.other_names) == set(&request.other_names)),
             ("isCA", says.is_ca == request.is_ca),
             ("usages", usages == request.effective_usages()),
+            ("nameConstraints", self.has_name_constraints(request)),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(field, _)| field).collect()
+    }
+
+    /// It was written as it is wanted, hence nothing about it may differ.
+    fn has_literal_subject(&self, request: &Request) -> bool {
+        let literal = request.literal_subject.as_ref();
+        literal.is_none_or(|literal| literal.der() == self.subject_der)
+    }
+
+    fn has_name_constraints(&self, request: &Request) -> bool {
+        match (&self.says.name_constraints, &request.name_constraints) {
+            (Some(found), Some(wanted)) => found.says_the_same_as(wanted),
+            (found, wanted) => found.is_none() && wanted.is_none(),
+        }
     }
 
     /// An authority may drop the common name where the same stands among the DNS names, or set it
@@ -172,7 +186,7 @@ impl CertificateFacts {
     /// Every DNS name must be there as one: no client looks for it in the common name any more.
     fn has_dns_names(&self, request: &Request) -> bool {
         let (wanted, found) = (set(&request.dns_names), set(&self.says.dns_names));
-        let promoted = |name: &&String| Some(*name) == request.common_name.as_ref();
+        let promoted = |name: &&String| Some(name.as_str()) == request.effective_common_name();
         wanted.is_subset(&found) && found.difference(&wanted).all(promoted)
     }
 

@@ -1,11 +1,14 @@
 //! Distinguished names: written from a request, read into one.
 
 use x509_parser::asn1_rs::{Any, FromDer, Tag};
-use x509_parser::x509::X509Name;
+use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 use yasna::models::ObjectIdentifier;
 
 use super::der::written_sequence;
 use super::template::{Request, Subject};
+
+/// The object identifier of a common name, as it stands among `NameParts::others`.
+pub(crate) const COMMON_NAME_TEXT: &str = "2.5.4.3";
 
 const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
 const SERIAL_NUMBER: &[u64] = &[2, 5, 4, 5];
@@ -16,9 +19,14 @@ const STREET: &[u64] = &[2, 5, 4, 9];
 const ORGANIZATION: &[u64] = &[2, 5, 4, 10];
 const UNIT: &[u64] = &[2, 5, 4, 11];
 const POSTAL_CODE: &[u64] = &[2, 5, 4, 17];
+const EMAIL: &[u64] = &[1, 2, 840, 113_549, 1, 9, 1];
 
-/// A subject as a DER Name, from the widest part to the narrowest, one value a step.
+/// A subject as a DER Name, from the widest part to the narrowest, one value a step; a literal one
+/// as it is.
 pub(crate) fn subject_der(request: &Request) -> Vec<u8> {
+    if let Some(literal) = &request.literal_subject {
+        return literal.der().to_vec();
+    }
     let subject = &request.subject;
     let parts: [(&[u64], &[String]); 9] = [
         (COUNTRY, &subject.countries),
@@ -46,13 +54,17 @@ pub(crate) fn subject_der(request: &Request) -> Vec<u8> {
 }
 
 /// PrintableString where it fits, as RFC 5280 demands of countries and serial numbers.
-fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
-    let printable = |byte: u8| byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte);
-    if text.bytes().all(printable) {
+pub(crate) fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
+    if is_printable(text) {
         writer.write_printable_string(text);
     } else {
         writer.write_utf8_string(text);
     }
+}
+
+pub(crate) fn is_printable(text: &str) -> bool {
+    let printable = |byte: u8| byte.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&byte);
+    text.bytes().all(printable)
 }
 
 /// What a Name says.
@@ -60,6 +72,8 @@ fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
 pub(crate) struct NameParts {
     pub(crate) common_names: Vec<String>,
     pub(crate) subject: Subject,
+    /// E-mail addresses, which stand among `others` too.
+    pub(crate) emails: Vec<String>,
     /// The object identifiers of parts that have no field of ours.
     pub(crate) others: Vec<String>,
 }
@@ -70,6 +84,9 @@ impl NameParts {
         for attribute in name.iter_attributes() {
             let value = text(attribute.attr_value());
             let arcs: Vec<u64> = attribute.attr_type().iter().into_iter().flatten().collect();
+            if arcs == EMAIL {
+                parts.emails.extend(value.clone());
+            }
             let subject = &mut parts.subject;
             match (arcs.as_slice(), value) {
                 (COMMON_NAME, Some(value)) => parts.common_names.push(value),
@@ -88,6 +105,12 @@ impl NameParts {
         }
         parts
     }
+}
+
+/// What a DER Name says; nothing, if it is none.
+pub(crate) fn read(der: &[u8]) -> NameParts {
+    X509Name::from_der(der)
+        .map_or_else(|_| NameParts::default(), |(_, name)| NameParts::read(&name))
 }
 
 /// The text of a value in any of the string types that are in use.
@@ -110,6 +133,29 @@ fn text(value: &Any<'_>) -> Option<String> {
 /// `CN=..., O=...` for people, from a DER Name.
 pub(crate) fn display(der: &[u8]) -> String {
     X509Name::from_der(der).map_or_else(|_| "(unreadable)".to_owned(), |(_, name)| name.to_string())
+}
+
+/// The steps of a Name as they are compared (RFC 5280, 7.1): upper and lower case, the kind of
+/// string and the number of spaces make no difference. `None` if it cannot be read.
+pub(crate) fn comparable(der: &[u8]) -> Option<Vec<Vec<(String, String)>>> {
+    let Ok(([], name)) = X509Name::from_der(der) else { return None };
+    let step = |step: &RelativeDistinguishedName<'_>| {
+        let mut attributes: Vec<_> = step
+            .iter()
+            .map(|attribute| (attribute.attr_type().to_id_string(), folded(attribute.attr_value())))
+            .collect();
+        attributes.sort();
+        attributes
+    };
+    Some(name.iter_rdn().map(step).collect())
+}
+
+fn folded(value: &Any<'_>) -> String {
+    match text(value) {
+        Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase(),
+        // No text begins like this, since spaces in front are gone.
+        None => format!(" {:?} {:?}", value.header.tag(), value.data),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use super::chain::Authority;
 use super::compose::{self, ComposeError};
 use super::csr::accepted_key;
 use super::key::{PrivateKey, Unsigned};
+use super::permits::NameForbidden;
+use super::signature::SignatureAlgorithm;
 use super::template::Template;
 use super::{der, name};
 
@@ -49,6 +51,9 @@ pub enum SignError {
     /// An authority is asked for, and none may follow below this one.
     #[error("the authority may sign leaves only: its path length allows no authority below it")]
     PathTooLong,
+    /// The authority, or one above it, may not put its name to such a name.
+    #[error(transparent)]
+    Forbidden(#[from] NameForbidden),
 }
 
 /// A certificate signed with its own key.
@@ -58,13 +63,15 @@ pub fn self_sign(
 ) -> Result<CertificateDer<'static>, SignError> {
     let subject = subject_der(template);
     let key_id = KeyIdMethod::Sha256;
-    signed(template, &Unsigned(key), Issuer { name: &subject, key_id, key })
+    let algorithm = compose::signature_algorithm(template.signature_algorithm, key)?;
+    signed(template, &Unsigned(key), Issuer { name: &subject, key_id, key, algorithm })
 }
 
 /// A certificate for a public key (a DER SubjectPublicKeyInfo), signed by an authority.
 ///
 /// The authority's own limits are held here, whatever the caller has checked: it is never
-/// outlived, and no authority follows below where its path length forbids it.
+/// outlived, no authority follows below where its path length forbids it, and no name is signed that
+/// its name constraints forbid.
 pub fn sign(
     template: &Template,
     public_key_spki: &[u8],
@@ -79,12 +86,15 @@ pub fn sign(
     if not_after > authority.not_after() {
         return Err(SignError::OutlivesAuthority { not_after, authority: authority.not_after() });
     }
+    authority.permits_subject(&template.request, &subject_der(template))?;
     let certificate = authority.certificate();
     let key_id = match &certificate.subject_key_id {
         Some(id) => KeyIdMethod::PreSpecified(id.clone()),
         None => KeyIdMethod::Sha256,
     };
-    let issuer = Issuer { name: &certificate.subject_der, key_id, key: authority.key() };
+    let key = authority.key();
+    let algorithm = SignatureAlgorithm::natural(key.algorithm());
+    let issuer = Issuer { name: &certificate.subject_der, key_id, key, algorithm };
     signed(template, &public_key, issuer)
 }
 
@@ -92,6 +102,7 @@ struct Issuer<'a> {
     name: &'a [u8],
     key_id: KeyIdMethod,
     key: &'a PrivateKey,
+    algorithm: SignatureAlgorithm,
 }
 
 fn signed(
@@ -104,15 +115,16 @@ fn signed(
         return Err(SignError::NeverValid { not_before, not_after });
     }
     let subject = subject_der(template);
-    let params = compose::params(&template.request, &subject, Some(template))?;
+    let params = compose::certificate(template, &subject)?;
     let mut issuer_params = CertificateParams::default();
     issuer_params.key_identifier_method = issuer.key_id;
     let signer = rcgen::Issuer::from_params(&issuer_params, Unsigned(issuer.key));
     let unsigned = params.signed_by(public_key, &signer).map_err(ComposeError::from)?;
     // Version, serial, algorithm, issuer, validity, subject, key, extensions.
-    let names = [(3, issuer.name), (5, subject.as_slice())];
-    let der = der::resigned(unsigned.der(), &names, issuer.key).map_err(ComposeError::from)?;
-    Ok(CertificateDer::from(der))
+    let algorithm = issuer.algorithm.identifier();
+    let ours = [(2, algorithm.as_slice()), (3, issuer.name), (5, subject.as_slice())];
+    let der = der::resigned(unsigned.der(), &ours, issuer.key, issuer.algorithm);
+    Ok(CertificateDer::from(der.map_err(ComposeError::from)?))
 }
 
 fn subject_der(template: &Template) -> Vec<u8> {

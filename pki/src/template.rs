@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::constraints::NameConstraints;
+use super::literal::LiteralSubject;
+use super::signature::SignatureAlgorithm;
 use super::usage::Usage;
 
 /// Clocks differ: a certificate is valid from this long before it was made.
@@ -32,6 +35,8 @@ pub struct Request {
     pub common_name: Option<String>,
     /// The rest of the subject.
     pub subject: Subject,
+    /// A whole subject, which stands in place of these two.
+    pub literal_subject: Option<LiteralSubject>,
     /// DNS names.
     pub dns_names: Vec<String>,
     /// IP addresses.
@@ -40,10 +45,24 @@ pub struct Request {
     pub uris: Vec<String>,
     /// E-mail addresses.
     pub email_addresses: Vec<String>,
+    /// Names of kinds that X.509 itself does not know.
+    pub other_names: Vec<OtherName>,
     /// Usages; empty means the default, see `effective_usages`.
     pub usages: Vec<Usage>,
     /// Whether it may sign others.
     pub is_ca: bool,
+    /// What names it may sign; for an authority only.
+    pub name_constraints: Option<NameConstraints>,
+}
+
+/// A name of a kind that has an object identifier, such as the UPN of a Windows account
+/// (1.3.6.1.4.1.311.20.2.3).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OtherName {
+    /// The kind, in numbers with dots.
+    pub oid: String,
+    /// The name.
+    pub utf8_value: String,
 }
 
 impl Request {
@@ -56,11 +75,20 @@ impl Request {
         asked.iter().copied().chain(authority).map(Usage::canonical).collect()
     }
 
+    /// The common name that the certificate will have: of the literal subject, if there is one.
+    pub fn effective_common_name(&self) -> Option<&str> {
+        match &self.literal_subject {
+            Some(literal) => literal.common_name(),
+            None => self.common_name.as_deref(),
+        }
+    }
+
     /// True if nothing would say whose certificate it is.
     pub fn names_nobody(&self) -> bool {
         let names = [&self.dns_names, &self.uris, &self.email_addresses];
-        self.common_name.is_none()
+        self.effective_common_name().is_none()
             && self.ip_addresses.is_empty()
+            && self.other_names.is_empty()
             && names.iter().all(|names| names.is_empty())
     }
 }
@@ -120,7 +148,7 @@ pub struct Template {
     /// Names, usages, and whether it is an authority.
     pub request: Request,
     /// The subject as it stood in a CSR (a DER Name); it is used byte for byte in place of the
-    /// request's common name and subject.
+    /// request's own subject.
     pub subject_der: Option<Vec<u8>>,
     /// How many authorities may follow below; for an authority only.
     pub path_len: Option<u8>,
@@ -130,14 +158,24 @@ pub struct Template {
     pub serial: Serial,
     /// Where more is to be found.
     pub pointers: Pointers,
+    /// How it is signed where it is signed with its own key; an authority signs in the way that is
+    /// natural for its own. `None` for what is natural for the key.
+    pub signature_algorithm: Option<SignatureAlgorithm>,
 }
 
 impl Template {
     /// What is asked for, with a new serial number and nothing beyond.
     pub fn new(request: Request, validity: Validity) -> Result<Self, NoRandomness> {
         let serial = Serial::random()?;
-        let pointers = Pointers::default();
-        Ok(Self { request, subject_der: None, path_len: None, validity, serial, pointers })
+        Ok(Self {
+            request,
+            subject_der: None,
+            path_len: None,
+            validity,
+            serial,
+            pointers: Pointers::default(),
+            signature_algorithm: None,
+        })
     }
 }
 

@@ -35,6 +35,7 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
         lifetime: wanted.lifetime,
         public_key: key.public_key_spki(),
         own_key: Some(&key),
+        signature: wanted.signature,
     };
     let signed = crate::issuer::sign(context, job).await.map_err(Error::Sign)?;
     let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).map_err(Error::ReadBack)?;

@@ -20,7 +20,7 @@ use super::reconcile::Error;
 use super::request::{self, Asked};
 use super::wanted::Wanted;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::pki::{KeyEncoding, PrivateKey, make_csr};
+use crate::pki::{CsrOptions, KeyEncoding, PrivateKey, make_csr_with};
 
 fn failed(certificate: &Certificate, name: &str, source: kube::Error) -> Error {
     let namespace = certificate.namespace().unwrap_or_default();
@@ -43,7 +43,12 @@ pub async fn ask(
 ) -> Result<CertificateRequest, Error> {
     let certificate = &seen.certificate;
     let key: Arc<PrivateKey> = key_for(seen, wanted).await?;
-    let csr = make_csr(&wanted.request, &key).map_err(Error::Csr)?;
+    let options = CsrOptions {
+        encode_usages: wanted.encode_usages,
+        signature_algorithm: wanted.signature,
+        ..CsrOptions::default()
+    };
+    let csr = make_csr_with(&wanted.request, &key, &options).map_err(Error::Csr)?;
     let request = request::wanted(certificate, csr);
     let name = request.name_any();
     let api = requests(context, certificate);

@@ -71,7 +71,7 @@ pub fn stores(spec: &CertificateSpec) -> (Option<&JksKeystore>, Option<&Pkcs12Ke
     (jks, pkcs12)
 }
 
-/// Adds to the three what a spec asks for beside them.
+/// Adds to the three what a spec asks for beside them; a key store that is as it should be stays.
 ///
 /// # Errors
 /// When one of the three cannot be read, or a key store not be made.
@@ -81,6 +81,7 @@ pub fn added(
     passwords: &Passwords,
     now: Timestamp,
 ) -> Result<Data, ExtrasError> {
+    let stored = data.clone();
     data.retain(|key, _| names::THREE.contains(&key.as_str()));
     let mut more = formats(spec, &data)?;
     let (jks, pkcs12) = stores(spec);
@@ -90,11 +91,20 @@ pub fn added(
     }
     let parts = Parts::of(&data)?;
     if let Some((jks, password)) = jks.zip(passwords.jks.as_ref()) {
-        more.extend(jks_files(jks, &parts, password, now).map_err(|source| failed("jks", source))?);
+        let files = if jks_stands(jks, &stored, &parts, password) {
+            only(&stored, [KEYSTORE_JKS, TRUSTSTORE_JKS])
+        } else {
+            jks_files(jks, &parts, password, now).map_err(|source| failed("jks", source))?
+        };
+        more.extend(files);
     }
     if let Some((pkcs12, password)) = pkcs12.zip(passwords.pkcs12.as_ref()) {
-        let files = pkcs12_files(pkcs12, &parts, password);
-        more.extend(files.map_err(|source| failed("pkcs12", source))?);
+        let files = if pkcs12_stands(pkcs12, &stored, &parts, password) {
+            only(&stored, [KEYSTORE_P12, TRUSTSTORE_P12])
+        } else {
+            pkcs12_files(pkcs12, &parts, password).map_err(|source| failed("pkcs12", source))?
+        };
+        more.extend(files);
     }
     data.extend(more);
     Ok(data)
@@ -134,21 +144,34 @@ fn stores_are_current(spec: &CertificateSpec, data: &Data, passwords: &Passwords
         return true;
     }
     let Ok(parts) = Parts::of(data) else { return true };
-    let file = |key: &str| data.get(key).map_or(&[][..], |bytes| &bytes.0);
-    let trusts = !parts.authorities.is_empty();
-    let jks = jks.zip(passwords.jks.as_ref()).is_none_or(|(jks, password)| {
-        let alias = jks.alias.as_deref().unwrap_or(DEFAULT_ALIAS);
-        jks_is_current(file(KEYSTORE_JKS), &parts.entry(), alias, password)
-            && (!trusts
-                || jks_truststore_is_current(file(TRUSTSTORE_JKS), &parts.authorities, password))
-    });
-    jks && pkcs12.zip(passwords.pkcs12.as_ref()).is_none_or(|(pkcs12, password)| {
-        let profile = profile(pkcs12);
-        let (keys, trust) = (file(KEYSTORE_P12), file(TRUSTSTORE_P12));
-        pkcs12_is_current(keys, profile, &parts.entry(), password)
-            && (!trusts
-                || pkcs12_truststore_is_current(trust, profile, &parts.authorities, password))
-    })
+    let jks = jks.zip(passwords.jks.as_ref());
+    let pkcs12 = pkcs12.zip(passwords.pkcs12.as_ref());
+    jks.is_none_or(|(jks, password)| jks_stands(jks, data, &parts, password))
+        && pkcs12.is_none_or(|(pkcs12, password)| pkcs12_stands(pkcs12, data, &parts, password))
+}
+
+fn file<'a>(data: &'a Data, key: &str) -> &'a [u8] {
+    data.get(key).map_or(&[][..], |bytes| &bytes.0)
+}
+
+fn only(data: &Data, keys: [&str; 2]) -> Data {
+    let is_one = |(key, _): &(&String, &ByteString)| keys.contains(&key.as_str());
+    data.iter().filter(is_one).map(|(key, bytes)| (key.clone(), bytes.clone())).collect()
+}
+
+fn jks_stands(jks: &JksKeystore, data: &Data, parts: &Parts, password: &Password) -> bool {
+    let alias = jks.alias.as_deref().unwrap_or(DEFAULT_ALIAS);
+    let trust = file(data, TRUSTSTORE_JKS);
+    jks_is_current(file(data, KEYSTORE_JKS), &parts.entry(), alias, password)
+        && (parts.authorities.is_empty()
+            || jks_truststore_is_current(trust, &parts.authorities, password))
+}
+
+fn pkcs12_stands(pkcs12: &Pkcs12Keystore, data: &Data, parts: &Parts, password: &Password) -> bool {
+    let (profile, trust) = (profile(pkcs12), file(data, TRUSTSTORE_P12));
+    pkcs12_is_current(file(data, KEYSTORE_P12), profile, &parts.entry(), password)
+        && (parts.authorities.is_empty()
+            || pkcs12_truststore_is_current(trust, profile, &parts.authorities, password))
 }
 
 fn formats(spec: &CertificateSpec, data: &Data) -> Result<Data, ExtrasError> {

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use countersign_crds::{
     Certificate, CertificateSpec, KeyAlgorithm as SpecAlgorithm, KeyEncoding as SpecEncoding,
-    KeyUsage, PrivateKeySpec, RotationPolicy, X509Subject,
+    KeyUsage, NameConstraintItem, PrivateKeySpec, RotationPolicy,
+    SignatureAlgorithm as SpecSignature, X509Subject,
 };
 
 use super::renewal::Terms;
-use crate::pki::{KeyAlgorithm, KeyEncoding, Request, Subject, Usage};
+use crate::pki::{
+    KeyAlgorithm, KeyEncoding, LiteralSubject, NameConstraints, NameSet, OtherName, Request,
+    SignatureAlgorithm, Subject, Usage,
+};
 
 /// Lifetime where none is asked for: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -29,6 +33,10 @@ pub struct Wanted {
     pub lifetime: Duration,
     /// When it is renewed.
     pub renewal: Terms,
+    /// How it signs itself, or its request.
+    pub signature: Option<SignatureAlgorithm>,
+    /// Whether a request says which usages it wants.
+    pub encode_usages: bool,
 }
 
 /// A field of the spec that the schema let pass and that still makes no sense.
@@ -71,6 +79,8 @@ impl Wanted {
             keep_key: key.rotation_policy == Some(RotationPolicy::Never),
             lifetime,
             renewal: Terms::of(spec)?,
+            signature: spec.signature_algorithm.map(signature_of),
+            encode_usages: spec.encode_usages_in_request != Some(false),
         })
     }
 }
@@ -85,7 +95,55 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
         email_addresses: spec.email_addresses.clone(),
         usages: usages_of(&spec.usages),
         is_ca: spec.is_ca == Some(true),
+        literal_subject: spec.literal_subject.as_deref().map(literal_subject).transpose()?,
+        other_names: spec.other_names.iter().map(other_name).collect(),
+        name_constraints: spec.name_constraints.as_ref().map(name_constraints).transpose()?,
     })
+}
+
+fn literal_subject(text: &str) -> Result<LiteralSubject, InvalidField> {
+    let problem = "is no subject in the text form of RFC 4514";
+    LiteralSubject::parse(text).map_err(|_| InvalidField::new("literalSubject", text, problem))
+}
+
+fn other_name(name: &countersign_crds::OtherName) -> OtherName {
+    OtherName { oid: name.oid.clone(), utf8_value: name.utf8_value.clone() }
+}
+
+fn name_constraints(
+    constraints: &countersign_crds::NameConstraints,
+) -> Result<NameConstraints, InvalidField> {
+    let set = |item: &Option<NameConstraintItem>| {
+        let item = item.clone().unwrap_or_default();
+        let range = |text: &String| {
+            let problem = "is no network such as 10.0.0.0/8";
+            text.parse().map_err(|_| InvalidField::new("nameConstraints.ipRanges", text, problem))
+        };
+        Ok(NameSet {
+            dns_domains: item.dns_domains,
+            ip_ranges: item.ip_ranges.iter().map(range).collect::<Result<_, _>>()?,
+            email_addresses: item.email_addresses,
+            uri_domains: item.uri_domains,
+            ..NameSet::default()
+        })
+    };
+    Ok(NameConstraints {
+        critical: constraints.critical == Some(true),
+        permitted: set(&constraints.permitted)?,
+        excluded: set(&constraints.excluded)?,
+    })
+}
+
+fn signature_of(algorithm: SpecSignature) -> SignatureAlgorithm {
+    match algorithm {
+        SpecSignature::SHA256WithRSA => SignatureAlgorithm::Sha256WithRsa,
+        SpecSignature::SHA384WithRSA => SignatureAlgorithm::Sha384WithRsa,
+        SpecSignature::SHA512WithRSA => SignatureAlgorithm::Sha512WithRsa,
+        SpecSignature::ECDSAWithSHA256 => SignatureAlgorithm::EcdsaWithSha256,
+        SpecSignature::ECDSAWithSHA384 => SignatureAlgorithm::EcdsaWithSha384,
+        SpecSignature::ECDSAWithSHA512 => SignatureAlgorithm::EcdsaWithSha512,
+        SpecSignature::PureEd25519 => SignatureAlgorithm::PureEd25519,
+    }
 }
 
 fn ip_of(text: &str) -> Result<IpAddr, InvalidField> {

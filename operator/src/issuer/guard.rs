@@ -50,12 +50,17 @@ pub fn check(
     if request.is_ca {
         return Err(denied("isCA", "true", "it signs leaves only; use an issuer of your own"));
     }
+    // Nothing says to whom such a name belongs.
+    if let Some(name) = request.other_names.first() {
+        return Err(denied("otherNames", &name.utf8_value, "it signs no names of other kinds"));
+    }
     let foreign_uri = request.uris.iter().find(|uri| is_foreign_identity(settings, namespace, uri));
     if let Some(uri) = foreign_uri {
         return Err(denied("uris", uri, "it is the identity of another namespace"));
     }
     let dns_names = request.dns_names.iter().map(|name| ("dnsNames", name));
-    let common_name = request.common_name.iter().map(|name| ("commonName", name));
+    let common_name = request.effective_common_name().map(str::to_owned);
+    let common_name = common_name.iter().map(|name| ("commonName", name));
     let mut names = dns_names.chain(common_name);
     match names.find(|(_, name)| is_foreign_service(settings, namespace, name)) {
         Some((field, name)) => Err(denied(field, name, "it is a Service of another namespace")),

@@ -34,6 +34,8 @@ pub struct Job<'a> {
     pub public_key: Vec<u8>,
     /// The private key, where it is ours: a self-signed certificate needs it.
     pub own_key: Option<&'a PrivateKey>,
+    /// How it signs itself, where it does.
+    pub signature: Option<pki::SignatureAlgorithm>,
 }
 
 /// What was signed.
@@ -124,7 +126,8 @@ pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> 
 fn self_sign(context: &Context, job: &Job<'_>, crl: &[String]) -> Result<Signed, SignError> {
     let issuer = || job.issuer.to_string();
     let key = job.own_key.ok_or_else(|| SignError::NoPrivateKey { issuer: issuer() })?;
-    let template = template(context, job, None, crl)?;
+    let mut template = template(context, job, None, crl)?;
+    template.signature_algorithm = job.signature;
     let der: CertificateDer<'static> = pki::self_sign(&template, key)
         .map_err(|source| SignError::Sign { issuer: issuer(), source })?;
     let pem = pki::certificates_to_pem([&der]);

@@ -98,6 +98,7 @@ impl Signing {
             lifetime: order.lifetime,
             public_key: order.csr.public_key_spki.clone(),
             own_key: None,
+            signature: None,
         };
         Ok(outcome(sign(&self.context, job).await))
     }

@@ -15,7 +15,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// What to do about a CertificateRequest.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It is decided already, or somebody else's.
+    /// It is decided already, or somebody else's, or waits for somebody's approval.
     Leave,
     /// It was denied by somebody: say so.
     Deny(String),
@@ -34,7 +34,8 @@ pub(super) struct Order {
     pub(super) lifetime: Duration,
 }
 
-pub(super) fn decide(request: &CertificateRequest) -> Decision {
+/// Decides. `approves` says whether nobody else's approval is needed.
+pub(super) fn decide(request: &CertificateRequest, approves: bool) -> Decision {
     let issuer = IssuerId::of(&request.spec.issuer_ref);
     let conditions = request.status.iter().flat_map(|status| &status.conditions);
     let conditions: Vec<&Condition> = conditions.collect();
@@ -43,6 +44,9 @@ pub(super) fn decide(request: &CertificateRequest) -> Decision {
     }
     if let Some(denied) = holds(&conditions, "Denied") {
         return Decision::Deny(denied.message.clone().unwrap_or_default());
+    }
+    if !approves && holds(&conditions, "Approved").is_none() {
+        return Decision::Leave;
     }
     match order(request, issuer) {
         Ok(order) => Decision::Sign(Box::new(order)),

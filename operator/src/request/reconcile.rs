@@ -50,7 +50,7 @@ pub async fn reconcile(
     request: Arc<CertificateRequest>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    let verdict = match decide(&request) {
+    let verdict = match decide(&request, context.settings.approves) {
         Decision::Leave => return Ok(Action::await_change()),
         Decision::Deny(why) => denied(why),
         Decision::Refuse(why) => invalid(why),
@@ -73,6 +73,7 @@ fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
         lifetime: order.lifetime,
         public_key: order.csr.public_key_spki.clone(),
         own_key: None,
+        signature: None,
     }
 }
 

@@ -3,8 +3,8 @@ use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 use super::{ALGORITHMS, Workshop, authority_template, ecdsa, facts, key_pem, root};
 use crate::pem::section;
 use crate::{
-    Authority, CertificateFacts, CsrError, KeyEncoding, KeyError, PemError, PrivateKey, Request,
-    generate_key, make_csr, parse_csr, parse_csr_der,
+    Authority, CertificateFacts, CsrError, KeyEncoding, KeyError, OtherName, PemError, PrivateKey,
+    Request, generate_key, make_csr, parse_csr, parse_csr_der,
 };
 
 /// The bytes cut off at each place, and with each byte turned over.
@@ -23,14 +23,20 @@ fn spoilt(der: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 #[test]
 fn a_spoilt_certificate_is_read_or_refused_and_never_verified() {
     let key = ecdsa();
-    let sound = facts(&root(&authority_template("root"), &key));
+    let mut says_all = authority_template("root");
+    says_all.request.name_constraints = Some(super::constraints::full());
+    says_all.request.other_names =
+        vec![OtherName { oid: "1.2.3".to_owned(), utf8_value: "x".to_owned() }];
+    let sound = facts(&root(&says_all, &key));
     for bytes in spoilt(&sound.der) {
         let Ok(read) = CertificateFacts::from_der(CertificateDer::from(bytes.clone())) else {
             continue;
         };
         assert!(!read.verify_issued_by(&sound), "altered, and still verified: {read:?}");
         let pem = section("CERTIFICATE", bytes);
-        let _ = Authority::from_pems(pem.as_bytes(), key_pem(&key).as_bytes(), None);
+        let read_as_authority =
+            Authority::from_pems(pem.as_bytes(), key_pem(&key).as_bytes(), None);
+        let _ = read_as_authority.map(|authority| authority.permits(&says_all.request));
         let _ = (read.subject_text(), read.serial_hex(), read.differences(&Request::default()));
     }
 }

@@ -1,10 +1,14 @@
 //! What we make, the openssl program reads; what it makes, we read.
 
 mod authority;
+mod constraints;
 mod keys;
+mod literal;
 mod malformed;
 mod names;
+mod other_names;
 mod requests;
+mod signatures;
 mod signing;
 
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ fn request() -> Request {
         uris: vec!["spiffe://cluster.local/ns/a/sa/b".to_owned()],
         email_addresses: vec!["a@example.com".to_owned()],
         usages: vec![Usage::DigitalSignature, Usage::ServerAuth],
-        is_ca: false,
+        ..Request::default()
     }
 }
 

@@ -17,7 +17,7 @@ fn full_request() -> Request {
         uris: vec!["spiffe://cluster.local/ns/a/sa/b".to_owned()],
         email_addresses: vec!["who@example.com".to_owned()],
         usages: vec![Usage::DigitalSignature, Usage::ServerAuth, Usage::IpsecUser],
-        is_ca: false,
+        ..Request::default()
     }
 }
 
@@ -108,8 +108,8 @@ fn what_openssl_asks_for_and_nobody_can_check_is_refused() {
     let new = "req -new -nodes -keyout k -out csr.pem";
     let cases = [
         (
-            "-newkey ed25519 -subj /CN=a -addext subjectAltName=otherName:1.2.3;UTF8:x",
-            CsrError::UnsupportedName { kind: "otherName" },
+            "-newkey ed25519 -subj /CN=a -addext subjectAltName=otherName:1.2.3;IA5STRING:x",
+            CsrError::UnsupportedName { kind: "an otherName that is no UTF8String" },
         ),
         ("-newkey ed25519 -subj /CN=a/CN=b", CsrError::SeveralCommonNames),
         ("-newkey rsa:1024 -subj /CN=a", CsrError::UnsupportedKey),

@@ -122,3 +122,39 @@ pub(crate) async fn a_certificate_is_renewed_before_it_expires(space: Space) {
     let second = facts(&space.secret("web").await);
     assert!(second.validity.not_after > first.validity.not_after);
 }
+
+pub(crate) async fn an_authority_with_limits_signs_only_within_them(space: Space) {
+    space.authority().await;
+    let limits = json!({ "critical": true, "permitted": { "dnsDomains": ["bank.test"] } });
+    let authority = json!({ "isCA": true, "commonName": "limited", "nameConstraints": limits,
+        "issuerRef": { "name": "root" } });
+    let mut spec = leaf("limited", authority);
+    spec.as_object_mut().unwrap().remove("dnsNames");
+    space.make::<Certificate>("limited", json!({ "spec": spec })).await;
+    space.ready("limited").await;
+    let issuer = json!({ "spec": { "ca": { "secretName": "limited" } } });
+    space.make::<countersign_crds::Issuer>("limited", issuer).await;
+    let of_limited =
+        |names: &[&str]| json!({ "issuerRef": { "name": "limited" }, "dnsNames": names });
+    space.certificate("inside", of_limited(&["web.bank.test"])).await;
+    let outside = leaf("outside", of_limited(&["web.shop.test"]));
+    space.make::<Certificate>("outside", json!({ "spec": outside })).await;
+    let told = |certificate: &Certificate| {
+        let issuing = condition(certificate, "Issuing").and_then(|one| one.message.as_ref());
+        issuing.is_some_and(|text| text.contains("web.shop.test"))
+    };
+    space.certificate_when("outside", "says which name", told).await;
+    assert!(space.api::<Secret>().get_opt("outside").await.unwrap().is_none());
+}
+
+pub(crate) async fn a_literal_subject_and_other_names_are_in_the_certificate(space: Space) {
+    space.authority().await;
+    let spec = json!({ "literalSubject": "CN=web,OU=shop,O=bank", "otherNames": [
+        { "oid": "1.3.6.1.4.1.311.20.2.3", "utf8Value": "web@bank.test" },
+    ] });
+    let done = space.certificate("web", spec).await;
+    let leaf = facts(&space.secret("web").await);
+    assert_eq!(leaf.says.other_names[0].utf8_value, "web@bank.test");
+    assert_eq!(leaf.says.common_name.as_deref(), Some("web"));
+    assert_eq!(revision(&done), Some(1));
+}

@@ -7,6 +7,8 @@
 mod approval;
 mod cabundle;
 mod chart;
+mod external;
+mod extras;
 mod history;
 mod issuance;
 mod issuers;
@@ -69,6 +71,8 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_certificate_waits_for_its_issuer_and_says_so,
             a_renewal_that_is_asked_for_happens_once,
             a_certificate_is_renewed_before_it_expires,
+            an_authority_with_limits_signs_only_within_them,
+            a_literal_subject_and_other_names_are_in_the_certificate,
         }
         repair::{
             whatever_is_wrong_with_a_secret_it_is_issued_again_and_never_mismatches,
@@ -81,6 +85,18 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_template_is_followed_without_issuing_again,
             of_two_certificates_with_one_secret_one_owns_it_and_the_other_is_told,
             a_certificate_that_is_deleted_leaves_its_secret,
+        }
+        extras::{
+            other_forms_come_and_go_without_issuing_again,
+            key_stores_open_with_their_passwords,
+            a_secret_goes_with_its_certificate_where_the_spec_says_so,
+            a_certificate_without_issuer_is_the_default_issuers,
+        }
+        external::{
+            an_issuer_of_others_signs_through_a_certificate_request,
+            a_refused_request_is_told_and_leaves_the_valid_secret,
+            a_request_that_takes_its_time_survives_a_restart,
+            a_temporary_certificate_holds_the_place_of_a_better_one,
         }
         requests::{
             a_csr_made_by_openssl_is_signed,

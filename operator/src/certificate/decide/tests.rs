@@ -1,6 +1,7 @@
 //! What is decided, and what never is.
 
 mod backoff;
+mod by_request;
 
 use countersign_crds::KeyAlgorithm as SpecAlgorithm;
 use k8s_openapi::api::core::v1::Secret;

@@ -55,11 +55,22 @@ fn what_a_spec_says_is_what_is_wanted() {
         email_addresses: vec!["web@example.org".to_owned()],
         usages: vec![Usage::ServerAuth, Usage::ClientAuth],
         is_ca: true,
+        ..Request::default()
     };
     let (algorithm, encoding) = (KeyAlgorithm::Ed25519, KeyEncoding::Pkcs8);
     let renewal = Terms { lead: Lead::Time(HOUR), ..Terms::default() };
     let lifetime = 2 * HOUR;
-    let said = Wanted { request, algorithm, encoding, keep_key: true, lifetime, renewal };
+    let (keep_key, signature, encode_usages) = (true, None, true);
+    let said = Wanted {
+        request,
+        algorithm,
+        encoding,
+        keep_key,
+        lifetime,
+        renewal,
+        signature,
+        encode_usages,
+    };
     assert_eq!(wanted, Ok(said));
 }
 
@@ -117,5 +128,52 @@ fn each_algorithm_has_sizes_of_its_own() {
         let named = wanted.as_ref().err().map(ToString::to_string).unwrap_or_default();
         assert_eq!(wanted.ok().map(|wanted| wanted.algorithm), expected, "{algorithm:?} {size:?}");
         assert_eq!(named.starts_with("spec.privateKey.size: "), expected.is_none(), "{named}");
+    }
+}
+
+#[test]
+fn names_of_other_kinds_and_limits_of_names_are_read() {
+    let web = certificate("web").with(|spec| {
+        spec.literal_subject = Some("CN=web,OU=shop,O=bank".to_owned());
+        spec.other_names = vec![countersign_crds::OtherName {
+            oid: "1.3.6.1.4.1.311.20.2.3".to_owned(),
+            utf8_value: "web@bank.test".to_owned(),
+        }];
+        spec.name_constraints = Some(countersign_crds::NameConstraints {
+            critical: Some(true),
+            permitted: Some(NameConstraintItem {
+                ip_ranges: vec!["10.0.0.0/8".to_owned()],
+                ..NameConstraintItem::default()
+            }),
+            excluded: None,
+        });
+        spec.signature_algorithm = Some(SpecSignature::ECDSAWithSHA256);
+        spec.encode_usages_in_request = Some(false);
+    });
+    let wanted = Wanted::of(&web.spec).unwrap();
+    let subject = wanted.request.literal_subject.unwrap();
+    assert_eq!(subject.common_name(), Some("web"));
+    assert_eq!(wanted.request.other_names[0].utf8_value, "web@bank.test");
+    let limits = wanted.request.name_constraints.unwrap();
+    assert_eq!((limits.critical, limits.permitted.ip_ranges.len()), (true, 1));
+    assert_eq!(wanted.signature, Some(SignatureAlgorithm::EcdsaWithSha256));
+    assert!(!wanted.encode_usages);
+}
+
+#[test]
+fn a_subject_and_a_network_that_are_none_are_named() {
+    let subject = certificate("web").with(|spec| spec.literal_subject = Some("web".to_owned()));
+    let network = certificate("web").with(|spec| {
+        let item = NameConstraintItem {
+            ip_ranges: vec!["10.0.0.0".to_owned()],
+            ..NameConstraintItem::default()
+        };
+        let limits = countersign_crds::NameConstraints::default();
+        spec.name_constraints =
+            Some(countersign_crds::NameConstraints { permitted: Some(item), ..limits });
+    });
+    for (web, field) in [(subject, "spec.literalSubject"), (network, "spec.nameConstraints")] {
+        let error = Wanted::of(&web.spec).unwrap_err().to_string();
+        assert!(error.starts_with(field), "{error}");
     }
 }

@@ -224,3 +224,18 @@ fn a_denial_names_the_field_its_value_and_the_rule() {
         assert_eq!(denied, format!("ClusterIssuer countersign does not sign {told}"));
     }
 }
+
+#[test]
+fn no_way_of_writing_a_name_gets_past() {
+    let literal = crate::pki::LiteralSubject::parse("CN=vault.bank.svc,O=shop").unwrap();
+    let literal = Request { literal_subject: Some(literal), ..Request::default() };
+    let denied = verdict(&settings(), &literal).unwrap_err().to_string();
+    assert!(denied.contains("commonName") && denied.contains("vault.bank.svc"), "{denied}");
+    let name = crate::pki::OtherName {
+        oid: "1.3.6.1.4.1.311.20.2.3".to_owned(),
+        utf8_value: "root@bank".to_owned(),
+    };
+    let other = Request { other_names: vec![name], ..dns("www.example.org") };
+    let denied = verdict(&settings(), &other).unwrap_err().to_string();
+    assert!(denied.contains("otherNames") && denied.contains("root@bank"), "{denied}");
+}

@@ -46,7 +46,7 @@ fn saying(
 
 /// A decision, and why.
 fn word(request: &CertificateRequest) -> String {
-    match decide(request) {
+    match decide(request, true) {
         Decision::Leave => "Leave".to_owned(),
         Decision::Deny(why) => format!("Deny: {why}"),
         Decision::Refuse(why) => format!("Refuse: {why}"),
@@ -107,7 +107,7 @@ fn an_order_is_what_the_csr_names_and_the_spec_allows() {
     let asked = Request { common_name: Some("web".to_owned()), subject, ..named() };
     let key = generate_key(KeyAlgorithm::EcdsaP256).unwrap();
     let mut request = asking(make_csr(&asked, &key).unwrap().into_bytes());
-    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    let Decision::Sign(order) = decide(&request, true) else { panic!("{}", word(&request)) };
     assert_eq!(order.issuer.to_string(), "Issuer press");
     assert_eq!(order.request.common_name, asked.common_name);
     assert_eq!(order.request.subject, asked.subject);
@@ -116,7 +116,7 @@ fn an_order_is_what_the_csr_names_and_the_spec_allows() {
     assert_eq!(order.csr.public_key_spki, key.public_key_spki());
     request.spec.duration = Some(Duration::from_secs(3600).into());
     request.spec.usages = vec![KeyUsage::DigitalSignature, KeyUsage::KeyEncipherment];
-    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    let Decision::Sign(order) = decide(&request, true) else { panic!("{}", word(&request)) };
     assert_eq!(order.lifetime, Duration::from_secs(3600));
     assert_eq!(order.request.usages, [Usage::DigitalSignature, Usage::KeyEncipherment]);
 }
@@ -170,4 +170,12 @@ fn a_csr_that_proves_nothing_or_names_nobody_is_refused_with_why() {
         let told = word(&asking(csr));
         assert!(told.starts_with(&format!("Refuse: spec.request: {why}")), "{told}");
     }
+}
+
+#[test]
+fn where_somebody_else_approves_nothing_is_signed_before() {
+    let request = asking(csr(&named()));
+    assert!(matches!(decide(&request, false), Decision::Leave));
+    let approved = saying(request, "Approved", ConditionStatus::True, "Human");
+    assert!(matches!(decide(&approved, false), Decision::Sign(_)));
 }
