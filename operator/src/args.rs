@@ -42,6 +42,16 @@ pub struct Args {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub auto_approval: bool,
 
+    /// Whether the caBundle of webhook configurations, APIServices and conversion webhooks is filled
+    /// where their annotations ask for it.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub ca_injection: bool,
+
+    /// Whether CertificateSigningRequests of Kubernetes are signed whose signer is an issuer of this
+    /// operator, once somebody has approved them.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub kubernetes_signer: bool,
+
     /// Of several replicas only the holder of a Lease reconciles; `false` is for one alone.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_election: bool,

@@ -9,6 +9,7 @@ use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
+use crate::cabundle::ApiServerAuthority;
 use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::IssuerId;
 use crate::clock::Clock;
@@ -80,4 +81,10 @@ pub struct Settings {
     pub default_issuer: Option<IssuerId>,
     /// Whether requests to issuers of ours are approved without anybody's word.
     pub approves: bool,
+    /// Whether Kubernetes' own CertificateSigningRequests are signed.
+    pub signs_for_kubernetes: bool,
+    /// Whether the caBundles of others are filled.
+    pub injects_authorities: bool,
+    /// What those are filled with that ask for the authority of the API server.
+    pub api_server_authority: ApiServerAuthority,
 }

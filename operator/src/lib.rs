@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod cabundle;
 pub mod certificate;
 pub mod clock;
 pub mod context;
@@ -17,6 +18,8 @@ pub mod event;
 pub mod identity;
 pub mod inject;
 pub mod issuer;
+pub mod kubernetes;
+pub mod last_word;
 pub mod leader;
 pub mod metrics;
 pub use countersign_pki as pki;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use countersign_operator::admin::{self, Readiness};
 use countersign_operator::args::Args;
+use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::leader::Election;
@@ -21,13 +22,16 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
     telemetry::start(&args.log, args.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
-    let client = kube::Client::try_default().await.context("finding the API server")?;
+    let config = kube::Config::infer().await.context("finding the API server")?;
+    let api_server_authority = ApiServerAuthority::of(&config);
+    let client = kube::Client::try_from(config).context("connecting to the API server")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let clock = Clock::system();
     let readiness = Arc::new(Readiness::default());
     let stop = stop_on_signal()?;
-    let controllers = Controllers::new(client.clone(), clock, metrics, settings(&args));
+    let controllers =
+        Controllers::new(client.clone(), clock, metrics, settings(&args, api_server_authority));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
     let webhook =
@@ -56,7 +60,7 @@ async fn or_stop<E>(
     served
 }
 
-fn settings(args: &Args) -> Settings {
+fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
     Settings {
         trust_domain: args.trust_domain.clone(),
         cluster_domain: args.cluster_domain.clone(),
@@ -65,6 +69,9 @@ fn settings(args: &Args) -> Settings {
         identity_duration: args.identity_duration,
         default_issuer: args.default_issuer.clone(),
         approves: args.auto_approval,
+        signs_for_kubernetes: args.kubernetes_signer,
+        injects_authorities: args.ca_injection,
+        api_server_authority,
     }
 }
 

@@ -22,7 +22,8 @@ use tracing::{debug, info};
 use crate::context::{Context, Settings, Watched};
 use crate::watch::{Queues, Routes, Waiting, follow, follow_secrets};
 use crate::{
-    certificate, clock::Clock, event::Events, identity, issuer, metrics::Metrics, request,
+    cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
+    metrics::Metrics, request,
 };
 
 /// Every reconciler, before it runs.
@@ -226,10 +227,16 @@ fn reconcile(
         identity::error_policy,
         context.clone(),
     )));
+    if context.settings.injects_authorities {
+        work.spawn(cabundle::run(context.clone(), stop.clone()));
+    }
+    if context.settings.signs_for_kubernetes {
+        work.spawn(kubernetes::run(context.clone(), stop.clone()));
+    }
 }
 
 /// Takes what waits, so many at once, each object once at a time.
-fn controller<K>(
+pub(crate) fn controller<K>(
     store: &Store<K>,
     waiting: UnboundedReceiver<ObjectRef<K>>,
     at_once: u16,
@@ -246,7 +253,7 @@ where
 
 type Reconciled<K, E> = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>;
 
-async fn drive<K, E>(reconciled: impl Stream<Item = Reconciled<K, E>>)
+pub(crate) async fn drive<K, E>(reconciled: impl Stream<Item = Reconciled<K, E>>)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     E: std::error::Error + Send + 'static,

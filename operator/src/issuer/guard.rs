@@ -12,7 +12,7 @@ use crate::pki::Request;
 
 /// A request that the identity issuer does not sign.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{issuer} does not sign {field} {value:?} for namespace {namespace}: {rule}")]
+#[error("{issuer} does not sign {field} {value:?} for {}: {rule}", whom(namespace))]
 pub struct Denied {
     issuer: String,
     field: &'static str,
@@ -21,7 +21,11 @@ pub struct Denied {
     rule: &'static str,
 }
 
-/// Whether a request from `namespace` may be signed.
+fn whom(namespace: &str) -> String {
+    if namespace.is_empty() { "no namespace".to_owned() } else { format!("namespace {namespace}") }
+}
+
+/// Whether a request from `namespace` may be signed; it is empty for a request that stands in none.
 ///
 /// # Errors
 /// Names the field, its value and the rule.
@@ -80,7 +84,7 @@ fn is_foreign_identity(settings: &Settings, namespace: &str, uri: &str) -> bool 
 }
 
 /// `<service>.<namespace>.svc`, with or without the cluster's domain, or a wildcard that covers
-/// such names.
+/// such names. Whoever asks from no namespace has none of them.
 fn is_foreign_service(settings: &Settings, namespace: &str, name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let labels: Vec<&str> = name.split('.').collect();
@@ -90,7 +94,7 @@ fn is_foreign_service(settings: &Settings, namespace: &str, name: &str) -> bool 
         // `*.cluster.local`, or the domain itself.
         [] | ["*"] => within.is_some(),
         [.., "svc"] if labels.len() == 1 => false,
-        [.., owner, "svc"] => *owner != namespace,
+        [.., owner, "svc"] => namespace.is_empty() || *owner != namespace,
         ["svc"] => true,
         _ => false,
     }

@@ -228,7 +228,10 @@ fn set(
             && condition.reason.as_deref() == Some(reason)
             && condition.message.as_deref() == Some(message.as_str())
     });
-    if unchanged || (type_ == "Approved" && before.is_some()) {
+    // An approver's word stays, and nothing is both approved and denied: the policy of the chart
+    // would refuse the whole status. What we do not sign says so on Ready.
+    let is_approved = conditions.iter().any(|condition| condition.type_ == "Approved");
+    if unchanged || (is_approved && ["Approved", "Denied"].contains(&type_)) {
         return;
     }
     let since = before

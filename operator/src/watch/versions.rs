@@ -7,21 +7,29 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// A namespace, and a name in it.
 pub type Key = (String, String);
+
+/// So many changes are kept for who is slow to hear of them; who misses some is told so.
+const MOST_CHANGES: usize = 256;
 
 /// The versions of our Secrets.
 #[derive(Debug)]
 pub struct Versions {
     inner: RwLock<Inner>,
     was_read: watch::Sender<bool>,
+    changes: broadcast::Sender<Key>,
 }
 
 impl Default for Versions {
     fn default() -> Self {
-        Self { inner: RwLock::default(), was_read: watch::Sender::new(false) }
+        Self {
+            inner: RwLock::default(),
+            was_read: watch::Sender::new(false),
+            changes: broadcast::Sender::new(MOST_CHANGES),
+        }
     }
 }
 
@@ -48,9 +56,17 @@ impl Versions {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let is_news = inner.known.get(&key).is_none_or(|known| is_later(version, known));
         if is_news {
-            inner.known.insert(key, version.to_owned());
+            inner.known.insert(key.clone(), version.to_owned());
+            // An error means that nobody listens.
+            let _ = self.changes.send(key);
         }
         is_news
+    }
+
+    /// Every Secret that changes from now on, whoever changes it, we ourselves included.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Key> {
+        self.changes.subscribe()
     }
 
     /// A Secret was deleted at this version.
@@ -133,6 +149,18 @@ mod tests {
         versions.forget(&key("web"), "9");
         assert!(!versions.knows(&key("web")));
         assert!(!versions.is_unchanged(&key("web"), Some("7")));
+    }
+
+    #[test]
+    fn a_change_is_told_once_to_who_listens() {
+        let versions = Versions::default();
+        let mut changes = versions.changes();
+        versions.note(key("web"), "5");
+        versions.note(key("web"), "5");
+        versions.note(key("api"), "6");
+        assert_eq!(changes.try_recv(), Ok(key("web")));
+        assert_eq!(changes.try_recv(), Ok(key("api")));
+        assert!(changes.try_recv().is_err());
     }
 
     #[test]

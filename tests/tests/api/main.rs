@@ -4,15 +4,20 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod approval;
+mod cabundle;
+mod chart;
 mod external;
 mod extras;
 mod history;
 mod issuance;
 mod issuers;
+mod kubernetes_csr;
 mod ownership;
 mod policies;
 mod repair;
 mod requests;
+mod rights;
 mod space;
 mod specs;
 mod steady;
@@ -53,6 +58,13 @@ fn main() -> ExitCode {
 }
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
+    let mut all = issuing(world);
+    all.extend(around(world));
+    all
+}
+
+/// Certificates, and who signs them.
+fn issuing(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
         issuance::{
             a_certificate_becomes_a_secret_whose_chain_openssl_verifies,
@@ -111,6 +123,39 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         }
         steady::{
             a_restart_writes_nothing,
+        }
+    }
+}
+
+/// What stands around them: who else asks, who trusts, who may.
+fn around(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        kubernetes_csr::{
+            a_csr_is_signed_once_somebody_has_approved_it,
+            a_csr_that_was_denied_is_never_signed,
+            whoever_may_not_reference_an_issuer_is_refused_with_what_is_missing,
+            the_issuer_of_identities_signs_no_identity_that_stands_in_no_namespace,
+            what_can_never_be_signed_says_so_and_what_can_be_later_waits,
+        }
+        approval::{
+            nobody_decides_without_the_right_and_is_told_which_one,
+            an_approval_is_true_and_alone_and_stays,
+            a_forged_requester_is_refused_and_an_honest_one_is_stamped,
+            all_that_is_known_of_a_requester_is_stamped,
+            the_operator_may_approve_for_its_own_issuers_only,
+            the_operator_may_sign_for_its_own_issuers_only,
+            the_operator_may_fill_every_bundle_and_make_none,
+            who_edits_may_renew_and_not_approve,
+        }
+        cabundle::{
+            every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,
+            what_forbids_it_is_told_and_nothing_is_written,
+            a_secret_that_allows_it_and_the_api_server_itself_are_sources_too,
+            nothing_is_written_where_nothing_differs,
+            our_own_webhook_is_left_alone,
+        }
+        chart::{
+            what_is_switched_off_has_neither_flag_nor_right,
         }
     }
 }

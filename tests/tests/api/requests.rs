@@ -17,12 +17,18 @@ use crate::world::HOME;
 
 /// A CSR by openssl, whose key nobody else sees.
 pub(crate) fn openssl_csr(space: &Space, name: &str) -> Vec<u8> {
+    openssl_csr_with(space, &[&format!("subjectAltName=DNS:{name}")])
+}
+
+/// The same, with these extensions.
+pub(crate) fn openssl_csr_with(space: &Space, extensions: &[&str]) -> Vec<u8> {
     let folder = folder(space);
     let arguments = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-    let names = format!("subjectAltName=DNS:{name}");
+    let extensions = extensions.iter().flat_map(|extension| ["-addext", extension]);
     let output = Command::new("openssl")
         .args(arguments)
-        .args(["-nodes", "-keyout", "key", "-subj", "/CN=laptop", "-addext", &names])
+        .args(["-nodes", "-keyout", "key", "-subj", "/CN=laptop"])
+        .args(extensions)
         .current_dir(&folder)
         .output()
         .unwrap();
@@ -99,7 +105,7 @@ pub(crate) async fn a_request_to_the_issuer_of_others_is_left_alone(space: Space
 }
 
 /// The ClusterIssuer of identities, with an authority of this test's in the operator's namespace.
-async fn issuer_of_identities(space: &Space) {
+pub(crate) async fn issuer_of_identities(space: &Space) {
     space.authority().await;
     let name = |secret: &Secret| secret.data.is_some();
     let authority = space.when::<Secret>("intermediate", "is there", name).await;

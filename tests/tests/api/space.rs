@@ -142,20 +142,7 @@ impl Space {
         what: &str,
         holds: impl Fn(&K) -> bool,
     ) -> K {
-        let api: Api<K> = self.api();
-        let last = std::sync::Mutex::new(None);
-        let looking = async {
-            loop {
-                let found = api.get_opt(name).await.expect("the API server answers");
-                if let Some(found) = found.as_ref().filter(|found| holds(found)) {
-                    return found.clone();
-                }
-                *last.lock().unwrap() = found;
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        };
-        let found = tokio::time::timeout(PATIENCE, looking).await;
-        found.unwrap_or_else(|_| panic!("{name} never {what}: {:?}", last.lock().unwrap()))
+        when_in(&self.api(), name, what, holds).await
     }
 
     /// The Secret of that name.
@@ -165,20 +152,64 @@ impl Space {
 
     /// Waits for an Event about an object; it comes after what it tells of.
     pub(crate) async fn event(&self, name: &str, what: &str, is_it: impl Fn(&str) -> bool) {
-        let fields = ListParams::default().fields(&format!("involvedObject.name={name}"));
-        let events: Api<Event> = self.api();
-        let looking = async {
-            loop {
-                let found = events.list(&fields).await.expect("Events");
-                if found.iter().filter_map(|event| event.reason.as_deref()).any(&is_it) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-        };
-        let told = tokio::time::timeout(PATIENCE, looking).await;
-        told.unwrap_or_else(|_| panic!("no Event about {name} {what}"));
+        event_in(&self.api(), name, what, is_it).await;
     }
+}
+
+/// Waits for an Event about an object; those about what stands in no namespace are in `default`.
+pub(crate) async fn event_in(
+    events: &Api<Event>,
+    name: &str,
+    what: &str,
+    is_it: impl Fn(&str) -> bool,
+) {
+    let fields = ListParams::default().fields(&format!("involvedObject.name={name}"));
+    let looking = async {
+        loop {
+            let found = events.list(&fields).await.expect("Events");
+            if found.iter().filter_map(|event| event.reason.as_deref()).any(&is_it) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, looking).await;
+    told.unwrap_or_else(|_| panic!("no Event about {name} {what}"));
+}
+
+/// Makes an object, wherever it stands.
+pub(crate) async fn make_in<K>(api: &Api<K>, name: &str, mut rest: Value) -> K
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    rest["apiVersion"] = K::api_version(&()).into();
+    rest["kind"] = K::kind(&()).into();
+    rest["metadata"]["name"] = name.into();
+    let parameters = PatchParams::apply("a-user").force();
+    let made = api.patch(name, &parameters, &Patch::Apply(&rest)).await;
+    made.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Waits for an object about which something holds.
+pub(crate) async fn when_in<K: Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    holds: impl Fn(&K) -> bool,
+) -> K {
+    let last = std::sync::Mutex::new(None);
+    let looking = async {
+        loop {
+            let found = api.get_opt(name).await.expect("the API server answers");
+            if let Some(found) = found.as_ref().filter(|found| holds(found)) {
+                return found.clone();
+            }
+            *last.lock().unwrap() = found;
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looking).await;
+    found.unwrap_or_else(|_| panic!("{name} never {what}: {:?}", last.lock().unwrap()))
 }
 
 /// The spec of a leaf.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
+use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::metrics::Metrics;
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -25,6 +26,7 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     cluster: Mutex<Option<Cluster>>,
     client: OnceLock<Client>,
+    config: OnceLock<Config>,
     operator: Mutex<Option<Operator>>,
 }
 
@@ -40,6 +42,7 @@ impl Default for World {
             runtime: Runtime::new().expect("a runtime"),
             cluster: Mutex::default(),
             client: OnceLock::new(),
+            config: OnceLock::new(),
             operator: Mutex::default(),
         }
     }
@@ -60,7 +63,10 @@ impl World {
             "crd",
         ]));
         *self.cluster.lock().unwrap() = Some(cluster);
-        self.client.set(self.runtime.block_on(connect(path))).ok().expect("started once");
+        let config = self.runtime.block_on(configuration(path));
+        let client = self.runtime.block_on(async { Client::try_from(config.clone()) });
+        self.client.set(client.expect("a client")).ok().expect("started once");
+        self.config.set(config).expect("started once");
         self.runtime.block_on(async { self.start_operator() });
     }
 
@@ -79,19 +85,45 @@ impl World {
 
     /// What kubectl says when it applies a manifest, and whether it could.
     pub(crate) fn apply(&self, manifest: &str) -> Result<String, String> {
-        let cluster = self.cluster.lock().unwrap();
-        let mut kubectl = cluster.as_ref().expect("it was started").command("kubectl");
+        let mut kubectl = self.command("kubectl");
         let arguments = ["apply", "-f", "-"];
         let command = kubectl.args(arguments).stdin(Stdio::piped());
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = command.spawn().expect("kubectl runs");
-        drop(cluster);
         let mut input = running.stdin.take().expect("its input");
         input.write_all(manifest.as_bytes()).expect("kubectl reads");
         drop(input);
         let output = running.wait_with_output().expect("kubectl ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// Somebody else, who may do what RBAC says.
+    pub(crate) fn client_of(&self, user: &str) -> Client {
+        self.client_with(|who| who.impersonate = Some(user.to_owned()))
+    }
+
+    /// The same, with more said of who it is.
+    pub(crate) fn client_with(&self, say: impl FnOnce(&mut AuthInfo)) -> Client {
+        let mut config = self.config();
+        say(&mut config.auth_info);
+        Client::try_from(config).expect("a client")
+    }
+
+    /// How the API server is reached, and whom it is trusted by.
+    pub(crate) fn config(&self) -> Config {
+        self.config.get().expect("it was started").clone()
+    }
+
+    /// The file of the authority by which the API server is trusted.
+    pub(crate) fn authority_of_the_api_server(&self) -> PathBuf {
+        let cluster = self.cluster.lock().unwrap();
+        cluster.as_ref().expect("it was started").kubeconfig().with_file_name("pki").join("ca.crt")
+    }
+
+    /// A program of the cluster's, with an administrator's rights.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        self.cluster.lock().unwrap().as_ref().expect("it was started").command(program)
     }
 
     /// Ends the operator as SIGTERM does, and starts another, which knows nothing.
@@ -109,6 +141,9 @@ impl World {
             identity_duration: "24h".parse().unwrap(),
             default_issuer: None,
             approves: true,
+            signs_for_kubernetes: true,
+            injects_authorities: true,
+            api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let metrics = Metrics::register(&mut Registry::default());
         let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);
@@ -131,9 +166,8 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn connect(path: PathBuf) -> Client {
+async fn configuration(path: PathBuf) -> Config {
     let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
     let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config");
-    Client::try_from(config).expect("a client")
+    Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config")
 }

@@ -15,6 +15,9 @@ fn settings() -> Settings {
         identity_duration: std::time::Duration::from_secs(3600).into(),
         default_issuer: None,
         approves: true,
+        signs_for_kubernetes: true,
+        injects_authorities: true,
+        api_server_authority: Default::default(),
     }
 }
 

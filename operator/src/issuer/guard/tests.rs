@@ -11,6 +11,9 @@ fn settings() -> Settings {
         identity_duration: std::time::Duration::from_secs(86_400).into(),
         default_issuer: None,
         approves: true,
+        signs_for_kubernetes: true,
+        injects_authorities: true,
+        api_server_authority: Default::default(),
     }
 }
 
@@ -118,6 +121,32 @@ fn one_name_too_many_spoils_the_request() {
     request.dns_names.pop();
     request.uris.push("spiffe://cluster.local/ns/bank/sa/web".to_owned());
     assert!(verdict(&settings(), &request).is_err());
+}
+
+#[test]
+fn whoever_asks_from_no_namespace_gets_no_name_of_any() {
+    let nowhere = |request: &Request| {
+        check(&settings(), &issuer("ClusterIssuer", "countersign"), "", request)
+    };
+    let foreign = [
+        uri("spiffe://cluster.local/ns/shop/sa/web"),
+        uri("spiffe://cluster.local/ns//sa/web"),
+        uri("spiffe://cluster.local"),
+        dns("web.shop.svc"),
+        dns("web.shop.svc.cluster.local"),
+        dns("web..svc"),
+        dns(".svc"),
+        common("web.shop.svc"),
+        authority(),
+    ];
+    for request in &foreign {
+        assert!(nowhere(request).is_err(), "{request:?}");
+    }
+    for request in [dns("www.example.org"), uri("https://example.org")] {
+        assert_eq!(nowhere(&request), Ok(()), "{request:?}");
+    }
+    let told = nowhere(&dns("web.shop.svc")).unwrap_err().to_string();
+    assert!(told.contains("\"web.shop.svc\" for no namespace: "), "{told}");
 }
 
 #[test]

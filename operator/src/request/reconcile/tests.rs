@@ -60,6 +60,8 @@ fn the_word_of_another_approver_stays() {
     let by = |who: &'static str| ("Approved", ConditionStatus::True, who, String::new());
     set(&mut conditions, by("policy"), &now);
     set(&mut conditions, by("countersign.dev"), &now);
+    let denied = ("Denied", ConditionStatus::True, "countersign.dev", String::new());
+    set(&mut conditions, denied, &now);
     assert_eq!(conditions[0].reason.as_deref(), Some("policy"));
-    assert_eq!(conditions.len(), 1);
+    assert_eq!(conditions.len(), 1, "nothing is both approved and denied");
 }

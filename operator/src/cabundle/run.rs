@@ -1,0 +1,92 @@
+//! Who is looked at and when: an object that changed, and every object whose Secret changed.
+
+use std::sync::Arc;
+
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use super::observe::points_at;
+use super::reconcile::{Injection, error_policy, reconcile};
+use super::source::{asked, is_asked};
+use super::targets::Target;
+use crate::context::Context;
+use crate::last_word::LastWords;
+use crate::run::{controller, drive};
+use crate::watch::{Change, Key, follow};
+
+/// So many objects of a kind are looked at at once.
+const AT_ONCE: u16 = 4;
+
+/// Runs until `stop` is cancelled.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let injection = Arc::new(Injection { context, said: LastWords::default() });
+    tokio::join!(
+        inject::<ValidatingWebhookConfiguration>(&injection, &stop),
+        inject::<MutatingWebhookConfiguration>(&injection, &stop),
+        inject::<APIService>(&injection, &stop),
+        inject::<CustomResourceDefinition>(&injection, &stop),
+    );
+}
+
+type Queue<K> = UnboundedSender<ObjectRef<PartialObjectMeta<K>>>;
+
+/// Follows one kind by its metadata: of those that ask for nothing, no more is ever read.
+async fn inject<K: Target>(injection: &Arc<Injection>, stop: &CancellationToken) {
+    let api: Api<PartialObjectMeta<K>> = Api::all(injection.context.client.clone());
+    let (objects, writer) = store();
+    let (queue, waiting) = unbounded();
+    let following = follow(api, watcher::Config::default(), writer, |change| match change {
+        Change::There(object) if is_asked(object.annotations()) => put(&queue, object),
+        Change::There(_) => {}
+        Change::Gone(object) => injection.said.forget(&object.uid().unwrap_or_default()),
+    });
+    let waking = wake(&injection.context, &objects, &queue);
+    let reconciling = drive(controller(&objects, waiting, AT_ONCE, stop).run(
+        reconcile::<K>,
+        error_policy::<K>,
+        injection.clone(),
+    ));
+    tokio::select! {
+        // It ends with `stop`, once what is under way is done.
+        () = reconciling => {}
+        () = following => {}
+        () = waking => {}
+    }
+}
+
+fn put<K: Target>(queue: &Queue<K>, object: &PartialObjectMeta<K>) {
+    // Nobody takes any more where the operator is about to end.
+    let _ = queue.unbounded_send(ObjectRef::from_obj(object));
+}
+
+/// Puts the objects into the queue whose Secret changed.
+async fn wake<K: Target>(
+    context: &Context,
+    objects: &Store<PartialObjectMeta<K>>,
+    queue: &Queue<K>,
+) {
+    let mut changes = context.seen.secrets.changes();
+    loop {
+        let concerns: Box<dyn Fn(&Key) -> bool + Send> = match changes.recv().await {
+            Ok(changed) => Box::new(move |key| *key == changed),
+            // So many at once that some were missed.
+            Err(RecvError::Lagged(_)) => Box::new(|_| true),
+            Err(RecvError::Closed) => std::future::pending().await,
+        };
+        let is_concerned = |object: &PartialObjectMeta<K>| {
+            let source = asked(object.annotations()).ok().flatten();
+            source.and_then(|source| points_at(context, &source)).is_some_and(|key| concerns(&key))
+        };
+        objects.state_filter(is_concerned).iter().for_each(|object| put(queue, object));
+    }
+}

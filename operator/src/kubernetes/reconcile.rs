@@ -1,0 +1,229 @@
+//! Signs a CertificateSigningRequest, and writes what became of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestCondition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use serde_json::{Value, json};
+use tracing::{info, instrument, warn};
+
+use super::decide::{Decision, Order, decide};
+use super::review::may_reference;
+use crate::context::{Context, FIELD_MANAGER};
+use crate::issuer::{Job, SignError, Signed, sign};
+use crate::last_word::LastWords;
+use crate::metrics::ReasonLabels;
+
+/// How long until a request is tried again whose issuer cannot sign yet.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What reconciling needs.
+pub(super) struct Signing {
+    pub(super) context: Arc<Context>,
+    pub(super) said: LastWords,
+}
+
+/// A CertificateSigningRequest could not be reconciled.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("asking whether the requester of {request} may reference its issuer")]
+    Review {
+        request: ObjectRef<CertificateSigningRequest>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing the status of {request}")]
+    WriteStatus {
+        request: ObjectRef<CertificateSigningRequest>,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// This is its certificate, and its intermediates.
+    Issued(String),
+    /// It will never have one.
+    Failed { reason: &'static str, message: String },
+    /// Not yet; trying again can help.
+    Pending { reason: &'static str, message: String },
+}
+
+/// Brings one CertificateSigningRequest to its end.
+#[instrument(skip_all, fields(request = %ObjectRef::from_obj(&*request)))]
+pub(super) async fn reconcile(
+    request: Arc<CertificateSigningRequest>,
+    signing: Arc<Signing>,
+) -> Result<Action, Error> {
+    let verdict = match decide(&request) {
+        Decision::Leave => return Ok(Action::await_change()),
+        Decision::Wait => {
+            signing.tell_that_it_waits(&request);
+            return Ok(Action::await_change());
+        }
+        Decision::Refuse(refusal) => {
+            Verdict::Failed { reason: refusal.reason(), message: refusal.to_string() }
+        }
+        Decision::Sign(order) => signing.carry_out(&request, &order).await?,
+    };
+    signing.conclude(&request, verdict).await
+}
+
+impl Signing {
+    async fn carry_out(
+        &self,
+        request: &CertificateSigningRequest,
+        order: &Order,
+    ) -> Result<Verdict, Error> {
+        let may = may_reference(&self.context, &request.spec, &order.signer).await;
+        let reference = || ObjectRef::from_obj(request);
+        if !may.map_err(|source| Error::Review { request: reference(), source })? {
+            return Ok(not_allowed(request, order));
+        }
+        let job = Job {
+            namespace: &order.signer.namespace,
+            issuer: &order.signer.issuer,
+            request: order.request.clone(),
+            subject_der: Some(order.csr.subject_der.clone()),
+            lifetime: order.lifetime,
+            public_key: order.csr.public_key_spki.clone(),
+            own_key: None,
+            signature: None,
+        };
+        Ok(outcome(sign(&self.context, job).await))
+    }
+
+    async fn conclude(
+        &self,
+        request: &CertificateSigningRequest,
+        verdict: Verdict,
+    ) -> Result<Action, Error> {
+        let uid = request.uid().unwrap_or_default();
+        let context = &self.context;
+        let (reason, message) = match verdict {
+            Verdict::Pending { reason, message } => {
+                if self.said.is_news(&uid, &message) {
+                    warn!(reason, message, "request not signed yet");
+                    context.events.warning(request, reason, message);
+                }
+                return Ok(Action::requeue(RETRY));
+            }
+            Verdict::Issued(chain) => {
+                let certificate = ByteString(chain.into_bytes());
+                self.write(request, json!({ "certificate": certificate })).await?;
+                info!("request signed");
+                context.metrics.requests_signed.inc();
+                let message = "Certificate signed by countersign.dev".to_owned();
+                context.events.normal(request, "CertificateIssued", message);
+                return Ok(Action::await_change());
+            }
+            Verdict::Failed { reason, message } => (reason, message),
+        };
+        let now = Time(context.clock.now());
+        self.write(request, json!({ "conditions": failed(request, reason, &message, &now) }))
+            .await?;
+        warn!(reason, message, "request not signed");
+        context.metrics.requests_refused.get_or_create(&ReasonLabels { reason }).inc();
+        context.events.warning(request, reason, message);
+        Ok(Action::await_change())
+    }
+
+    fn tell_that_it_waits(&self, request: &CertificateSigningRequest) {
+        let message = "Waiting until somebody approves it: kubectl certificate approve";
+        if self.said.is_news(&request.uid().unwrap_or_default(), message) {
+            self.context.events.normal(request, "WaitingForApproval", message.to_owned());
+        }
+    }
+
+    /// The version goes along: what somebody else wrote in between is never written over.
+    async fn write(&self, request: &CertificateSigningRequest, status: Value) -> Result<(), Error> {
+        let api: Api<CertificateSigningRequest> = Api::all(self.context.client.clone());
+        let version = &request.metadata.resource_version;
+        let patch = json!({ "metadata": { "resourceVersion": version }, "status": status });
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let name = request.name_any();
+        let written = api.patch_status(&name, &parameters, &Patch::Merge(&patch)).await;
+        let reference = || ObjectRef::from_obj(request);
+        written.map_err(|source| Error::WriteStatus { request: reference(), source })?;
+        self.said.forget(&request.uid().unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn not_allowed(request: &CertificateSigningRequest, order: &Order) -> Verdict {
+    let (namespace, name) = (&order.signer.namespace, &order.signer.issuer.name);
+    let user = request.spec.username.as_deref().unwrap_or_default();
+    let message = format!(
+        "{user:?} may not reference Issuer {namespace}/{name}: it needs the verb reference on signers.countersign.dev {name:?} in namespace {namespace}"
+    );
+    Verdict::Failed { reason: "DeniedReference", message }
+}
+
+fn outcome(signed: Result<Signed, SignError>) -> Verdict {
+    let error = match signed {
+        Ok(signed) => return Verdict::Issued(signed.chain),
+        Err(error) => error,
+    };
+    let (reason, is_passing) = (error.reason(), error.is_passing());
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    if is_passing {
+        Verdict::Pending { reason, message }
+    } else {
+        Verdict::Failed { reason, message }
+    }
+}
+
+/// The conditions that it has, and that it failed.
+fn failed(
+    request: &CertificateSigningRequest,
+    reason: &str,
+    message: &str,
+    now: &Time,
+) -> Vec<CertificateSigningRequestCondition> {
+    let before = request.status.as_ref().and_then(|status| status.conditions.clone());
+    let mut conditions = before.unwrap_or_default();
+    conditions.push(CertificateSigningRequestCondition {
+        type_: "Failed".to_owned(),
+        status: "True".to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+        last_update_time: Some(now.clone()),
+        last_transition_time: Some(now.clone()),
+    });
+    conditions
+}
+
+/// After an error of the API server's, a little later.
+pub(super) fn error_policy(
+    _: Arc<CertificateSigningRequest>,
+    error: &Error,
+    signing: Arc<Signing>,
+) -> Action {
+    let reason = match error {
+        Error::Review { .. } => "AccessReviewError",
+        Error::WriteStatus { .. } => "WriteStatusError",
+    };
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    warn!(reason, %error, cause, "reconciliation failed");
+    signing.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
+    Action::requeue(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What becomes of a CertificateSigningRequest.
+
+use super::*;
+
+#[test]
+fn what_nobody_can_mend_is_final_and_all_else_is_tried_again() {
+    let signed = Signed { chain: "a chain".to_owned(), ca: None };
+    assert_eq!(outcome(Ok(signed)), Verdict::Issued("a chain".to_owned()));
+    let missing = outcome(Err(SignError::NotFound { issuer: "Issuer press".to_owned() }));
+    let message = "Issuer press does not exist".to_owned();
+    assert_eq!(missing, Verdict::Pending { reason: "IssuerNotFound", message });
+    let never = outcome(Err(SignError::NoPrivateKey { issuer: "Issuer press".to_owned() }));
+    let is_final =
+        |reason| matches!(&never, Verdict::Failed { reason: told, .. } if *told == reason);
+    assert!(is_final("IssuerCannotSignRequests"), "{never:?}");
+}
+
+#[test]
+fn a_failure_stands_beside_what_others_said() {
+    let now = Time("2026-05-05T12:00:00Z".parse().unwrap());
+    let mut request = CertificateSigningRequest::default();
+    request.status.get_or_insert_default().conditions =
+        Some(failed(&CertificateSigningRequest::default(), "Before", "", &now));
+    let conditions = failed(&request, "DeniedReference", "no", &now);
+    let reasons: Vec<_> = conditions.iter().filter_map(|it| it.reason.as_deref()).collect();
+    assert_eq!(reasons, ["Before", "DeniedReference"]);
+    assert_eq!(conditions[1].type_, "Failed");
+    assert_eq!(conditions[1].status, "True");
+}
