@@ -13,8 +13,8 @@ pub(super) const CSR: Step = Step {
         stage.run("kubectl -n outside delete certificaterequest laptop-7 --ignore-not-found")?;
         stage.run(&format!("CSR=$({workstation} cat /tmp/laptop.csr | base64 -w0); jq -n --arg csr $CSR '{{apiVersion: \"countersign.dev/v1\", kind: \"CertificateRequest\", metadata: {{name: \"laptop-7\", namespace: \"outside\"}}, spec: {{request: $csr, duration: \"1h\", usages: [\"digital signature\", \"client auth\"], issuerRef: {{name: \"countersign\", kind: \"ClusterIssuer\"}}}}}}' | kubectl apply -f -"))?;
         stage.run("kubectl -n outside wait --for=condition=Ready certificaterequest/laptop-7 --timeout=30s && kubectl -n outside get certificaterequest")?;
-        stage.run("kubectl -n outside get certificaterequest laptop-7 -o jsonpath='{.status.certificate}' | base64 -d | kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/laptop.crt'")?;
-        stage.run("kubectl -n outside get certificaterequest laptop-7 -o jsonpath='{.status.ca}' | base64 -d | kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/root.crt'")?;
+        stage.run(&format!("PEM=$(kubectl -n outside get certificaterequest laptop-7 -o jsonpath='{{.status.certificate}}') && {workstation} sh -c \"echo $PEM | base64 -d > /tmp/laptop.crt && head -1 /tmp/laptop.crt\""))?;
+        stage.run(&format!("PEM=$(kubectl -n outside get certificaterequest laptop-7 -o jsonpath='{{.status.ca}}') && {workstation} sh -c \"echo $PEM | base64 -d > /tmp/root.crt && head -1 /tmp/root.crt\""))?;
         let page = stage.run(&format!("{workstation} curl -sS --max-time 10 --cacert /tmp/root.crt --cert /tmp/laptop.crt --key /tmp/laptop.key https://web.shop.svc.cluster.local:8080/"))?;
         ensure!(page.contains("the secret of the shop"), "another page: {page}");
         let object = stage.run("kubectl -n outside get certificaterequest laptop-7 -o json | jq -r '.spec.request' | base64 -d")?;
