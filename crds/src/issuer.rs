@@ -1,5 +1,6 @@
 //! `Issuer` and `ClusterIssuer`: who signs.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,12 @@ use crate::policy::{Approval, SigningPolicy};
         name = "Status",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Expiration",
+        type_ = "string",
+        json_path = ".status.notAfter",
         priority = 1
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -66,6 +73,12 @@ pub struct IssuerSpec {
         name = "Status",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Expiration",
+        type_ = "string",
+        json_path = ".status.notAfter",
         priority = 1
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -163,4 +176,15 @@ pub struct IssuerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// Which authority signs: the SHA-256 of its certificate and of those above it. The same stands
+    /// on the status of each Certificate that it signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Since when that authority signs. What another one signed before is issued again from then
+    /// on: authorities at once, leaves spread over the time that the operator was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_since: Option<Time>,
+    /// Until when it can sign: the earliest end of a certificate in its chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Time>,
 }

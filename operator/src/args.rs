@@ -32,6 +32,11 @@ pub struct Args {
     #[arg(long, default_value = "24h", value_parser = lifetime)]
     pub identity_duration: Duration,
 
+    /// Over how long leaves are issued again after their authority was replaced, a Go duration, 24h
+    /// at most.
+    #[arg(long, default_value = "5m", value_parser = spread)]
+    pub reissue_spread: Duration,
+
     /// The issuer of Certificates that name none, as Kind/name: ClusterIssuer/countersign. The
     /// annotation countersign.dev/default-issuer of a namespace comes first.
     #[arg(long)]
@@ -117,6 +122,15 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+fn spread(text: &str) -> Result<Duration, String> {
+    let duration: Duration = text.parse().map_err(|error| format!("{error}"))?;
+    let longest = std::time::Duration::from_secs(24 * 3600);
+    if duration.is_negative() || std::time::Duration::from(duration) > longest {
+        return Err("must be between 0s and 24h".to_owned());
+    }
+    Ok(duration)
+}
+
 /// A DNS domain in the one form that names are compared with: lower case, no dot at its end.
 fn domain(text: &str) -> Result<String, String> {
     let domain = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
@@ -151,6 +165,13 @@ mod tests {
         for (text, expected) in cases {
             let found = parsed("--cluster-domain", text).map(|args| args.cluster_domain);
             assert_eq!(found.as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_are_issued_again_within_a_day() {
+        for (text, legal) in [("0s", true), ("24h", true), ("24h1s", false), ("-1s", false)] {
+            assert_eq!(parsed("--reissue-spread", text).is_some(), legal, "{text}");
         }
     }
 

@@ -12,10 +12,12 @@ use kube::runtime::reflector::Store;
 use crate::cabundle::ApiServerAuthority;
 use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::IssuerId;
+use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
+use crate::issuer::Authorities;
 use crate::metrics::Metrics;
-use crate::watch::{Claims, OwnWrites, Versions};
+use crate::watch::{Claims, Key, Named, OwnWrites, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -33,6 +35,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// What was seen on the watches.
     pub seen: Watched,
+    /// The authorities of `ca` issuers, as they were read last.
+    pub authorities: Arc<Authorities>,
+    /// Which Secrets were put right of late.
+    pub repairs: Arc<Repairs>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
     /// What was configured.
@@ -56,12 +62,22 @@ pub struct Watched {
     pub claims: Arc<Claims>,
     /// The versions of our Secrets.
     pub secrets: Arc<Versions>,
+    /// Secrets of users' that are followed by their names.
+    pub named: Arc<Named>,
     /// What we wrote a moment ago.
     pub own_writes: Arc<OwnWrites>,
     /// Injected pods, with their labels and service account only.
     pub pods: Store<Pod>,
     /// Services, with their selectors only.
     pub services: Store<Service>,
+}
+
+impl Watched {
+    /// Whether every change of a Secret is told: it bears our label, or is followed by its name.
+    #[must_use]
+    pub fn follows(&self, secret: &Key) -> bool {
+        self.secrets.knows(secret) || self.named.follows(secret)
+    }
 }
 
 /// What was configured.
@@ -77,6 +93,8 @@ pub struct Settings {
     pub identity_issuer: String,
     /// How long an identity is valid.
     pub identity_duration: Duration,
+    /// Over how long leaves are issued again after their authority was replaced.
+    pub reissue_spread: Duration,
     /// The issuer of Certificates that name none, where their namespace names none either.
     pub default_issuer: Option<IssuerId>,
     /// Whether requests to issuers of ours are approved without anybody's word.

@@ -67,6 +67,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         identity_issuer: args.identity_issuer.clone(),
         identity_duration: args.identity_duration,
+        reissue_spread: args.reissue_spread,
         default_issuer: args.default_issuer.clone(),
         approves: args.auto_approval,
         signs_for_kubernetes: args.kubernetes_signer,

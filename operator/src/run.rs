@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::context::{Context, Settings, Watched};
-use crate::watch::{Queues, Routes, Waiting, follow, follow_secrets};
+use crate::watch::{Queues, Routes, Waiting, follow, follow_authorities, follow_secrets};
 use crate::{
     cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
     metrics::Metrics, request,
@@ -60,7 +60,7 @@ fn stores() -> (Watched, Writers) {
         pods: to_pods,
         services: to_services,
     };
-    let (claims, secrets, own_writes) = Default::default();
+    let (claims, secrets, named, own_writes) = Default::default();
     let watched = Watched {
         certificates,
         issuers,
@@ -69,6 +69,7 @@ fn stores() -> (Watched, Writers) {
         namespaces,
         claims,
         secrets,
+        named,
         own_writes,
         pods,
         services,
@@ -82,8 +83,18 @@ impl Controllers {
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers) = stores();
         let events = Events::new(client.clone(), metrics.events_dropped.clone());
-        let pending_keys = Arc::default();
-        let context = Context { client, clock, events, metrics, seen, pending_keys, settings };
+        let (authorities, repairs, pending_keys) = Default::default();
+        let context = Context {
+            client,
+            clock,
+            events,
+            metrics,
+            seen,
+            authorities,
+            repairs,
+            pending_keys,
+            settings,
+        };
         let context = Arc::new(context);
         Self { context, writers }
     }
@@ -102,10 +113,12 @@ impl Controllers {
             seen: context.seen.clone(),
             queues,
             metrics: context.metrics.clone(),
+            repairs: context.repairs.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         let mut work = JoinSet::new();
         watch(&mut work, &context.client, writers, &routes, &stop);
+        follow_signers(&mut work, &context, &routes, &stop);
         if !was_read(&context.seen, &stop).await {
             return;
         }
@@ -158,6 +171,21 @@ fn watch(
         let secrets =
             follow_secrets(client, &routes.seen.secrets, |touched| routes.secret(&touched));
         tokio::select! { () = secrets => {} () = stop.cancelled() => {} }
+    });
+}
+
+/// Tells issuers when the Secret of their authority changes.
+fn follow_signers(
+    work: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    routes: &Routes,
+    stop: &CancellationToken,
+) {
+    let (context, routes, stop) = (context.clone(), routes.clone(), stop.clone());
+    work.spawn(async move {
+        let client = context.client.clone();
+        let following = follow_authorities(client, routes, &context.authorities);
+        tokio::select! { () = following => {} () = stop.cancelled() => {} }
     });
 }
 

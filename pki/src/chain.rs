@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
+use super::digest::sha256_hex;
 use super::key::{KeyError, PrivateKey};
 use super::leaf::{CertificateError, CertificateFacts};
-use super::pem::certificates_to_pem;
+use super::pem::{certificates_from_pem, certificates_to_pem};
 use super::template::Validity;
 use super::usage::Usage;
 
@@ -164,6 +165,11 @@ impl Authority {
         &self.key
     }
 
+    /// Which authority this is, in one word: see `fingerprint_of`.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(self.path.iter().map(|certificate| &certificate.der))
+    }
+
     /// True if `leaf` was signed by this authority's key, under its name.
     pub fn issued(&self, leaf: &CertificateFacts) -> bool {
         leaf.verify_issued_by(self.certificate())
@@ -181,6 +187,28 @@ impl Authority {
     pub fn ca_pem(&self) -> String {
         certificates_to_pem(self.path.last().map(|certificate| &certificate.der))
     }
+}
+
+/// Which authority signed the certificate in a `tls.crt`, in one word: the SHA-256 of the
+/// certificates above it, those in `ca.crt` too, from the one that signed it upwards. It is another
+/// one where any of them was replaced, even by one with the same name and key. `None` where nothing
+/// stands above it, or one of the texts cannot be read.
+#[must_use]
+pub fn fingerprint_of(tls_crt: &[u8], ca_crt: Option<&[u8]>) -> Option<String> {
+    let sent = certificates_from_pem(tls_crt).ok()?;
+    let roots = match ca_crt.filter(|text| !text.is_empty()) {
+        Some(text) => certificates_from_pem(text).ok()?,
+        None => Vec::new(),
+    };
+    let mut above: Vec<_> = sent.iter().skip(1).chain(&roots).collect();
+    let mut seen = HashSet::new();
+    above.retain(|certificate| seen.insert(*certificate));
+    (!above.is_empty()).then(|| fingerprint(above))
+}
+
+fn fingerprint<'a>(path: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> String {
+    let bytes: Vec<u8> = path.into_iter().flat_map(|der| der.iter().copied()).collect();
+    sha256_hex(&bytes)
 }
 
 /// Without what stands there a second time; a bundle put together by hand often has that.

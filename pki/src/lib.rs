@@ -50,7 +50,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Authority, AuthorityError};
+pub use chain::{Authority, AuthorityError, fingerprint_of};
 pub use compose::ComposeError;
 pub use constraints::{NameConstraints, NameForm, NameSet};
 pub use csr::{CsrError, CsrOptions, ParsedCsr, make_csr, make_csr_with, parse_csr, parse_csr_der};

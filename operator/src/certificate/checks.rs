@@ -30,6 +30,8 @@ pub enum Reason {
     Temporary,
     /// The certificate does not hold what the spec asks for.
     RequestChanged,
+    /// The issuer signs with another authority now.
+    AuthorityReplaced,
     /// Somebody asked for it.
     ManuallyTriggered,
     /// It is time.
@@ -52,6 +54,7 @@ impl Reason {
             Self::SecretMismatch => "SecretMismatch",
             Self::Temporary => "TemporaryCertificate",
             Self::RequestChanged => "RequestChanged",
+            Self::AuthorityReplaced => "AuthorityReplaced",
             Self::ManuallyTriggered => "ManuallyTriggered",
             Self::Renewing => "Renewing",
             Self::Expired => "Expired",
@@ -95,7 +98,7 @@ const STATE: &[Check] = &[
 #[must_use]
 pub fn trigger(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
     let ask = |check: &Check| check(seen, wanted, now);
-    STATE.iter().chain(&[near_expiry as Check, asked_for]).find_map(ask)
+    STATE.iter().chain(&[near_expiry as Check, authority_replaced, asked_for]).find_map(ask)
 }
 
 /// Why the Secret cannot be used now, if it cannot.
@@ -232,6 +235,19 @@ fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Findi
         return None;
     }
     found(Reason::Renewing, format!("the certificate expires at {}", leaf.validity.not_after))
+}
+
+/// No reason to call what is there unready: it is valid, and its own authority is still trusted by
+/// whoever has not heard of the new one.
+fn authority_replaced(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {
+    let (secret, signer) = (seen.secret.as_ref()?, seen.signer.as_ref()?);
+    let due = signer.reissues_at(&seen.certificate, secret.signed_by().as_deref())?;
+    if now < due {
+        return None;
+    }
+    let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
+    let message = format!("{issuer} signs with another authority now than it did");
+    found(Reason::AuthorityReplaced, message)
 }
 
 fn expired(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::checks::{self, Finding};
+use super::checks::{self, Finding, Reason};
 use super::observe::{IssuerState, Observed};
 use super::reference::IssuerId;
 use super::request::Answer;
-use super::secret;
 use super::wanted::{InvalidField, Wanted};
+use super::{repairs, secret};
 
 /// First wait after an issuance that failed; it doubles with each failure.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
@@ -71,6 +71,13 @@ pub enum Decision {
         /// When to try again.
         until: Timestamp,
     },
+    /// Somebody else changes the Secret again and again: it is left as it is for a while.
+    Contested {
+        /// What is wrong with it, and who changes it.
+        message: String,
+        /// When to put it right again.
+        until: Timestamp,
+    },
     /// Nothing can be done until somebody changes something.
     Refuse {
         /// Why, in a word.
@@ -99,15 +106,49 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
         );
         return refuse("DuplicateSecretName", message);
     }
-    match checks::trigger(seen, wanted, now) {
+    let decision = match checks::trigger(seen, wanted, now) {
         Some(finding) => issue(seen, wanted, finding, now),
         None => match &seen.passwords {
             Err(missing) => refuse(NO_PASSWORD, missing.to_string()),
             Ok(_) if secret::is_untidy(seen) => Decision::Tidy,
             Ok(_) => Decision::Keep,
         },
-    }
+    };
+    contested(seen, &decision, now).unwrap_or(decision)
 }
+
+/// Whether a decision puts right what somebody else did: neither the spec asks for something new,
+/// nor is it time, nor did anybody ask.
+#[must_use]
+pub fn is_repair(seen: &Observed, decision: &Decision) -> bool {
+    let by_itself = match decision {
+        Decision::Tidy => true,
+        Decision::Issue(finding) | Decision::Ask(finding) => !matches!(
+            finding.reason,
+            Reason::Renewing | Reason::Expired | Reason::ManuallyTriggered | Reason::Temporary
+        ),
+        _ => false,
+    };
+    by_itself && !checks::spec_changed(&seen.certificate)
+}
+
+fn contested(seen: &Observed, decision: &Decision, now: Timestamp) -> Option<Decision> {
+    let until = repairs::next_at(&seen.repairs, now).filter(|_| is_repair(seen, decision))?;
+    let secret = &seen.certificate.spec.secret_name;
+    let writer = seen.secret.as_ref().and_then(|secret| secret.other_writer.as_deref());
+    let writer = writer.map_or_else(|| "somebody".to_owned(), |name| format!("{name:?}"));
+    let wrong = match decision {
+        Decision::Issue(finding) | Decision::Ask(finding) => finding.message.as_str(),
+        _ => "its labels, annotations or other forms are not as they should be",
+    };
+    let message = format!(
+        "{wrong}: {writer} changes Secret {secret} again and again, and it is put right once a minute until that ends"
+    );
+    Some(Decision::Contested { message, until })
+}
+
+/// The reason given where two write one Secret.
+pub(super) const CONTESTED: &str = "SecretContested";
 
 /// The reason given where the password of a key store is missing.
 pub(super) const NO_PASSWORD: &str = "KeystorePasswordSecretNotFound";

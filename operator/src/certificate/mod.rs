@@ -17,12 +17,14 @@ pub mod pending;
 mod reconcile;
 pub mod reference;
 pub mod renewal;
+pub mod repairs;
 pub mod request;
 pub mod secret;
 mod settled;
+pub mod signer;
 pub mod status;
 #[cfg(test)]
-mod support;
+pub(crate) mod support;
 pub mod wanted;
 
 pub use reconcile::{Error, error_policy, reconcile};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
@@ -15,8 +16,9 @@ use super::passwords::{self, PasswordMissing};
 use super::reconcile::Error;
 use super::reference::IssuerId;
 use super::request::{Asked, digest_of};
+use super::signer::Signer;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::pki::{CertificateFacts, PrivateKey};
+use crate::pki::{CertificateFacts, PrivateKey, fingerprint_of};
 
 /// All that a decision about a Certificate rests on.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub struct Observed {
     pub asked: Option<Asked>,
     /// The digest of what was asked for in the revision that it has, where that is known.
     pub was_asked: Option<String>,
+    /// The authority that its issuer signs with now, where it has one.
+    pub signer: Option<Signer>,
+    /// When its Secret was put right of late.
+    pub repairs: Vec<Timestamp>,
 }
 
 /// Whether the issuer can sign.
@@ -67,6 +73,8 @@ pub struct Stored {
     pub owners: BTreeSet<String>,
     /// What of it the operator applied.
     pub applied: Applied,
+    /// Who else wrote to it last, by the name of their client.
+    pub other_writer: Option<String>,
     /// What it holds.
     pub contents: Contents,
     /// The bytes themselves, so that its metadata can be applied again together with them.
@@ -116,6 +124,12 @@ impl Applied {
     }
 }
 
+fn other_writer(secret: &Secret) -> Option<String> {
+    let managed = secret.metadata.managed_fields.iter().flatten();
+    let others = managed.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
+}
+
 fn field_names(fields: &serde_json::Value) -> impl Iterator<Item = String> {
     let names = fields.as_object().into_iter().flat_map(serde_json::Map::keys);
     names.filter_map(|name| name.strip_prefix("f:")).map(str::to_owned)
@@ -153,6 +167,7 @@ impl Stored {
             labels: secret.labels().clone(),
             owners: secret.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
             applied: Applied::to(secret),
+            other_writer: other_writer(secret),
             contents: contents_of(secret),
             data: SecretData(secret.data.clone().unwrap_or_default()),
         }
@@ -166,6 +181,13 @@ impl Stored {
         }
         let text = self.data.0.get(names::TLS_KEY)?;
         PrivateKey::from_pem(&text.0).ok().map(Arc::new)
+    }
+
+    /// Which authority signed its certificate, where that can be told.
+    #[must_use]
+    pub fn signed_by(&self) -> Option<String> {
+        let text = |key: &str| self.data.0.get(key).map(|bytes| bytes.0.as_slice());
+        fingerprint_of(text(names::TLS_CRT)?, text(names::CA_CRT))
     }
 
     /// The pair, where there is one.
@@ -218,7 +240,19 @@ impl Observed {
             }
             _ => (None, None),
         };
-        Ok(Self { certificate, secret, issuer, rival, passwords, asked, was_asked })
+        let signer = Signer::of(context, &certificate);
+        let repairs = context.repairs.of(certificate.metadata.uid.as_deref().unwrap_or_default());
+        Ok(Self {
+            certificate,
+            secret,
+            issuer,
+            rival,
+            passwords,
+            asked,
+            was_asked,
+            signer,
+            repairs,
+        })
     }
 }
 
@@ -326,7 +360,7 @@ fn issuer_state(context: &Context, certificate: &Certificate, namespace: &str) -
     state
 }
 
-fn readiness(conditions: &[Condition]) -> IssuerState {
+pub(super) fn readiness(conditions: &[Condition]) -> IssuerState {
     match conditions.iter().find(|condition| condition.type_ == "Ready") {
         Some(ready) if ready.status == ConditionStatus::True => IssuerState::Ready,
         Some(ready) => IssuerState::NotReady(ready.message.clone().unwrap_or_default()),

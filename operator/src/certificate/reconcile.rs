@@ -12,11 +12,12 @@ use kube::runtime::reflector::ObjectRef;
 use tracing::{info, instrument, warn};
 
 use super::checks::Finding;
-use super::decide::{Decision, NO_PASSWORD, decide};
+use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
 use super::extras::ExtrasError;
 use super::observe::Observed;
 use super::reference::{DEFAULT_ISSUER, IssuerId};
 use super::settled;
+use super::signer::Signer;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
 use super::{act, ask, names};
@@ -135,15 +136,21 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let now = context.clock.now();
     let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
-    if let Some(status) = settled(&context, &certificate, now) {
+    let signer = Signer::of(&context, &certificate);
+    if let Some(status) = settled(&context, &certificate, signer.as_ref(), now) {
         measure(&context, &certificate, status);
-        return Ok(Action::requeue(wait(&Decision::Keep, &Outcome::Unchanged, status, now)));
+        let reissues_at = reissues_at(signer.as_ref(), &certificate, status);
+        let wait = wait(&Decision::Keep, &Outcome::Unchanged, status, reissues_at, now);
+        return Ok(Action::requeue(wait));
     }
     let wanted = Wanted::by(&certificate);
     let seen = Observed::of(&context, certificate).await?;
     let decision = decide(&seen, &wanted, now);
     if decision == Decision::Leave {
         return Ok(Action::await_change());
+    }
+    if is_repair(&seen, &decision) {
+        context.repairs.note(seen.certificate.metadata.uid.as_deref().unwrap_or_default(), now);
     }
     let wanted = wanted.ok();
     if let Some(soon) = request_step(&context, &seen, &decision, wanted.as_ref()).await? {
@@ -154,19 +161,29 @@ pub async fn reconcile(
     act::write_status(&context, &seen.certificate, &status).await?;
     report(&context, &seen.certificate, &decision, &outcome).await;
     measure(&context, &seen.certificate, &status);
-    Ok(Action::requeue(wait(&decision, &outcome, &status, now)))
+    let reissues_at = reissues_at(seen.signer.as_ref(), &seen.certificate, &status);
+    Ok(Action::requeue(wait(&decision, &outcome, &status, reissues_at, now)))
+}
+
+fn reissues_at(
+    signer: Option<&Signer>,
+    certificate: &Certificate,
+    status: &CertificateStatus,
+) -> Option<Timestamp> {
+    signer.and_then(|signer| signer.reissues_at(certificate, status.authority.as_deref()))
 }
 
 /// Nothing changed that a decision could rest on, and nothing is due.
 fn settled<'a>(
     context: &Context,
     certificate: &'a Certificate,
+    signer: Option<&Signer>,
     now: Timestamp,
 ) -> Option<&'a CertificateStatus> {
     let key = (certificate.namespace()?, certificate.spec.secret_name.clone());
     let version = certificate.status.as_ref()?.secret_resource_version.as_deref();
     let same_secret = context.seen.secrets.is_unchanged(&key, version);
-    settled::settled(certificate, now).filter(|_| same_secret)
+    settled::settled(certificate, signer, now).filter(|_| same_secret)
 }
 
 /// A Certificate that names no issuer is one of the default issuer's.
@@ -331,6 +348,9 @@ async fn report(
         (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
             events.warning(certificate, reason, message.clone());
         }
+        (Decision::Contested { message, .. }, _) if !says(certificate, "Issuing", message) => {
+            events.warning(certificate, CONTESTED, message.clone());
+        }
         (Decision::Wait { reason, message, .. }, _) if !says(certificate, "Issuing", message) => {
             events.normal(certificate, reason, message.clone());
         }
@@ -369,6 +389,7 @@ fn wait(
     decision: &Decision,
     outcome: &Outcome,
     status: &CertificateStatus,
+    reissues_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Duration {
     if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
@@ -380,8 +401,8 @@ fn wait(
         _ => {}
     }
     let next = match decision {
-        Decision::BackOff { until, .. } => Some(*until),
-        _ => status.renewal_time.as_ref().map(|time| time.0),
+        Decision::BackOff { until, .. } | Decision::Contested { until, .. } => Some(*until),
+        _ => status.renewal_time.as_ref().map(|time| time.0).into_iter().chain(reissues_at).min(),
     };
     let left = next.map(|next| next.duration_since(now));
     let wait = left.map_or(LONGEST_WAIT, |left| Duration::try_from(left).unwrap_or_default());

@@ -70,9 +70,7 @@ impl Terms {
     /// The same, with its share of chance: always the same for the same object.
     #[must_use]
     pub fn spread_by(self, uid: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        uid.hash(&mut hasher);
-        Self { spread: u16::try_from(hasher.finish() % 1000).unwrap_or(0), ..self }
+        Self { spread: share_of(uid), ..self }
     }
 
     /// When a certificate is renewed, if it is.
@@ -121,6 +119,14 @@ impl Terms {
         let time = next.or_else(last).unwrap_or(plain);
         Timestamp::from_second(time.as_second()).unwrap_or(plain)
     }
+}
+
+/// An object's own share of chance, in thousandths: always the same for the same uid.
+#[must_use]
+pub fn share_of(uid: &str) -> u16 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    u16::try_from(hasher.finish() % 1000).unwrap_or(0)
 }
 
 /// How long a certificate lives from when it was made.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::checks;
-use super::decide::Decision;
+use super::decide::{CONTESTED, Decision};
 use super::observe::Observed;
 use super::wanted::Wanted;
 
@@ -56,6 +56,7 @@ fn record_dates(status: &mut CertificateStatus, seen: &Observed, wanted: Option<
     status.not_before = leaf.map(|leaf| Time(leaf.validity.not_before));
     status.not_after = leaf.map(|leaf| Time(leaf.validity.not_after));
     status.secret_resource_version = seen.secret.as_ref().and_then(|secret| secret.version.clone());
+    status.authority = seen.secret.as_ref().and_then(super::observe::Stored::signed_by);
     status.renewal_time =
         leaf.zip(wanted).and_then(|(leaf, wanted)| wanted.renewal.due(leaf)).map(Time);
 }
@@ -118,6 +119,9 @@ fn issuing<'a>(decision: &'a Decision, outcome: &'a Outcome) -> Option<Said<'a>>
         Decision::Wait { wanted, message, .. } => {
             let message = format!("{}; {message}", wanted.message);
             Some(("Issuing", ConditionStatus::True, wanted.reason.as_str(), message))
+        }
+        Decision::Contested { message, .. } => {
+            Some(("Issuing", ConditionStatus::False, CONTESTED, message.clone()))
         }
         Decision::BackOff { wanted, until } => {
             let message = format!("{}; the next try is at {until}", wanted.message);

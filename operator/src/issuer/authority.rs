@@ -1,5 +1,7 @@
 //! The authority of a `ca` issuer: a certificate and its key, in a Secret.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
@@ -7,6 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use crate::certificate::names;
 use crate::context::Context;
 use crate::pki::{Authority, AuthorityError};
+use crate::watch::Key;
 
 /// Why an authority cannot sign.
 #[derive(Debug, thiserror::Error)]
@@ -41,33 +44,65 @@ impl AuthorityUnavailable {
     }
 }
 
-/// Reads an authority and checks that it can sign now.
+/// An authority that can sign now: as it is kept, or else from its Secret.
 ///
 /// # Errors
 /// When the Secret is missing, or what it holds cannot sign.
-pub async fn load(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-) -> Result<Authority, AuthorityUnavailable> {
-    let reference = || Box::new(ObjectRef::new(name).within(namespace));
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let found = api.get_opt(name).await;
-    let found =
-        found.map_err(|source| AuthorityUnavailable::Read { secret: reference(), source })?;
-    let Some(secret) = found else {
-        return Err(AuthorityUnavailable::Missing { secret: reference() });
+pub async fn load(context: &Context, secret: &Key) -> Result<Arc<Authority>, AuthorityUnavailable> {
+    let kept = context.authorities.fresh(secret).filter(|_| context.seen.follows(secret));
+    let Some(authority) = kept else { return read(context, secret).await };
+    usable(context, secret, &authority)?;
+    Ok(authority)
+}
+
+/// Reads an authority anew, keeps it, and checks that it can sign now.
+///
+/// # Errors
+/// When the Secret is missing, or what it holds cannot sign.
+pub async fn read(context: &Context, secret: &Key) -> Result<Arc<Authority>, AuthorityUnavailable> {
+    let reading = context.authorities.reading(secret);
+    let read = fetch(context, secret).await.and_then(|found| parse(&found, secret));
+    let Ok(authority) = read else {
+        context.authorities.remove(secret);
+        return read.map(Arc::new);
     };
+    let authority = Arc::new(authority);
+    context.authorities.put(secret, reading, &authority);
+    usable(context, secret, &authority)?;
+    Ok(authority)
+}
+
+fn reference((namespace, name): &Key) -> Box<ObjectRef<Secret>> {
+    Box::new(ObjectRef::new(name).within(namespace))
+}
+
+fn usable(
+    context: &Context,
+    secret: &Key,
+    authority: &Authority,
+) -> Result<(), AuthorityUnavailable> {
+    let usable = authority.usable_at(context.clock.now());
+    usable.map_err(|source| AuthorityUnavailable::Invalid { secret: reference(secret), source })
+}
+
+async fn fetch(context: &Context, key: &Key) -> Result<Secret, AuthorityUnavailable> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.0);
+    let found = api.get_opt(&key.1).await;
+    let failed = |source| AuthorityUnavailable::Read { secret: reference(key), source };
+    let missing = || AuthorityUnavailable::Missing { secret: reference(key) };
+    found.map_err(failed)?.ok_or_else(missing)
+}
+
+fn parse(found: &Secret, secret: &Key) -> Result<Authority, AuthorityUnavailable> {
     let value = |key: &'static str| {
-        let data = secret.data.as_ref().and_then(|data| data.get(key));
+        let data = found.data.as_ref().and_then(|data| data.get(key));
         data.map(|bytes| bytes.0.as_slice()).filter(|bytes| !bytes.is_empty())
     };
     let required = |key: &'static str| {
-        value(key).ok_or_else(|| AuthorityUnavailable::MissingKey { secret: reference(), key })
+        let missing = || AuthorityUnavailable::MissingKey { secret: reference(secret), key };
+        value(key).ok_or_else(missing)
     };
-    let invalid = |source| AuthorityUnavailable::Invalid { secret: reference(), source };
     let (crt, key) = (required(names::TLS_CRT)?, required(names::TLS_KEY)?);
-    let authority = Authority::from_pems(crt, key, value(names::CA_CRT)).map_err(invalid)?;
-    authority.usable_at(context.clock.now()).map_err(invalid)?;
-    Ok(authority)
+    let authority = Authority::from_pems(crt, key, value(names::CA_CRT));
+    authority.map_err(|source| AuthorityUnavailable::Invalid { secret: reference(secret), source })
 }

@@ -1,5 +1,6 @@
 //! Who signs: one file an issuer type, and the reconciler that says whether it can.
 
+mod authorities;
 pub mod authority;
 pub mod guard;
 mod namespace;
@@ -7,5 +8,6 @@ pub mod policy;
 mod reconcile;
 mod sign;
 
+pub use authorities::{Authorities, Reading};
 pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
 pub use sign::{Denied, Job, SignError, Signed, sign, sign_temporary, spec_of};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use countersign_crds::{
     ClusterIssuer, Condition, ConditionStatus, Issuer, IssuerSpec, IssuerStatus,
 };
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -19,11 +20,15 @@ use tracing::{info, instrument, warn};
 use super::authority::{self, AuthorityUnavailable};
 use crate::context::{Context, FIELD_MANAGER};
 use crate::metrics::ReasonLabels;
+use crate::pki::Authority;
 
-/// A user's own Secret carries no label of ours by which it could be watched, so that an issuer
-/// looks at it again by itself: often while it cannot sign, seldom while it can.
+/// A Secret of which no watch tells (there are very many issuers, or the issuer is new) is looked at
+/// again by time: often while it cannot sign, seldom while it can.
 const RECHECK_UNREADY: Duration = Duration::from_secs(3);
 const RECHECK_READY: Duration = Duration::from_secs(60);
+
+/// How often a Secret is read that is followed, in case that a watch was silent.
+const RECHECK_FOLLOWED: Duration = Duration::from_secs(600);
 
 /// What `Issuer` and `ClusterIssuer` have in common.
 pub trait AnyIssuer:
@@ -31,6 +36,8 @@ pub trait AnyIssuer:
 {
     /// Its spec.
     fn common_spec(&self) -> IssuerSpec;
+    /// The Secret of its authority, where it has one.
+    fn authority_secret(&self) -> Option<&str>;
     /// Its status.
     fn common_status(&self) -> Option<&IssuerStatus>;
     /// Where its Secret is.
@@ -42,6 +49,9 @@ pub trait AnyIssuer:
 impl AnyIssuer for Issuer {
     fn common_spec(&self) -> IssuerSpec {
         self.spec.clone()
+    }
+    fn authority_secret(&self) -> Option<&str> {
+        self.spec.ca.as_ref().map(|ca| ca.secret_name.as_str())
     }
     fn common_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
@@ -57,6 +67,9 @@ impl AnyIssuer for Issuer {
 impl AnyIssuer for ClusterIssuer {
     fn common_spec(&self) -> IssuerSpec {
         self.spec.clone().into()
+    }
+    fn authority_secret(&self) -> Option<&str> {
+        self.spec.ca.as_ref().map(|ca| ca.secret_name.as_str())
     }
     fn common_status(&self) -> Option<&IssuerStatus> {
         self.status.as_ref()
@@ -90,33 +103,63 @@ pub async fn reconcile<K: AnyIssuer>(
     if issuer.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let spec = issuer.common_spec();
-    let looked = match &spec.ca {
-        Some(ca) => {
-            let namespace = issuer.authority_namespace(&context);
-            authority::load(&context, &namespace, &ca.secret_name).await.map(|_| true)
+    let secret = issuer
+        .authority_secret()
+        .map(|name| (issuer.authority_namespace(&context), name.to_owned()));
+    let looked = match &secret {
+        Some(secret) => authority::read(&context, secret).await.map(Some),
+        None => Ok(None),
+    };
+    let now = context.clock.now();
+    let status = next(&*issuer, &looked, now);
+    write(&context, &*issuer, status).await?;
+    let is_followed = secret.is_some_and(|secret| context.seen.follows(&secret));
+    Ok(wait(&looked, is_followed, now).map_or_else(Action::await_change, Action::requeue))
+}
+
+/// What was found: an authority, or none where none is needed.
+type Looked = Result<Option<Arc<Authority>>, AuthorityUnavailable>;
+
+/// When to look again, if nothing happens before; pure.
+fn wait(looked: &Looked, is_followed: bool, now: Timestamp) -> Option<Duration> {
+    match looked {
+        Ok(None) => None,
+        Err(_) if is_followed => Some(RECHECK_FOLLOWED),
+        Err(_) => Some(RECHECK_UNREADY),
+        Ok(Some(authority)) => {
+            let longest = if is_followed { RECHECK_FOLLOWED } else { RECHECK_READY };
+            let left = Duration::try_from(authority.not_after().duration_since(now));
+            Some(left.unwrap_or_default().clamp(Duration::from_secs(1), longest))
         }
-        None => Ok(false),
-    };
-    let condition = ready(&*issuer, &looked, Time(context.clock.now()));
-    write(&context, &*issuer, condition).await?;
-    let wait = match looked {
-        Ok(true) => RECHECK_READY,
-        Ok(false) => return Ok(Action::await_change()),
-        Err(_) => RECHECK_UNREADY,
-    };
-    Ok(Action::requeue(wait))
+    }
+}
+
+/// The status that an issuer should now have; pure.
+fn next<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Timestamp) -> IssuerStatus {
+    let before = issuer.common_status().cloned().unwrap_or_default();
+    let conditions = vec![ready(issuer, looked, Time(now))];
+    match looked {
+        Ok(Some(authority)) => {
+            let fingerprint = Some(authority.fingerprint());
+            let is_same = before.authority == fingerprint;
+            IssuerStatus {
+                conditions,
+                authority: fingerprint,
+                authority_since: before.authority_since.filter(|_| is_same).or(Some(Time(now))),
+                not_after: Some(Time(authority.not_after())),
+            }
+        }
+        Ok(None) => IssuerStatus { conditions, ..IssuerStatus::default() },
+        // What signed last is still told, so that the same is known again when it comes back.
+        Err(_) => IssuerStatus { conditions, ..before },
+    }
 }
 
 /// The condition Ready; pure.
-fn ready<K: AnyIssuer>(
-    issuer: &K,
-    looked: &Result<bool, AuthorityUnavailable>,
-    now: Time,
-) -> Condition {
+fn ready<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Time) -> Condition {
     let (status, reason, message) = match looked {
-        Ok(true) => (ConditionStatus::True, "KeyPairVerified", "Signing CA verified".to_owned()),
-        Ok(false) => {
+        Ok(Some(_)) => (ConditionStatus::True, "KeyPairVerified", "Signing CA verified".to_owned()),
+        Ok(None) => {
             (ConditionStatus::True, "IsReady", "Signs each certificate with its own key".to_owned())
         }
         Err(error) => (ConditionStatus::False, error.reason(), error.to_string()),
@@ -133,12 +176,21 @@ fn ready<K: AnyIssuer>(
     }
 }
 
-async fn write<K: AnyIssuer>(context: &Context, issuer: &K, ready: Condition) -> Result<(), Error> {
-    let before = issuer.common_status().map(|status| status.conditions.as_slice());
-    if before == Some(std::slice::from_ref(&ready)) {
+async fn write<K: AnyIssuer>(
+    context: &Context,
+    issuer: &K,
+    status: IssuerStatus,
+) -> Result<(), Error> {
+    if issuer.common_status() == Some(&status) {
         return Ok(());
     }
-    let patch = json!({ "status": { "conditions": [ready] } });
+    // Every field, since a merge takes away only what is said to be null.
+    let patch = json!({ "status": {
+        "conditions": status.conditions,
+        "authority": status.authority,
+        "authoritySince": status.authority_since,
+        "notAfter": status.not_after,
+    } });
     let parameters =
         PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let written = issuer
@@ -146,7 +198,26 @@ async fn write<K: AnyIssuer>(context: &Context, issuer: &K, ready: Condition) ->
         .patch_status(&issuer.name_any(), &parameters, &Patch::Merge(&patch))
         .await;
     written.map_err(|source| Error { issuer: ObjectRef::from_obj(issuer).to_string(), source })?;
-    let (reason, message) = (ready.reason.unwrap_or_default(), ready.message.unwrap_or_default());
+    tell(context, issuer, &status);
+    Ok(())
+}
+
+/// Tells what is new.
+fn tell<K: AnyIssuer>(context: &Context, issuer: &K, status: &IssuerStatus) {
+    let before = issuer.common_status();
+    let replaced = before
+        .is_some_and(|before| before.authority.is_some() && before.authority != status.authority);
+    if replaced {
+        let note = "The authority was replaced: what the one before signed is issued again";
+        info!(authority = status.authority, "the authority was replaced");
+        context.events.normal(issuer, "AuthorityReplaced", note.to_owned());
+    }
+    let Some(ready) = status.conditions.first() else { return };
+    if before.is_some_and(|before| before.conditions.first() == Some(ready)) {
+        return;
+    }
+    let reason = ready.reason.clone().unwrap_or_default();
+    let message = ready.message.clone().unwrap_or_default();
     if ready.status == ConditionStatus::True {
         info!(reason, "issuer is ready");
         context.events.normal(issuer, &reason, message);
@@ -154,7 +225,6 @@ async fn write<K: AnyIssuer>(context: &Context, issuer: &K, ready: Condition) ->
         warn!(reason, message, "issuer is not ready");
         context.events.warning(issuer, &reason, message);
     }
-    Ok(())
 }
 
 /// After an error of the API server's, a little later.

@@ -134,8 +134,8 @@ pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> 
     }
     match (&spec.ca, &spec.self_signed) {
         (Some(ca), _) => {
-            let namespace = authority_namespace(context, &job);
-            let authority = authority::load(context, namespace, &ca.secret_name).await?;
+            let namespace = authority_namespace(context, &job).to_owned();
+            let authority = authority::load(context, &(namespace, ca.secret_name.clone())).await?;
             let pointers = Pointers {
                 crl_distribution_points: ca.crl_distribution_points.clone(),
                 ocsp_servers: ca.ocsp_servers.clone(),

@@ -1,6 +1,7 @@
 //! What the watches saw: each kind is followed once, whoever wants to know of it, and a change
 //! puts the objects that it concerns into the queues of their reconcilers.
 
+mod authorities;
 mod claims;
 mod follow;
 mod own_writes;
@@ -9,6 +10,7 @@ mod routes;
 mod secrets;
 mod versions;
 
+pub use authorities::{Named, follow_authorities};
 pub use claims::Claims;
 pub use follow::{Change, follow};
 pub use own_writes::OwnWrites;

@@ -1,5 +1,7 @@
 //! Who must be looked at when something changes.
 
+use std::sync::Arc;
+
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::ResourceExt;
@@ -9,8 +11,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use super::follow::Change;
 use super::queues::Queues;
 use super::secrets::Touched;
+use super::versions::Key;
 use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
+use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::issuer::AnyIssuer;
 use crate::metrics::{Metrics, ObjectLabels};
@@ -24,6 +28,8 @@ pub struct Routes {
     pub queues: Queues,
     /// Forgets what is gone.
     pub metrics: Metrics,
+    /// Forgets what is gone, too.
+    pub repairs: Arc<Repairs>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -42,6 +48,7 @@ impl Routes {
             Change::Gone(certificate) => {
                 let (namespace, name) = key_of(certificate);
                 self.seen.own_writes.forget(certificate);
+                self.repairs.forget(certificate.metadata.uid.as_deref().unwrap_or_default());
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
                 self.metrics.forget_certificate(&ObjectLabels { namespace, name });
@@ -53,6 +60,7 @@ impl Routes {
     pub fn issuer(&self, change: Change<'_, Issuer>) {
         let (Change::There(issuer) | Change::Gone(issuer)) = change;
         self.queues.issuers.put(issuer);
+        self.seen.named.look();
         self.customers("Issuer", issuer.namespace().as_deref(), &issuer.name_any());
     }
 
@@ -60,6 +68,7 @@ impl Routes {
     pub fn cluster_issuer(&self, change: Change<'_, ClusterIssuer>) {
         let (Change::There(issuer) | Change::Gone(issuer)) = change;
         self.queues.cluster_issuers.put(issuer);
+        self.seen.named.look();
         self.customers("ClusterIssuer", None, &issuer.name_any());
     }
 
@@ -99,19 +108,19 @@ impl Routes {
         found.iter().for_each(|certificate| self.queues.certificates.put(certificate));
     }
 
-    /// A Secret concerns the Certificates that name it, the one that it says it belongs to, and the
-    /// issuers that sign with it.
+    /// A Secret concerns the Certificates that name it, and the one that it says it belongs to.
     pub fn secret(&self, touched: &Touched) {
         let (namespace, name) = &touched.key;
         self.claimants(namespace, name);
         if let Some(certificate) = &touched.certificate {
             self.certificate_named(namespace, certificate);
         }
-        let signing = signing_with(
-            &self.seen.issuers,
-            |issuer: &Issuer| issuer.namespace().as_ref() == Some(namespace),
-            name,
-        );
+    }
+
+    /// The Secret of an authority concerns the issuers that sign with it.
+    pub(super) fn signers(&self, (namespace, name): &Key) {
+        let is_there = |issuer: &Issuer| issuer.namespace().as_ref() == Some(namespace);
+        let signing = signing_with(&self.seen.issuers, is_there, name);
         signing.iter().for_each(|issuer| self.queues.issuers.put(issuer));
         if *namespace == self.home {
             let signing = signing_with(&self.seen.cluster_issuers, |_: &ClusterIssuer| true, name);
@@ -156,8 +165,6 @@ fn signing_with<K: AnyIssuer>(
     issuers: &Store<K>,
     is_there: impl Fn(&K) -> bool,
     secret: &str,
-) -> Vec<std::sync::Arc<K>> {
-    issuers.state_filter(|issuer| {
-        is_there(issuer) && issuer.common_spec().ca.is_some_and(|ca| ca.secret_name == secret)
-    })
+) -> Vec<Arc<K>> {
+    issuers.state_filter(|issuer| is_there(issuer) && issuer.authority_secret() == Some(secret))
 }

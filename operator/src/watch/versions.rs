@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, watch};
 pub type Key = (String, String);
 
 /// So many changes are kept for who is slow to hear of them; who misses some is told so.
-const MOST_CHANGES: usize = 256;
+const MOST_CHANGES: usize = 2048;
 
 /// The versions of our Secrets.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ impl Versions {
         is_news
     }
 
-    /// Every Secret that changes from now on, whoever changes it, we ourselves included.
+    /// Every Secret that changes, comes or goes from now on, whoever changes it, we ourselves
+    /// included.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Key> {
         self.changes.subscribe()
@@ -75,6 +76,7 @@ impl Versions {
         if inner.known.get(key).is_some_and(|known| !is_later(known, version)) {
             inner.known.remove(key);
             inner.approved.remove(key);
+            let _ = self.changes.send(key.clone());
         }
     }
 
@@ -85,6 +87,7 @@ impl Versions {
         for key in &gone {
             inner.known.remove(key);
             inner.approved.remove(key);
+            let _ = self.changes.send(key.clone());
         }
         gone
     }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Authority, AuthorityError, CertificateError, KeyError, PemError, PrivateKey, Validity,
+    fingerprint_of,
 };
 
 /// A root, an authority below it, and one below that, each with its key.
@@ -144,4 +145,31 @@ fn an_authority_may_be_shared_between_threads() {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<Authority>();
     shared::<PrivateKey>();
+}
+
+#[test]
+fn what_was_signed_tells_which_authority_signed_it() {
+    let Hierarchy { keys: [root_key, _, key], pems: [root_pem, upper, lower] } = hierarchy(None);
+    let both = [&lower, &upper].map(String::as_str).concat();
+    let again = root(&authority_template("root"), &root_key);
+    let cases: [(&str, &PrivateKey, Option<&str>); 5] = [
+        (&both, &key, Some(&root_pem)),
+        (&both, &key, None),
+        (&lower, &key, None),
+        (&root_pem, &root_key, None),
+        // The same name and key, and yet another certificate.
+        (&again, &root_key, None),
+    ];
+    let mut known = std::collections::BTreeSet::new();
+    for (number, (tls_crt, key, ca_crt)) in cases.into_iter().enumerate() {
+        let authority = read(tls_crt, key, ca_crt).expect("an authority");
+        let leaf = facts(&signed(&leaf_template("web"), &ecdsa(), &authority));
+        let (chain, ca) = (authority.leaf_chain_pem(&leaf.der), authority.ca_pem());
+        let told = fingerprint_of(chain.as_bytes(), Some(ca.as_bytes()));
+        assert_eq!(told, Some(authority.fingerprint()), "case {number}");
+        assert!(known.insert(told), "case {number} is told from the others");
+    }
+    assert_eq!(fingerprint_of(lower.as_bytes(), None), None, "nothing stands above it");
+    assert_eq!(fingerprint_of(b"garbage", None), None);
+    assert_eq!(fingerprint_of(both.as_bytes(), Some(b"garbage")), None);
 }

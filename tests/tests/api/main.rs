@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod approval;
+mod authorities;
 mod cabundle;
 mod chart;
 mod external;
@@ -104,6 +105,12 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             what_is_no_csr_is_refused_with_a_message,
             a_request_to_the_issuer_of_others_is_left_alone,
             the_issuer_of_identities_signs_nothing_of_another_namespace,
+        }
+        authorities::{
+            what_a_replaced_authority_signed_is_issued_again_and_serves_meanwhile,
+            a_renewed_hierarchy_is_issued_again_from_the_top_down,
+            an_authority_that_comes_back_as_it_was_changes_nothing,
+            whoever_breaks_a_secret_again_and_again_is_told_and_keeps_nobody_busy,
         }
         issuers::{
             an_issuer_says_what_is_wrong_with_its_authority,

@@ -139,6 +139,7 @@ impl World {
             cluster_resource_namespace: HOME.to_owned(),
             identity_issuer: "countersign".to_owned(),
             identity_duration: "24h".parse().unwrap(),
+            reissue_spread: "2s".parse().unwrap(),
             default_issuer: None,
             approves: true,
             signs_for_kubernetes: true,

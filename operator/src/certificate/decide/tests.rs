@@ -2,12 +2,13 @@
 
 mod backoff;
 mod by_request;
+mod contested;
 
 use countersign_crds::KeyAlgorithm as SpecAlgorithm;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use countersign_crds::Certificate;
+use countersign_crds::{Certificate, ConditionStatus};
 
 use super::*;
 use crate::certificate::checks::Reason;

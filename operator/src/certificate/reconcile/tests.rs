@@ -10,7 +10,7 @@ fn looked_at_in(decision: &Decision, outcome: &Outcome, left: jiff::SignedDurati
     let web = certificate("web");
     let seen = seen(&web, Some(&secret_of(&web).expiring_in(left).made()));
     let status = status::next(&seen, Some(&wanted(&web)), decision, outcome, now());
-    wait(decision, outcome, &status, now())
+    wait(decision, outcome, &status, None, now())
 }
 
 fn finding() -> Finding {
@@ -26,12 +26,14 @@ fn a_certificate_is_looked_at_again_when_something_is_due() {
     // Of ninety days it says five minutes too many (see `renewal_time`), a third of which is 100 s.
     let third = hours(30 * 24) - jiff::SignedDuration::from_secs(100);
     let later = |until| Decision::BackOff { wanted: finding(), until };
+    let contested = |until| Decision::Contested { message: String::new(), until };
     let cases = [
         (Decision::Keep, third + minutes(40), minute(40)),
         (Decision::Keep, hours(90 * 24), LONGEST_WAIT),
         (Decision::Tidy, hours(90 * 24), LONGEST_WAIT),
         (later(now() + minutes(7)), hours(1), minute(7)),
         (later(now() - minutes(7)), hours(1), Duration::from_secs(1)),
+        (contested(now() + minutes(1)), hours(1), minute(1)),
     ];
     for (decision, left, expected) in cases {
         let found = looked_at_in(&decision, &Outcome::Unchanged, left);

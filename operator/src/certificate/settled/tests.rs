@@ -52,6 +52,25 @@ fn a_certificate_is_settled_only_where_nothing_is_due_and_nothing_is_wrong() {
         ),
     ];
     for (what, certificate, expected) in cases {
-        assert_eq!(settled(&certificate, now()).is_some(), expected, "{what}");
+        assert_eq!(settled(&certificate, None, now()).is_some(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_certificate_of_a_replaced_authority_is_settled_until_its_turn() {
+    let signed_by = |authority: &str| quiet().having(|s| s.authority = Some(authority.to_owned()));
+    let since = |since| Signer {
+        fingerprint: "new".to_owned(),
+        since,
+        spread: std::time::Duration::from_secs(60),
+    };
+    let cases = [
+        ("by the one that signs", signed_by("new"), since(now() - hours(1)), true),
+        ("by another, long ago", signed_by("old"), since(now() - hours(1)), false),
+        ("by nobody knows whom", quiet(), since(now() - hours(1)), false),
+        ("by another, until just now", signed_by("old"), since(now() + minutes(1)), true),
+    ];
+    for (what, certificate, signer, expected) in cases {
+        assert_eq!(settled(&certificate, Some(&signer), now()).is_some(), expected, "{what}");
     }
 }

@@ -22,6 +22,11 @@ impl Press {
         Self(read(&pem(&middle), &key, Some(&root_pem)))
     }
 
+    /// The authority itself.
+    pub(crate) fn into_inner(self) -> Authority {
+        self.0
+    }
+
     /// What is asked for, for this key.
     pub(crate) fn print(&self, request: &Request, key: &PrivateKey, validity: Validity) -> Signed {
         let template = Template::new(request.clone(), validity).unwrap();

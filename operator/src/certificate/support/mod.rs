@@ -19,11 +19,11 @@ use super::extras::Passwords;
 use super::observe::{IssuerState, Observed, Stored};
 use super::wanted::Wanted;
 
-pub(super) use authority::Press;
+pub(crate) use authority::Press;
 pub(super) use secret::{SecretProse, applied, secret_of};
 
 /// The time at which every case happens.
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-05-05T12:00:00Z".parse().unwrap()
 }
 
@@ -122,6 +122,8 @@ pub(super) fn seen(certificate: &Certificate, secret: Option<&Secret>) -> Observ
         passwords: Ok(Passwords::default()),
         asked: None,
         was_asked: None,
+        signer: None,
+        repairs: Vec::new(),
     }
 }
 

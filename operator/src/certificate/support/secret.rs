@@ -83,6 +83,10 @@ pub(crate) trait SecretProse: Sized {
     fn annotated(self, name: &str, value: &str) -> Self;
     /// Without an annotation.
     fn unannotated(self, name: &str) -> Self;
+    /// Without any label.
+    fn without_labels(self) -> Self;
+    /// Last written to by somebody else.
+    fn written_by(self, client: &str) -> Self;
     /// What is under a key.
     fn text(&self, key: &str) -> String;
 }
@@ -105,6 +109,18 @@ impl SecretProse for Secret {
 
     fn unannotated(mut self, name: &str) -> Self {
         self.annotations_mut().remove(name);
+        self
+    }
+
+    fn without_labels(mut self) -> Self {
+        self.labels_mut().clear();
+        self
+    }
+
+    fn written_by(mut self, client: &str) -> Self {
+        let manager = Some(client.to_owned());
+        let entry = ManagedFieldsEntry { manager, ..ManagedFieldsEntry::default() };
+        self.metadata.managed_fields.get_or_insert_default().push(entry);
         self
     }
 

@@ -9,6 +9,7 @@ fn settings() -> Settings {
         cluster_resource_namespace: "countersign-system".to_owned(),
         identity_issuer: "countersign".to_owned(),
         identity_duration: std::time::Duration::from_secs(86_400).into(),
+        reissue_spread: "2s".parse().unwrap(),
         default_issuer: None,
         approves: true,
         signs_for_kubernetes: true,

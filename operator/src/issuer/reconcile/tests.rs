@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1::Secret;
 
 use super::*;
+use crate::certificate::support::Press;
 use crate::pki::AuthorityError;
 
 fn at(text: &str) -> Time {
@@ -21,8 +22,12 @@ fn saying(status: ConditionStatus) -> Issuer {
         message: None,
         observed_generation: Some(1),
     };
-    issuer.status = Some(IssuerStatus { conditions: vec![condition] });
+    issuer.status = Some(IssuerStatus { conditions: vec![condition], ..IssuerStatus::default() });
     issuer
+}
+
+fn press() -> Arc<Authority> {
+    Arc::new(Press::new().into_inner())
 }
 
 fn secret() -> Box<ObjectRef<Secret>> {
@@ -36,8 +41,8 @@ fn an_issuer_is_ready_when_its_authority_can_sign() {
     let source = AuthorityError::NotAnAuthority { subject: "CN=leaf".to_owned() };
     let invalid = AuthorityUnavailable::Invalid { secret: secret(), source };
     let cases = [
-        (Ok(true), "True KeyPairVerified", "Signing CA verified"),
-        (Ok(false), "True IsReady", "own key"),
+        (Ok(Some(press())), "True KeyPairVerified", "Signing CA verified"),
+        (Ok(None), "True IsReady", "own key"),
         (Err(missing()), "False ErrGetKeyPair", "does not exist"),
         (Err(no_key()), "False ErrGetKeyPair", "has no tls.key"),
         (Err(invalid), "False ErrInvalidKeyPair", "CN=leaf is not a CA"),
@@ -58,9 +63,55 @@ fn an_issuer_tells_since_when_it_is_ready() {
         (ConditionStatus::Unknown, NOW),
     ];
     for (before, since) in cases {
-        let told = ready(&saying(before), &Ok(true), at(NOW));
+        let told = ready(&saying(before), &Ok(None), at(NOW));
         assert_eq!(told.last_transition_time, Some(at(since)), "{before:?} before");
     }
     let new = Issuer::new("press", IssuerSpec::default());
-    assert_eq!(ready(&new, &Ok(true), at(NOW)).last_transition_time, Some(at(NOW)));
+    assert_eq!(ready(&new, &Ok(None), at(NOW)).last_transition_time, Some(at(NOW)));
+}
+
+#[test]
+fn an_issuer_tells_since_when_an_authority_signs() {
+    let now = at(NOW).0;
+    let (one, other) = (press(), press());
+    let first = next(&saying(ConditionStatus::True), &Ok(Some(one.clone())), now);
+    assert_eq!(first.authority, Some(one.fingerprint()));
+    assert_eq!(first.authority_since, Some(at(NOW)));
+    assert_eq!(first.not_after.as_ref().map(|time| time.0), Some(one.not_after()));
+    let mut issuer = saying(ConditionStatus::True);
+    issuer.status = Some(first.clone());
+    let later = now + jiff::SignedDuration::from_hours(1);
+    let missing = AuthorityUnavailable::Missing { secret: secret() };
+    let cases = [
+        ("the same", Ok(Some(one.clone())), Some(one.fingerprint()), Some(now)),
+        ("another", Ok(Some(other.clone())), Some(other.fingerprint()), Some(later)),
+        ("none that can be read", Err(missing), Some(one.fingerprint()), Some(now)),
+        ("none that is needed", Ok(None), None, None),
+    ];
+    for (what, looked, authority, since) in cases {
+        let status = next(&issuer, &looked, later);
+        assert_eq!(status.authority, authority, "{what}");
+        assert_eq!(status.authority_since.map(|time| time.0), since, "{what}");
+    }
+}
+
+#[test]
+fn an_issuer_is_looked_at_again_when_its_authority_ends_or_nothing_tells_of_it() {
+    let press = press();
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let before_end = press.not_after() - jiff::SignedDuration::from_secs(40);
+    let missing = || AuthorityUnavailable::Missing { secret: secret() };
+    let now = at(NOW).0;
+    let cases = [
+        (Ok(None), false, now, None),
+        (Ok(Some(press.clone())), false, now, Some(minutes(1))),
+        (Ok(Some(press.clone())), true, now, Some(minutes(10))),
+        (Ok(Some(press.clone())), true, before_end, Some(Duration::from_secs(40))),
+        (Ok(Some(press.clone())), true, press.not_after(), Some(Duration::from_secs(1))),
+        (Err(missing()), false, now, Some(Duration::from_secs(3))),
+        (Err(missing()), true, now, Some(minutes(10))),
+    ];
+    for (number, (looked, is_followed, now, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(wait(&looked, is_followed, now), expected, "case {number}");
+    }
 }

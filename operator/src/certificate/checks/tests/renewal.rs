@@ -1,6 +1,7 @@
 //! When a certificate that is as it should be is issued again.
 
 use super::*;
+use crate::certificate::signer::Signer;
 use crate::certificate::support::{healthy, hours, minutes};
 
 #[test]
@@ -62,4 +63,32 @@ fn a_spec_is_new_until_a_condition_tells_of_it() {
     assert!(spec_changed(&of(Some(2), Some(1))));
     assert!(!spec_changed(&of(Some(2), Some(2))));
     assert!(spec_changed(&of(Some(1), None)));
+}
+
+#[test]
+fn a_certificate_of_a_replaced_authority_is_issued_again_when_its_turn_has_come() {
+    let web = healthy(&certificate("web"));
+    let its_own = web.secret.as_ref().unwrap().signed_by().unwrap();
+    let signer = |fingerprint: &str, since| Signer {
+        fingerprint: fingerprint.to_owned(),
+        since,
+        spread: std::time::Duration::from_secs(60),
+    };
+    let cases = [
+        ("nobody knows who signs", None, None),
+        ("the same signs", Some(signer(&its_own, now() - hours(1))), None),
+        ("another signs, from later on", Some(signer("other", now() + minutes(1))), None),
+        (
+            "another signs",
+            Some(signer("other", now() - minutes(1))),
+            Some(Reason::AuthorityReplaced),
+        ),
+    ];
+    for (what, signer, expected) in cases {
+        let seen = Observed { signer, ..web.clone() };
+        let wanted = wanted(&seen.certificate);
+        let found = trigger(&seen, &wanted, now()).map(|finding| finding.reason);
+        assert_eq!(found, expected, "{what}");
+        assert_eq!(unready(&seen, &wanted, now()), None, "it can be used meanwhile");
+    }
 }

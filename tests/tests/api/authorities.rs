@@ -1,0 +1,161 @@
+//! Authorities that are replaced, and what they signed.
+
+use countersign_crds::{Certificate, ConditionStatus, Issuer};
+use countersign_operator::pki::{
+    CertificateFacts, KeyAlgorithm, KeyEncoding, Request, Template, Validity, certificates_to_pem,
+    fingerprint_of, generate_key, self_sign,
+};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::history::versions_since;
+use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
+
+/// The data of a Secret with a new root of this name, as a user brings one.
+fn root(name: &str) -> Value {
+    let key = generate_key(KeyAlgorithm::EcdsaP256).unwrap();
+    let at = |text: &str| text.parse().unwrap();
+    let validity =
+        Validity { not_before: at("2024-01-01T00:00:00Z"), not_after: at("2124-01-01T00:00:00Z") };
+    let common_name = Some(name.to_owned());
+    let request = Request { common_name, is_ca: true, ..Request::default() };
+    let der = self_sign(&Template::new(request, validity).unwrap(), &key).unwrap();
+    let bytes = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap();
+    let key = key.to_pem(KeyEncoding::Pkcs8).unwrap();
+    json!({ "tls.crt": bytes(&certificates_to_pem([&der])), "tls.key": bytes(key.expose()) })
+}
+
+async fn press(space: &Space, data: &Value) {
+    space.make::<Secret>("press", json!({ "data": data })).await;
+    space.make::<Issuer>("press", json!({ "spec": { "ca": { "secretName": "press" } } })).await;
+}
+
+async fn signed_by_press(space: &Space, name: &str) -> Certificate {
+    space.certificate(name, json!({ "issuerRef": { "name": "press" } })).await
+}
+
+fn is_ready(issuer: &Issuer) -> bool {
+    let status = issuer.status.clone().unwrap_or_default();
+    status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == ConditionStatus::True)
+}
+
+/// Whether the certificate in a Secret was signed by the last one in the `ca.crt` beside it.
+fn chains(secret: &Secret) -> bool {
+    let sent = CertificateFacts::all_from_pem(text(secret, "tls.crt")).unwrap();
+    let root = CertificateFacts::from_pem(text(secret, "ca.crt")).unwrap();
+    let path: Vec<_> = sent.iter().chain([&root]).collect();
+    path.windows(2).all(|pair| pair[0] == pair[1] || pair[0].verify_issued_by(pair[1]))
+}
+
+fn signer_of(secret: &Secret) -> Option<String> {
+    fingerprint_of(text(secret, "tls.crt"), Some(text(secret, "ca.crt")))
+}
+
+pub(crate) async fn what_a_replaced_authority_signed_is_issued_again_and_serves_meanwhile(
+    space: Space,
+) {
+    press(&space, &root("the first")).await;
+    let names = ["one", "two", "three", "four"];
+    for name in names {
+        signed_by_press(&space, name).await;
+    }
+    let before = space.secret("one").await;
+    let start = before.metadata.resource_version.clone().unwrap();
+    let first = space.when::<Issuer>("press", "is ready", is_ready).await.status.unwrap();
+    assert_eq!(first.authority, signer_of(&before));
+    assert!(first.not_after.is_some());
+    space.change::<Secret>("press", json!({ "data": root("the second") })).await;
+    let replaced = |issuer: &Issuer| {
+        is_ready(issuer) && issuer.status.as_ref().unwrap().authority != first.authority
+    };
+    let second = space.when("press", "tells of the new authority", replaced).await.status.unwrap();
+    space.event("press", "tells that it was replaced", |word| word == "AuthorityReplaced").await;
+    for name in names {
+        let signed = |one: &Certificate| one.status.as_ref().unwrap().authority == second.authority;
+        let again = space.certificate_when(name, "was issued again", signed).await;
+        assert_eq!(revision(&again), Some(2), "{name}");
+        let secret = space.secret(name).await;
+        assert_eq!(signer_of(&secret), second.authority, "{name}");
+        assert_eq!(facts(&secret).issuer_text(), "CN=the second");
+        assert!(chains(&secret), "{name}");
+    }
+    let written: Vec<Secret> = versions_since(&space, "one", &start).await;
+    assert_eq!(written.len(), 1, "it was written once");
+    assert!(written.iter().all(is_pair));
+    for one in versions_since::<Certificate>(&space, "one", &start).await {
+        let ready = condition(&one, "Ready").unwrap();
+        assert_eq!(ready.status, ConditionStatus::True, "it is ready all the time");
+    }
+}
+
+pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let old = space.secret("web").await;
+    let asked = json!({ "status": { "conditions": [
+        { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "a test" },
+    ] } });
+    let api = space.api::<Certificate>();
+    let patch = kube::api::Patch::Merge(asked);
+    api.patch_status("root", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let new_root = |secret: &Secret| {
+        text(secret, "ca.crt") != text(&old, "ca.crt") && chains(secret) && is_pair(secret)
+    };
+    let web = space.when("web", "chains to the new root", new_root).await;
+    let (root, middle) = (space.secret("root").await, space.secret("intermediate").await);
+    assert_eq!(text(&web, "ca.crt"), text(&root, "tls.crt"));
+    assert_eq!(text(&middle, "ca.crt"), text(&root, "tls.crt"));
+    // The same authorities as before would be told as the same: nothing is issued again for ever.
+    let settled = space.ready("web").await;
+    let issuer = space.when::<Issuer>("ca", "is ready", is_ready).await;
+    assert_eq!(settled.status.unwrap().authority, issuer.status.unwrap().authority);
+}
+
+pub(crate) async fn an_authority_that_comes_back_as_it_was_changes_nothing(space: Space) {
+    let data = root("the only one");
+    press(&space, &data).await;
+    signed_by_press(&space, "web").await;
+    let serial = facts(&space.secret("web").await).serial;
+    space.api::<Secret>().delete("press", &DeleteParams::default()).await.unwrap();
+    space.when::<Issuer>("press", "is not ready", |issuer| !is_ready(issuer)).await;
+    let late = json!({ "spec": leaf("late", json!({ "issuerRef": { "name": "press" } })) });
+    space.make::<Certificate>("late", late).await;
+    let waits = |one: &Certificate| condition(one, "Issuing").is_some();
+    space.certificate_when("late", "waits", waits).await;
+    space.make::<Secret>("press", json!({ "data": data })).await;
+    space.when::<Issuer>("press", "is ready", is_ready).await;
+    space.ready("late").await;
+    assert_eq!(revision(&space.ready("web").await), Some(1));
+    assert_eq!(facts(&space.secret("web").await).serial, serial);
+}
+
+pub(crate) async fn whoever_breaks_a_secret_again_and_again_is_told_and_keeps_nobody_busy(
+    space: Space,
+) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let garbage = json!({ "data": { "tls.key": "Z2FyYmFnZQ==" } });
+    let contested = |one: &Certificate| {
+        let issuing = condition(one, "Issuing");
+        issuing.is_some_and(|c| c.reason.as_deref() == Some("SecretContested"))
+    };
+    for _ in 0..10 {
+        space.change::<Secret>("web", garbage.clone()).await;
+        space.when("web", "is put right", is_pair).await;
+        space.ready("web").await;
+    }
+    space.change::<Secret>("web", garbage).await;
+    let told = space.certificate_when("web", "is contested", contested).await;
+    let message = condition(&told, "Issuing").unwrap().message.clone().unwrap();
+    assert!(message.contains("changes Secret web again and again"), "{message}");
+    assert_eq!(condition(&told, "Ready").unwrap().status, ConditionStatus::False);
+    assert_eq!(revision(&told), Some(11));
+    space.event("web", "says so", |word| word == "SecretContested").await;
+    // Who wants something new gets it at once.
+    let names = json!({ "spec": { "dnsNames": ["www.test"] } });
+    space.change::<Certificate>("web", names).await;
+    space.ready("web").await;
+    assert!(is_pair(&space.secret("web").await));
+}
