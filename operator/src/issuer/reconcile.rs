@@ -134,11 +134,14 @@ fn ready<K: AnyIssuer>(
 }
 
 async fn write<K: AnyIssuer>(context: &Context, issuer: &K, ready: Condition) -> Result<(), Error> {
-    let before = issuer.common_status().map(|status| status.conditions.as_slice());
-    if before == Some(std::slice::from_ref(&ready)) {
+    let before = issuer.common_status().into_iter().flat_map(|status| &status.conditions);
+    if before.clone().any(|condition| *condition == ready) {
         return Ok(());
     }
-    let patch = json!({ "status": { "conditions": [ready] } });
+    // What others say about it stays.
+    let others = before.filter(|condition| condition.type_ != ready.type_);
+    let conditions: Vec<&Condition> = std::iter::once(&ready).chain(others).collect();
+    let patch = json!({ "status": { "conditions": conditions } });
     let parameters =
         PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let written = issuer
