@@ -68,8 +68,8 @@ pub use rustls_pki_types::CertificateDer;
 pub use sign::{SignError, self_sign, sign};
 pub use signature::{SignatureAlgorithm, UnfitSignature};
 pub use template::{
-    BACKDATE, NoRandomness, OtherName, Pointers, Request, Serial, Subject, Template, Validity,
-    clamp_lifetime,
+    BACKDATE, BACKDATED_PART, NoRandomness, OtherName, Pointers, Request, Serial, Subject,
+    Template, Validity, clamp_lifetime,
 };
 pub use temporary::throw_away_authority;
 pub use usage::{UnknownUsage, Usage};

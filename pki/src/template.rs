@@ -14,6 +14,9 @@ use super::usage::Usage;
 /// Clocks differ: a certificate is valid from this long before it was made.
 pub const BACKDATE: Duration = Duration::from_secs(300);
 
+/// No more of a lifetime than one part in so many is over when a certificate is made.
+pub const BACKDATED_PART: i32 = 10;
+
 /// The parts of a subject beside its common name. Their order is kept, and means nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each name is the field's own")]
@@ -179,10 +182,10 @@ impl Template {
     }
 }
 
-/// When a certificate made `now` is valid: from `backdate` earlier, since clocks differ, for
-/// `duration` from now, and never outside the validity of the authority that signs it. What is left
-/// of it is never less than how much it is backdated: one of an authority that ends soon would be
-/// old, and due for renewal, as soon as it is made.
+/// When a certificate made `now` is valid: for `duration`, from `backdate` earlier, since clocks
+/// differ, and never outside the validity of the authority that signs it. It is backdated by a tenth
+/// of its lifetime at most, also where its authority cuts it short: it would be old, and due for
+/// renewal, as soon as it is made.
 pub fn clamp_lifetime(
     now: Timestamp,
     duration: Duration,
@@ -190,10 +193,13 @@ pub fn clamp_lifetime(
     authority: Option<Validity>,
 ) -> Validity {
     let now = whole_seconds(now);
-    let ends = now.saturating_add(signed(duration)).unwrap_or(now).min(end_of_time());
+    let backdate = seconds(signed(backdate).min(signed(duration) / BACKDATED_PART));
+    let lasts = signed(duration) - backdate;
+    let ends = now.saturating_add(lasts).unwrap_or(now).min(end_of_time());
     let not_after = authority.map_or(ends, |authority| ends.min(authority.not_after));
     let left = not_after.duration_since(now).max(SignedDuration::ZERO);
-    let begins = now.saturating_sub(signed(backdate).min(left)).unwrap_or(now);
+    let backdate = backdate.min(seconds(left / (BACKDATED_PART - 1)));
+    let begins = now.saturating_sub(backdate).unwrap_or(now);
     let not_before = authority.map_or(begins, |authority| begins.max(authority.not_before));
     Validity { not_before, not_after }
 }
@@ -201,6 +207,11 @@ pub fn clamp_lifetime(
 /// jiff adds signed durations without complaint; those of a spec are far below its limit.
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// A certificate has no fractions of seconds.
+fn seconds(duration: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(duration.as_secs())
 }
 
 /// A certificate has no fractions of seconds; leaving them would make it valid too late.
@@ -232,22 +243,36 @@ mod tests {
     fn a_lifetime_is_backdated_and_stays_within_the_authority() {
         let now = at("2026-05-05T12:00:00.75Z");
         let cases = [
-            (None, between("2026-05-05T11:55:00Z", "2026-05-05T13:00:00Z")),
+            (None, between("2026-05-05T11:55:00Z", "2026-05-05T12:55:00Z")),
             (
                 Some(between("2020-01-01T00:00:00Z", "2026-05-05T12:30:00Z")),
-                between("2026-05-05T11:55:00Z", "2026-05-05T12:30:00Z"),
+                between("2026-05-05T11:56:40Z", "2026-05-05T12:30:00Z"),
             ),
             (
                 Some(between("2026-05-05T11:58:00Z", "2036-01-01T00:00:00Z")),
-                between("2026-05-05T11:58:00Z", "2026-05-05T13:00:00Z"),
+                between("2026-05-05T11:58:00Z", "2026-05-05T12:55:00Z"),
             ),
             (
                 Some(between("2020-01-01T00:00:00Z", "2026-05-05T12:01:00Z")),
-                between("2026-05-05T11:59:00Z", "2026-05-05T12:01:00Z"),
+                between("2026-05-05T11:59:54Z", "2026-05-05T12:01:00Z"),
             ),
         ];
         for (authority, wanted) in cases {
             assert_eq!(clamp_lifetime(now, HOUR, FIVE_MINUTES, authority), wanted);
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_what_was_asked_for_and_a_tenth_of_it_backdated_at_most() {
+        let now = at("2026-05-05T12:00:00Z");
+        for seconds in [60, 299, 300, 600, 2999, 3000, 3333, 86_400, 7_776_000] {
+            let duration = Duration::from_secs(seconds);
+            let Validity { not_before, not_after } =
+                clamp_lifetime(now, duration, FIVE_MINUTES, None);
+            let lifetime = not_after.duration_since(not_before);
+            assert_eq!(lifetime, SignedDuration::try_from(duration).expect("short"), "{seconds}");
+            let backdated = now.duration_since(not_before).as_secs();
+            assert_eq!(backdated, i64::try_from(seconds / 10).expect("few").min(300), "{seconds}");
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The kind of key, and when it is replaced.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(
-    validation = Rule::new("!has(self.size) || (has(self.algorithm) && self.algorithm == 'Ed25519') || (has(self.algorithm) && self.algorithm == 'ECDSA' ? self.size in [256, 384, 521] : self.size in [2048, 3072, 4096, 8192])")
+    validation = Rule::new("!has(self.size) || self.size == 0 || (has(self.algorithm) && self.algorithm == 'Ed25519') || (has(self.algorithm) && self.algorithm == 'ECDSA' ? self.size in [256, 384, 521] : self.size in [2048, 3072, 4096, 8192])")
         .message("size must be 256, 384 or 521 for ECDSA, and 2048, 3072, 4096 or 8192 for RSA")
         .field_path(".size")
 )]
@@ -23,7 +23,7 @@ pub struct PrivateKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
     /// Bits: 2048, 3072, 4096 or 8192 for RSA (2048 unless set); 256, 384 or 521 for ECDSA (256
-    /// unless set). Ed25519 has one size, whatever stands here.
+    /// unless set); 0 is the same as not set. Ed25519 has one size, whatever stands here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<i32>,
 }

@@ -67,9 +67,9 @@ use crate::condition::Condition;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.commonName) || (has(self.literalSubject) && self.literalSubject.matches('(?i)(^|[,+;])[ ]*(CN|2\\\\.5\\\\.4\\\\.3)[ ]*=')) || [has(self.dnsNames) && size(self.dnsNames) > 0, has(self.ipAddresses) && size(self.ipAddresses) > 0, has(self.uris) && size(self.uris) > 0, has(self.emailAddresses) && size(self.emailAddresses) > 0, has(self.otherNames) && size(self.otherNames) > 0].exists(set, set)")
+    validation = Rule::new("(has(self.commonName) && self.commonName != '') || (has(self.literalSubject) && self.literalSubject.matches('(?i)(^|[,+;])[ ]*(CN|2\\\\.5\\\\.4\\\\.3)[ ]*=')) || [has(self.dnsNames) && size(self.dnsNames) > 0, has(self.ipAddresses) && size(self.ipAddresses) > 0, has(self.uris) && size(self.uris) > 0, has(self.emailAddresses) && size(self.emailAddresses) > 0, has(self.otherNames) && size(self.otherNames) > 0].exists(set, set)")
         .message("at least one of commonName (or CN in literalSubject), dnsNames, ipAddresses, uris, emailAddresses or otherNames must be set"),
-    validation = Rule::new("!has(self.literalSubject) || !(has(self.commonName) || has(self.subject))")
+    validation = Rule::new("!has(self.literalSubject) || self.literalSubject == '' || !((has(self.commonName) && self.commonName != '') || (has(self.subject) && ([self.subject.?organizations, self.subject.?countries, self.subject.?organizationalUnits, self.subject.?localities, self.subject.?provinces, self.subject.?streetAddresses, self.subject.?postalCodes].exists(parts, parts.orValue([]).size() > 0) || self.subject.?serialNumber.orValue('') != '')))")
         .message("literalSubject is the whole subject: leave out commonName and subject")
         .field_path(".literalSubject"),
     validation = Rule::new("!has(self.duration) || duration(self.duration) >= duration('5m')")
@@ -99,7 +99,7 @@ pub struct CertificateSpec {
     /// The subject's common name; at most 64 bytes (RFC 5280, ub-common-name). Names that are
     /// verified belong in dnsNames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("size(bytes(self)) <= 64").message("commonName must be at most 64 bytes long"))]
     pub common_name: Option<String>,
     /// The rest of the subject.
@@ -108,10 +108,11 @@ pub struct CertificateSpec {
     /// The whole subject, in the text form of RFC 4514, in place of commonName and subject:
     /// `CN=web,OU=shop,O=bank,C=DE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 1024))]
+    #[schemars(length(max = 1024))]
     pub literal_subject: Option<String>,
     /// How long each certificate is valid, a Go duration; 2160h (90 days) unless set, 5m at
-    /// least. A certificate never outlives the authority that signs it.
+    /// least. It counts from notBefore, which is set back by up to 5 minutes, since clocks differ.
+    /// A certificate never outlives the authority that signs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"))]
     pub duration: Option<Duration>,
@@ -131,7 +132,7 @@ pub struct CertificateSpec {
     /// DNS names, with or without a leading wildcard label.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
-        length(max = 250),
+        length(max = 1000),
         inner(
             length(min = 1, max = 253),
             regex(
@@ -140,23 +141,32 @@ pub struct CertificateSpec {
         )
     )]
     pub dns_names: Vec<String>,
-    /// IP addresses, of either family.
+    /// IP addresses, of either family. An IPv4 address in the form of IPv6 (`::ffff:10.0.0.1`) is
+    /// that IPv4 address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 250), inner(length(min = 2, max = 45)))]
-    #[x_kube(validation = Rule::new("self.all(address, isIP(address))").message("ipAddresses must hold IP addresses only"))]
+    #[x_kube(validation = Rule::new("self.all(address, isIP(address) || (address.lowerAscii().startsWith('::ffff:') && isIP(address.substring(7))))").message("ipAddresses must hold IP addresses only"))]
     pub ip_addresses: Vec<String>,
-    /// URIs, such as a SPIFFE ID.
+    /// URIs, such as a SPIFFE ID. What is not ASCII is written with percent signs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 250),
-        inner(length(min = 3, max = 2048), regex(pattern = r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$"))
+        inner(
+            length(min = 1, max = 2048),
+            regex(pattern = r"^([!-$&-9;-~]|%[0-9A-Fa-f]{2})([!-$&-~]|%[0-9A-Fa-f]{2})*$")
+        )
     )]
     pub uris: Vec<String>,
     /// E-mail addresses, bare.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 250),
-        inner(length(min = 3, max = 254), regex(pattern = r"^[!-;=?-~]+@[A-Za-z0-9.-]+$"))
+        inner(
+            length(min = 3, max = 254),
+            regex(
+                pattern = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+            )
+        )
     )]
     pub email_addresses: Vec<String>,
     /// Names of other kinds.
@@ -215,8 +225,9 @@ pub struct CertificateSpec {
 /// Names an issuer.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Hash, Serialize)]
 #[x_kube(
-    validation = Rule::new("(has(self.group) && self.group != 'countersign.dev') || !has(self.kind) || self.kind in ['Issuer', 'ClusterIssuer']")
-        .message("kind must be Issuer or ClusterIssuer where group is countersign.dev")
+    validation = Rule::new("(has(self.group) && !(self.group in ['', 'countersign.dev'])) || !has(self.kind) || self.kind in ['', 'Issuer', 'ClusterIssuer']")
+        .message("kind must be Issuer or ClusterIssuer where group is countersign.dev (the default): for an issuer of others, set group")
+        .field_path(".kind")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {

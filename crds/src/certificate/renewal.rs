@@ -36,7 +36,7 @@ pub enum RenewalPolicy {
 pub struct RenewalWindow {
     /// The time zone of `cron`, by its IANA name; UTC unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]*$"))]
     pub timezone: Option<String>,
     /// How long it lasts, a Go duration in hours, minutes and seconds.
     #[schemars(length(max = 64), regex(pattern = r"^([0-9]+(\.[0-9]+)?(s|m|h))+$"))]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Labels and annotations for the Secret, kept right without re-issuing.
@@ -16,12 +16,31 @@ use serde::{Deserialize, Serialize};
 pub struct SecretTemplate {
     /// Annotations to set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "annotations")]
     pub annotations: BTreeMap<String, String>,
     /// Labels to set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Kubernetes keeps at most 256 KiB of annotations.
+fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 262_144 },
+    })
+}
+
+/// What Kubernetes takes as the value of a label.
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": {
+            "type": "string", "maxLength": 63,
+            "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        },
+    })
 }
 
 /// Key stores for programs that read no PEM.

@@ -9,6 +9,7 @@ pub mod act;
 pub mod ask;
 pub mod checks;
 pub mod decide;
+mod ending;
 pub mod extras;
 pub mod names;
 pub mod observe;

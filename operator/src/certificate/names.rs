@@ -15,6 +15,8 @@ pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
 pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
 /// Which revision of a Certificate a request is for.
 pub const REVISION: &str = "countersign.dev/certificate-revision";
+/// The Secret with the private key of a CSR that a selfSigned issuer shall sign.
+pub const PRIVATE_KEY_SECRET: &str = "countersign.dev/private-key-secret-name";
 /// What a request was asked to say, as a digest of that part of the Certificate's spec.
 pub const REQUEST_DIGEST: &str = "countersign.dev/request-digest";
 /// Label of a Secret with the key of a request that is under way.

@@ -20,7 +20,7 @@ use super::settled;
 use super::signer::Signer;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
-use super::{act, ask, names};
+use super::{act, ask, ending, names};
 use crate::context::Context;
 use crate::metrics::{ObjectLabels, ReasonLabels};
 use crate::{issuer, pki};
@@ -136,6 +136,9 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let now = context.clock.now();
     let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
+    if ending::is_in_an_ending_namespace(&context, &certificate) {
+        return Ok(Action::await_change());
+    }
     let signer = Signer::of(&context, &certificate);
     if let Some(status) = settled(&context, &certificate, signer.as_ref(), now) {
         measure(&context, &certificate, status);
@@ -241,7 +244,7 @@ async fn carry_out(
             let started = std::time::Instant::now();
             let issued = act::issue(context, &seen, wanted).await;
             context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
-            Ok(ended(context, seen, finding, issued))
+            ended(context, seen, finding, issued)
         }
         (Decision::Store { wanted: finding, answer }, Some(wanted)) => {
             let stored = act::store_answer(context, &seen, wanted, answer).await;
@@ -251,7 +254,7 @@ async fn carry_out(
                 let revision = super::request::next_revision(&seen.certificate);
                 ask::prune(context, &seen.certificate, revision).await?;
             }
-            Ok(ended(context, seen, finding, stored))
+            ended(context, seen, finding, stored)
         }
         (Decision::Fail { reason, message, .. }, _) => {
             let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
@@ -276,15 +279,16 @@ fn ended(
     seen: Observed,
     finding: &Finding,
     issued: Result<super::observe::Stored, Error>,
-) -> (Observed, Outcome) {
-    match issued {
+) -> Result<(Observed, Outcome), Error> {
+    Ok(match issued {
         Ok(stored) => {
             let labels = ReasonLabels { reason: finding.reason.as_str() };
             context.metrics.issuances.get_or_create(&labels).inc();
             (Observed { secret: Some(stored), ..seen }, Outcome::Issued)
         }
+        Err(error) if ending::is_why(&error) => return Err(error),
         Err(error) => (seen, failure(context, &error)),
-    }
+    })
 }
 
 /// While a certificate is waited for: a temporary one where that is asked for, and the key of a
@@ -339,8 +343,9 @@ async fn report(
         }
         (Decision::Issue(finding) | Decision::Store { wanted: finding, .. }, Outcome::Issued) => {
             let secret = &certificate.spec.secret_name;
-            let note = format!("{}; signed and stored in Secret {secret}", finding.message);
-            events.normal(certificate, "Issued", note);
+            let issued = "The certificate has been successfully issued";
+            let note = format!("{issued} and stored in Secret {secret}: {}", finding.message);
+            events.normal(certificate, "Issuing", note);
             if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
                 warn!(%error, "pods will see the new credentials with the kubelet's next look");
             }

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::wanted::InvalidField;
-use crate::pki::{BACKDATE, CertificateFacts, Validity};
+use crate::pki::{BACKDATE, BACKDATED_PART, CertificateFacts, Validity};
 
 /// When a certificate is renewed, as its spec says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,19 +80,22 @@ impl Terms {
     }
 
     /// Windows left aside. A certificate lives from when it was made, which is later than it says
-    /// (see `clamp_lifetime`): counted from what it says, one that its authority cut short could be
-    /// due as soon as it is issued, and then issued without end. Chance takes at most a twentieth
-    /// of the time until then.
+    /// (see `clamp_lifetime`): one that shall be renewed so long before its end as only counts from
+    /// what it says would be due as soon as it is issued, and then issued without end. Chance takes
+    /// at most a twentieth of the time until then.
     fn plain(&self, leaf: &CertificateFacts) -> Timestamp {
         let Validity { not_before, not_after } = leaf.validity;
-        let lifetime = lifetime(leaf);
+        let (said, lives) = (not_after.duration_since(not_before), lifetime(leaf));
+        let part = |percent: u8, whole: SignedDuration| whole * i32::from(percent) / 100;
         let asked = match self.lead {
             Lead::Third => None,
             Lead::Time(before) => SignedDuration::try_from(before).ok(),
-            Lead::Percent(percent) => Some(lifetime * i32::from(percent) / 100),
+            Lead::Percent(percent) if part(percent, said) < lives => Some(part(percent, said)),
+            Lead::Percent(percent) => Some(part(percent, lives)),
         };
-        let before = asked.filter(|before| *before < lifetime).unwrap_or(lifetime / 3);
-        let chance = (lifetime - before) / 20 * i32::from(self.spread) / 1000;
+        let before = asked.filter(|before| *before < lives).unwrap_or(said / 3);
+        let until = (lives - before).max(SignedDuration::ZERO);
+        let chance = until / 20 * i32::from(self.spread) / 1000;
         // Whole seconds, as they are written: a fraction would be gone when the status is read.
         let before = SignedDuration::from_secs((before + chance).as_secs());
         not_after.checked_sub(before).unwrap_or(not_before)
@@ -134,13 +137,14 @@ fn lifetime(leaf: &CertificateFacts) -> SignedDuration {
     let Validity { not_before, not_after } = leaf.validity;
     let said = not_after.duration_since(not_before);
     let backdate = SignedDuration::try_from(BACKDATE).unwrap_or(SignedDuration::ZERO);
-    said - backdate.min(said / 2)
+    // Rounded so that none is taken to live longer than it does.
+    said - backdate.min(said / BACKDATED_PART + SignedDuration::from_secs(1)).min(said)
 }
 
 impl Window {
     fn of(window: &RenewalWindow) -> Result<Self, InvalidField> {
         let RenewalWindow { timezone, window_duration, cron } = window;
-        let zone = timezone.as_deref().unwrap_or("UTC");
+        let zone = timezone.as_deref().filter(|zone| !zone.is_empty()).unwrap_or("UTC");
         let invalid = |field, value: &str, problem| InvalidField::new(field, value, problem);
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
         let length = SignedDuration::try_from(Duration::from(*window_duration));

@@ -164,7 +164,8 @@ pub fn made_for(context: &Context, certificate: &Certificate) -> Vec<Arc<Certifi
     context.seen.requests.state_filter(|request| revision(request).is_some())
 }
 
-/// The Secret with the key of a request that takes its time. It goes with the request.
+/// The Secret with the key of a request that takes its time. It goes with the request, which names
+/// it, as people are used to from requests of cert-manager.
 #[must_use]
 pub fn key_secret_name(request: &CertificateRequest) -> String {
     const END: &str = "-next-private-key";
@@ -193,6 +194,7 @@ pub fn wanted(certificate: &Certificate, csr: String) -> CertificateRequest {
         (names::CERTIFICATE_NAME, certificate.name_any()),
         (names::REVISION, revision.to_string()),
         (names::REQUEST_DIGEST, digest(spec)),
+        (names::PRIVATE_KEY_SECRET, key_secret_name(&request)),
     ];
     let ours = ours.map(|(name, value)| (name.to_owned(), value));
     request.metadata.namespace = certificate.namespace();

@@ -22,7 +22,8 @@ use crate::pki::{CertificateFacts, KeyError, PrivateKey};
 pub const TYPE: &str = "kubernetes.io/tls";
 
 /// Whether labels or annotations are not what they should be, or some are left of a template that
-/// no longer has them.
+/// no longer has them. What somebody else wrote is not ours although it is the same: it would go
+/// when they take it away.
 #[must_use]
 pub fn is_untidy(seen: &Observed) -> bool {
     let Some((stored, pair)) = seen.secret.as_ref().and_then(|s| s.pair().map(|pair| (s, pair)))
@@ -36,6 +37,8 @@ pub fn is_untidy(seen: &Observed) -> bool {
     let applied = |key: &str| stored.applied.data.contains(key);
     lacks(&stored.labels, &labels)
         || lacks(&stored.annotations, &annotations)
+        || labels.keys().any(|name| !stored.applied.labels.contains(name))
+        || annotations.keys().any(|name| !stored.applied.annotations.contains(name))
         || stored.applied.labels.iter().any(|name| !labels.contains_key(name))
         || stored.applied.annotations.iter().any(|name| !annotations.contains_key(name))
         || owner.as_ref().is_some_and(|owner| !stored.owners.contains(&owner.uid))

@@ -87,7 +87,7 @@ impl Wanted {
 
 fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
     Ok(Request {
-        common_name: spec.common_name.clone().filter(|name| !name.is_empty()),
+        common_name: said(spec.common_name.as_ref()).map(str::to_owned),
         subject: subject_of(spec.subject.as_ref()),
         dns_names: spec.dns_names.clone(),
         ip_addresses: spec.ip_addresses.iter().map(|ip| ip_of(ip)).collect::<Result<_, _>>()?,
@@ -95,15 +95,33 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
         email_addresses: spec.email_addresses.clone(),
         usages: usages_of(&spec.usages),
         is_ca: spec.is_ca == Some(true),
-        literal_subject: spec.literal_subject.as_deref().map(literal_subject).transpose()?,
+        literal_subject: said(spec.literal_subject.as_ref()).map(literal_subject).transpose()?,
         other_names: spec.other_names.iter().map(other_name).collect(),
-        name_constraints: spec.name_constraints.as_ref().map(name_constraints).transpose()?,
+        name_constraints: spec
+            .name_constraints
+            .as_ref()
+            .map(name_constraints)
+            .transpose()?
+            .filter(|limits| !limits.is_empty()),
     })
 }
 
+/// What templates render as empty was left out.
+fn said(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// RFC 5280, ub-common-name.
+const LONGEST_COMMON_NAME: usize = 64;
+
 fn literal_subject(text: &str) -> Result<LiteralSubject, InvalidField> {
-    let problem = "is no subject in the text form of RFC 4514";
-    LiteralSubject::parse(text).map_err(|_| InvalidField::new("literalSubject", text, problem))
+    let invalid = |problem| InvalidField::new("literalSubject", text, problem);
+    let subject = LiteralSubject::parse(text)
+        .map_err(|_| invalid("is no subject in the text form of RFC 4514"))?;
+    if subject.common_name().is_some_and(|name| name.len() > LONGEST_COMMON_NAME) {
+        return Err(invalid("has a common name of more than 64 bytes"));
+    }
+    Ok(subject)
 }
 
 fn other_name(name: &countersign_crds::OtherName) -> OtherName {
@@ -146,12 +164,14 @@ fn signature_of(algorithm: SpecSignature) -> SignatureAlgorithm {
     }
 }
 
+/// An IPv4 address in the form of IPv6 is that IPv4 address, and stands as such in a certificate.
 fn ip_of(text: &str) -> Result<IpAddr, InvalidField> {
-    text.parse().map_err(|_: std::net::AddrParseError| InvalidField {
+    let parsed = text.parse().map_err(|_: std::net::AddrParseError| InvalidField {
         field: "ipAddresses",
         value: text.to_owned(),
         problem: "is not an IP address",
-    })
+    });
+    parsed.map(|address: IpAddr| address.to_canonical())
 }
 
 fn subject_of(subject: Option<&X509Subject>) -> Subject {
@@ -164,7 +184,7 @@ fn subject_of(subject: Option<&X509Subject>) -> Subject {
         provinces: subject.provinces,
         street_addresses: subject.street_addresses,
         postal_codes: subject.postal_codes,
-        serial_number: subject.serial_number,
+        serial_number: subject.serial_number.filter(|number| !number.is_empty()),
     }
 }
 

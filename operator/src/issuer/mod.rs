@@ -6,8 +6,10 @@ pub mod guard;
 mod namespace;
 pub mod policy;
 mod reconcile;
+mod requesters_key;
 mod sign;
 
 pub use authorities::{Authorities, Reading};
 pub use reconcile::{AnyIssuer, Error, error_policy, reconcile};
+pub use requesters_key::{KeyUnavailable, load as load_requesters_key};
 pub use sign::{Denied, Job, SignError, Signed, sign, sign_temporary, spec_of};

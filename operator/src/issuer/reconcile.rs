@@ -137,7 +137,9 @@ fn wait(looked: &Looked, is_followed: bool, now: Timestamp) -> Option<Duration> 
 /// The status that an issuer should now have; pure.
 fn next<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Timestamp) -> IssuerStatus {
     let before = issuer.common_status().cloned().unwrap_or_default();
-    let conditions = vec![ready(issuer, looked, Time(now))];
+    // What others say about it stays.
+    let others = before.conditions.iter().filter(|condition| condition.type_ != "Ready").cloned();
+    let conditions = std::iter::once(ready(issuer, looked, Time(now))).chain(others).collect();
     match looked {
         Ok(Some(authority)) => {
             let fingerprint = Some(authority.fingerprint());
@@ -213,7 +215,7 @@ fn tell<K: AnyIssuer>(context: &Context, issuer: &K, status: &IssuerStatus) {
         context.events.normal(issuer, "AuthorityReplaced", note.to_owned());
     }
     let Some(ready) = status.conditions.first() else { return };
-    if before.is_some_and(|before| before.conditions.first() == Some(ready)) {
+    if before.is_some_and(|before| before.conditions.contains(ready)) {
         return;
     }
     let reason = ready.reason.clone().unwrap_or_default();

@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::authority::{self, AuthorityUnavailable};
 use super::policy::{self, Facts};
+use super::requesters_key::KeyUnavailable;
 use super::{guard, namespace};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
@@ -85,6 +86,8 @@ pub enum SignError {
     },
     #[error(transparent)]
     Authority(#[from] AuthorityUnavailable),
+    #[error(transparent)]
+    RequestersKey(#[from] KeyUnavailable),
     #[error(
         "{issuer} is selfSigned: it signs Certificates, whose keys it makes, and no CSR of others"
     )]
@@ -109,6 +112,7 @@ impl SignError {
             Self::NotFound { .. } => "IssuerNotFound",
             Self::Read { .. } => "IssuerReadError",
             Self::Authority(error) => error.reason(),
+            Self::RequestersKey(error) => error.reason(),
             Self::NoPrivateKey { .. } => "IssuerCannotSignRequests",
             Self::Sign { .. } | Self::Randomness(_) => "SigningError",
         }
@@ -117,7 +121,11 @@ impl SignError {
     /// Whether trying again later can help although nobody changed the request.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        !matches!(self, Self::Denied(_) | Self::NoPrivateKey { .. } | Self::Sign { .. })
+        match self {
+            Self::RequestersKey(error) => error.is_passing(),
+            Self::Denied(_) | Self::NoPrivateKey { .. } | Self::Sign { .. } => false,
+            _ => true,
+        }
     }
 }
 

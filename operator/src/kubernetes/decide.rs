@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::certificates::v1::{
-    CertificateSigningRequest, CertificateSigningRequestSpec,
-};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use kube::ResourceExt;
 
 use super::signer::{NoIssuer, Signer, signer};
 use crate::pki::{ParsedCsr, Request, Usage, parse_csr};
 
 /// Lifetime where none is asked for: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// How long the certificate shall be valid, a Go duration; `spec.expirationSeconds` wins, since only
+/// that stays as it was approved.
+const DURATION: &str = "experimental.countersign.dev/request-duration";
+
+/// `true` asks for an authority. Anybody who may update the request can write it after the approval,
+/// so that `cert sign` must stand among the usages, too.
+const IS_CA: &str = "experimental.countersign.dev/request-is-ca";
+
+/// The Secret with the private key, in the namespace of a selfSigned issuer.
+pub(super) const PRIVATE_KEY_SECRET: &str = "experimental.countersign.dev/private-key-secret-name";
 
 /// What to do about a CertificateSigningRequest.
 #[derive(Debug)]
@@ -43,12 +53,14 @@ pub(super) enum Refusal {
     Csr(String),
     #[error("spec.request: the CSR names nobody, neither a common name nor an alternative name")]
     NamesNobody,
-    #[error("{0} asks for an authority; a CertificateSigningRequest is signed as a leaf only")]
-    Authority(&'static str),
+    #[error(
+        "{asks} asks for an authority, and {lacks}: both the usage \"cert sign\" and annotation {IS_CA} \"true\" are needed"
+    )]
+    Authority { asks: &'static str, lacks: &'static str },
     #[error("spec.usages: {0:?} is no key usage")]
     Usage(String),
-    #[error("spec.expirationSeconds: {0} is no lifetime")]
-    Lifetime(i32),
+    #[error("{field}: {value} is no lifetime")]
+    Lifetime { field: &'static str, value: String },
 }
 
 impl Refusal {
@@ -57,9 +69,9 @@ impl Refusal {
         match self {
             Self::Signer(_) => "InvalidSignerName",
             Self::Csr(_) | Self::NamesNobody => "InvalidRequest",
-            Self::Authority(_) => "AuthorityRefused",
+            Self::Authority { .. } => "AuthorityRefused",
             Self::Usage(_) => "InvalidUsages",
-            Self::Lifetime(_) => "InvalidLifetime",
+            Self::Lifetime { .. } => "InvalidLifetime",
         }
     }
 }
@@ -74,7 +86,7 @@ pub(super) fn decide(request: &CertificateSigningRequest) -> Decision {
     if !holds(request, "Approved") {
         return Decision::Wait;
     }
-    let ordered = signer.map_err(Refusal::from).and_then(|signer| order(&request.spec, signer));
+    let ordered = signer.map_err(Refusal::from).and_then(|signer| order(request, signer));
     match ordered {
         Ok(order) => Decision::Sign(Box::new(order)),
         Err(refusal) => Decision::Refuse(refusal),
@@ -94,31 +106,56 @@ fn holds(request: &CertificateSigningRequest, type_: &str) -> bool {
 
 /// The usages are those of the spec, since that is what people approve; what the CSR says of them is
 /// not looked at, as by the signers that Kubernetes brings.
-fn order(spec: &CertificateSigningRequestSpec, signer: Signer) -> Result<Order, Refusal> {
+fn order(request: &CertificateSigningRequest, signer: Signer) -> Result<Order, Refusal> {
+    let spec = &request.spec;
     let csr = parse_csr(&spec.request.0).map_err(|error| Refusal::Csr(story(&error)))?;
-    if csr.encodes_is_ca == Some(true) {
-        return Err(Refusal::Authority("the CSR in spec.request"));
-    }
-    let usages = spec.usages.iter().flatten().map(|name| usage(name)).collect::<Result<_, _>>()?;
-    let request = Request { usages, is_ca: false, ..csr.request.clone() };
-    if request.names_nobody() && csr.other_subject_parts.is_empty() {
+    let usages = spec.usages.iter().flatten();
+    let usages: Vec<Usage> = usages.map(|name| usage(name)).collect::<Result<_, _>>()?;
+    let is_ca = is_ca(request, &usages, csr.encodes_is_ca)?;
+    let asked = Request { usages, is_ca, ..csr.request.clone() };
+    if asked.names_nobody() && csr.other_subject_parts.is_empty() {
         return Err(Refusal::NamesNobody);
     }
-    let lifetime = spec.expiration_seconds.map_or(Ok(DEFAULT_LIFETIME), lifetime)?;
-    Ok(Order { signer, request, csr, lifetime })
+    Ok(Order { signer, request: asked, csr, lifetime: lifetime(request)? })
 }
 
 fn usage(name: &str) -> Result<Usage, Refusal> {
-    match name.parse() {
-        Ok(Usage::CertSign) => Err(Refusal::Authority("\"cert sign\" in spec.usages")),
-        Ok(usage) => Ok(usage),
-        Err(_) => Err(Refusal::Usage(name.to_owned())),
+    name.parse().map_err(|_| Refusal::Usage(name.to_owned()))
+}
+
+/// Whether an authority is asked for: by all that says something about it, or by nothing.
+fn is_ca(
+    request: &CertificateSigningRequest,
+    usages: &[Usage],
+    encoded: Option<bool>,
+) -> Result<bool, Refusal> {
+    let annotated = request.annotations().get(IS_CA).is_some_and(|text| text == "true");
+    let signs = usages.contains(&Usage::CertSign);
+    let refused = |asks, lacks| Err(Refusal::Authority { asks, lacks });
+    match (annotated, signs, encoded) {
+        (true, true, Some(false)) => {
+            refused("the annotation", "the CSR in spec.request says that it is none")
+        }
+        (true, true, _) => Ok(true),
+        (true, false, _) => refused("the annotation", "spec.usages have no \"cert sign\""),
+        (false, true, _) => refused("\"cert sign\" in spec.usages", "no annotation does"),
+        (false, false, Some(true)) => refused("the CSR in spec.request", "nothing else does"),
+        (false, false, _) => Ok(false),
     }
 }
 
-fn lifetime(seconds: i32) -> Result<Duration, Refusal> {
-    let asked = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
-    asked.map(Duration::from_secs).ok_or(Refusal::Lifetime(seconds))
+fn lifetime(request: &CertificateSigningRequest) -> Result<Duration, Refusal> {
+    let invalid =
+        |field, value: &dyn ToString| Refusal::Lifetime { field, value: value.to_string() };
+    if let Some(seconds) = request.spec.expiration_seconds {
+        let asked = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+        let asked = asked.map(Duration::from_secs);
+        return asked.ok_or_else(|| invalid("spec.expirationSeconds", &seconds));
+    }
+    let Some(text) = request.annotations().get(DURATION) else { return Ok(DEFAULT_LIFETIME) };
+    let asked = text.parse::<kube::core::Duration>().ok().map(Duration::from);
+    let asked = asked.filter(|asked| !text.starts_with('-') && asked.as_secs() > 0);
+    asked.ok_or_else(|| invalid(DURATION, text))
 }
 
 fn story(error: &dyn std::error::Error) -> String {

@@ -15,12 +15,14 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 use tracing::{info, instrument, warn};
 
-use super::decide::{Decision, Order, decide};
+use super::decide::{Decision, Order, PRIVATE_KEY_SECRET, decide};
 use super::review::may_reference;
+use super::signer::Signer;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, SignError, Signed, sign};
+use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::last_word::LastWords;
 use crate::metrics::ReasonLabels;
+use crate::pki::PrivateKey;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
@@ -90,6 +92,10 @@ impl Signing {
         if !may.map_err(|source| Error::Review { request: reference(), source })? {
             return Ok(not_allowed(request, order));
         }
+        let key = match self.own_key(request, order).await {
+            Ok(key) => key,
+            Err(error) => return Ok(outcome(Err(error))),
+        };
         let job = Job {
             namespace: &order.signer.namespace,
             issuer: &order.signer.issuer,
@@ -97,10 +103,30 @@ impl Signing {
             subject_der: Some(order.csr.subject_der.clone()),
             lifetime: order.lifetime,
             public_key: order.csr.public_key_spki.clone(),
-            own_key: None,
+            own_key: key.as_ref(),
             signature: None,
         };
         Ok(outcome(sign(&self.context, job).await))
+    }
+
+    /// The key of the CSR, where the issuer signs with that: it is beside the issuer, since the
+    /// request itself stands in no namespace.
+    async fn own_key(
+        &self,
+        request: &CertificateSigningRequest,
+        order: &Order,
+    ) -> Result<Option<PrivateKey>, SignError> {
+        let Signer { issuer, namespace } = &order.signer;
+        if spec_of(&self.context, issuer, namespace).await?.ca.is_some() {
+            return Ok(None);
+        }
+        let home = &self.context.settings.cluster_resource_namespace;
+        let namespace = if issuer.is_cluster_wide() { home } else { namespace };
+        let (annotations, annotation) = (request.annotations(), PRIVATE_KEY_SECRET);
+        let key =
+            load_requesters_key(&self.context, namespace, annotations, annotation, &order.csr)
+                .await;
+        Ok(Some(key?))
     }
 
     async fn conclude(
@@ -175,7 +201,12 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         Ok(signed) => return Verdict::Issued(signed.chain),
         Err(error) => error,
     };
-    let (reason, is_passing) = (error.reason(), error.is_passing());
+    // In cert-manager's words for requests of Kubernetes.
+    let reason = match error.reason() {
+        "MissingSecret" => "SecretNotFound",
+        reason => reason,
+    };
+    let is_passing = error.is_passing();
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {

@@ -15,8 +15,10 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// What to do about a CertificateRequest.
 #[derive(Debug)]
 pub(super) enum Decision {
-    /// It is decided already, or somebody else's, or waits for somebody's approval.
+    /// It is decided already, or somebody else's.
     Leave,
+    /// Nobody has approved it yet.
+    Wait,
     /// It was denied by somebody: say so.
     Deny(String),
     /// It can never be signed.
@@ -49,7 +51,7 @@ pub(super) fn decide(request: &CertificateRequest, approves: bool) -> Decision {
     }
     let is_approved = holds(&conditions, "Approved").is_some();
     if !approves && !is_approved {
-        return Decision::Leave;
+        return Decision::Wait;
     }
     match order(request, issuer) {
         Ok(order) => Decision::Sign(Box::new(Order { is_approved, ..order })),

@@ -14,9 +14,11 @@ use serde_json::json;
 use tracing::{info, instrument, warn};
 
 use super::decide::{Decision, Order, decide};
+use crate::certificate::names;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, SignError, Signed, sign, spec_of};
+use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::metrics::ReasonLabels;
+use crate::pki::PrivateKey;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
@@ -35,6 +37,8 @@ pub enum Error {
 
 /// What became of it: the conditions to set, and what was signed.
 struct Verdict {
+    /// The reason of the Event that tells of it: finer than that of the condition Ready.
+    event: &'static str,
     approved: bool,
     conditions: Vec<(&'static str, ConditionStatus, &'static str, String)>,
     signed: Option<Signed>,
@@ -52,13 +56,14 @@ pub async fn reconcile(
 ) -> Result<Action, Error> {
     let verdict = match decide(&request, context.settings.approves) {
         Decision::Leave => return Ok(Action::await_change()),
+        Decision::Wait => return Ok(tell_that_it_waits(&context, &request)),
         Decision::Deny(why) => denied(why),
         Decision::Refuse(why) => invalid(why),
         Decision::Sign(order) => {
             let namespace = request.namespace().unwrap_or_default();
             match awaits_approval(&context, &order, &namespace).await {
-                Ok(true) => return Ok(Action::await_change()),
-                Ok(false) => outcome(sign(&context, job(&order, &namespace)).await),
+                Ok(true) => return Ok(tell_that_it_waits(&context, &request)),
+                Ok(false) => outcome(signed(&context, &request, &order, &namespace).await),
                 Err(error) => outcome(Err(error)),
             }
         }
@@ -77,6 +82,43 @@ async fn awaits_approval(
     Ok(!order.is_approved && spec_of(context, &order.issuer, namespace).await?.requires_approval())
 }
 
+fn tell_that_it_waits(context: &Context, request: &CertificateRequest) -> Action {
+    let message = "Not signed before it is approved: kubectl countersign approve";
+    context.events.normal(request, "WaitingForApproval", message.to_owned());
+    Action::await_change()
+}
+
+async fn signed(
+    context: &Context,
+    request: &CertificateRequest,
+    order: &Order,
+    namespace: &str,
+) -> Result<Signed, SignError> {
+    let key = own_key(context, request, order, namespace).await?;
+    sign(context, Job { own_key: key.as_deref(), ..job(order, namespace) }).await
+}
+
+/// The key of the CSR, where the issuer signs with that: of a Certificate that waits for the answer,
+/// or in the Secret that the request names.
+async fn own_key(
+    context: &Context,
+    request: &CertificateRequest,
+    order: &Order,
+    namespace: &str,
+) -> Result<Option<Arc<PrivateKey>>, SignError> {
+    if spec_of(context, &order.issuer, namespace).await?.ca.is_some() {
+        return Ok(None);
+    }
+    let is_its = |key: &Arc<PrivateKey>| key.public_key_spki() == order.csr.public_key_spki;
+    let pending = context.pending_keys.of(namespace, &request.name_any()).filter(is_its);
+    if pending.is_some() {
+        return Ok(pending);
+    }
+    let (annotations, annotation) = (request.annotations(), names::PRIVATE_KEY_SECRET);
+    let key = load_requesters_key(context, namespace, annotations, annotation, &order.csr).await?;
+    Ok(Some(Arc::new(key)))
+}
+
 fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
     Job {
         namespace,
@@ -92,9 +134,14 @@ fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
 
 const READY: &str = "Ready";
 
+/// Who approves where nobody else must, and what is said of it.
+const APPROVER: &str = "countersign.dev";
+const APPROVED: &str = "Certificate request has been approved by countersign.dev";
+
 fn denied(why: String) -> Verdict {
     let message = format!("The CertificateRequest was denied: {why}");
     Verdict {
+        event: "Denied",
         approved: false,
         conditions: vec![(READY, ConditionStatus::False, "Denied", message)],
         signed: None,
@@ -104,6 +151,7 @@ fn denied(why: String) -> Verdict {
 
 fn invalid(why: String) -> Verdict {
     Verdict {
+        event: "InvalidRequest",
         approved: false,
         conditions: vec![
             ("InvalidRequest", ConditionStatus::True, "InvalidRequest", why.clone()),
@@ -115,6 +163,7 @@ fn invalid(why: String) -> Verdict {
 }
 
 fn outcome(signed: Result<Signed, SignError>) -> Verdict {
+    let event = signed.as_ref().map_or_else(SignError::reason, |_| "CertificateIssued");
     let (conditions, signed, is_final) = match signed {
         Ok(signed) => {
             let message = "Certificate fetched from issuer successfully".to_owned();
@@ -126,7 +175,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
                 ("Denied", ConditionStatus::True, "countersign.dev", message.clone()),
                 (READY, ConditionStatus::False, "Denied", message),
             ];
-            return Verdict { approved: false, conditions, signed: None, is_final: true };
+            return Verdict { event, approved: false, conditions, signed: None, is_final: true };
         }
         Err(error) => {
             let reason = if error.is_passing() { "Pending" } else { "Failed" };
@@ -134,7 +183,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
             (conditions, None, !error.is_passing())
         }
     };
-    Verdict { approved: true, conditions, signed, is_final }
+    Verdict { event, approved: true, conditions, signed, is_final }
 }
 
 fn chain(error: &SignError) -> String {
@@ -156,8 +205,7 @@ async fn write(
     let mut after = before.clone();
     let now = Time(context.clock.now());
     if verdict.approved {
-        let message = "Approved by countersign.dev".to_owned();
-        let approval = ("Approved", ConditionStatus::True, "countersign.dev", message);
+        let approval = ("Approved", ConditionStatus::True, APPROVER, APPROVED.to_owned());
         set(&mut after.conditions, approval, &now);
     }
     for condition in verdict.conditions.clone() {
@@ -171,9 +219,13 @@ async fn write(
         return Ok(());
     }
     apply(context, request, &after).await?;
+    let is_approved = |conditions: &[Condition]| conditions.iter().any(|c| c.type_ == "Approved");
+    if is_approved(&after.conditions) && !is_approved(&before.conditions) {
+        context.events.normal(request, APPROVER, APPROVED.to_owned());
+    }
     for (type_, status, reason, message) in verdict.conditions {
         if type_ == READY {
-            report(context, request, status, reason, message).await;
+            report(context, request, (status, reason, verdict.event), message);
         }
     }
     Ok(())
@@ -199,21 +251,20 @@ async fn apply(
         .map_err(|source| Error::WriteStatus { request: ObjectRef::from_obj(request), source })
 }
 
-async fn report(
+fn report(
     context: &Context,
     request: &CertificateRequest,
-    status: ConditionStatus,
-    reason: &'static str,
+    (status, reason, event): (ConditionStatus, &'static str, &'static str),
     message: String,
 ) {
     if status == ConditionStatus::True {
         info!("request signed");
         context.metrics.requests_signed.inc();
-        context.events.normal(request, "CertificateIssued", message);
+        context.events.normal(request, event, message);
     } else {
-        warn!(reason, message, "request not signed");
+        warn!(reason, event, message, "request not signed");
         context.metrics.requests_refused.get_or_create(&ReasonLabels { reason }).inc();
-        context.events.warning(request, reason, message);
+        context.events.warning(request, event, message);
     }
 }
 

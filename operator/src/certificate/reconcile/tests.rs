@@ -23,8 +23,7 @@ fn minute(count: u64) -> Duration {
 
 #[test]
 fn a_certificate_is_looked_at_again_when_something_is_due() {
-    // Of ninety days it says five minutes too many (see `renewal_time`), a third of which is 100 s.
-    let third = hours(30 * 24) - jiff::SignedDuration::from_secs(100);
+    let third = hours(30 * 24);
     let later = |until| Decision::BackOff { wanted: finding(), until };
     let contested = |until| Decision::Contested { message: String::new(), until };
     let cases = [

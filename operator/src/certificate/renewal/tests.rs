@@ -11,9 +11,9 @@ fn leaf(from: Timestamp, until: Timestamp) -> CertificateFacts {
     Stored::of(&secret).pair().unwrap().leaf.clone()
 }
 
-/// A leaf that is issued now for so long.
+/// A leaf that says from now on, for so long; it was issued five minutes later.
 fn lasting(length: SignedDuration) -> CertificateFacts {
-    leaf(now() - minutes(5), now() + length)
+    leaf(now(), now() + length)
 }
 
 fn window(cron: &str, zone: &str, length: &str) -> RenewalWindow {
@@ -31,9 +31,9 @@ fn terms(windows: Vec<RenewalWindow>) -> Terms {
 
 #[test]
 fn a_percentage_is_what_is_left_of_the_lifetime() {
-    for (percent, left) in
-        [(25, minutes(15)), (50, minutes(30)), (5, minutes(3)), (95, minutes(57))]
-    {
+    // Where that is more than was left when it was issued, it is a part of that.
+    let most = SignedDuration::from_secs(52 * 60 + 15);
+    for (percent, left) in [(25, minutes(15)), (50, minutes(30)), (5, minutes(3)), (95, most)] {
         let spec = certificate("web").with(|spec| spec.renew_before_percentage = Some(percent));
         let due = Terms::of(&spec.spec).unwrap().due(&lasting(hours(1)));
         assert_eq!(due, Some(now() + hours(1) - left), "{percent} %");
@@ -69,9 +69,9 @@ fn chance_renews_a_little_earlier_and_never_later() {
 
 #[test]
 fn a_renewal_is_moved_into_a_window() {
-    // Issued on 2026-05-05 at 12:00 for 24 hours: due at 04:00 the next morning.
+    // From 2026-05-05 at 12:00 for 24 hours: due at 04:00 the next morning.
     let day = lasting(hours(24));
-    // Issued for ninety days: due on 2026-07-04 at 12:00.
+    // For ninety days: due on 2026-07-04 at 12:00.
     let season = lasting(hours(90 * 24));
     let cases = [
         ("inside one", &day, vec![window("0 3 * * *", "UTC", "2h")], "2026-05-06T04:00:00Z"),

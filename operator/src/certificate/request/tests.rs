@@ -65,9 +65,14 @@ fn a_request_carries_what_its_issuer_may_want_to_know() {
     assert_eq!(request.name_any(), "web-4");
     assert_eq!(request.labels()["team"], "shop");
     let noted: Vec<_> = request.annotations().keys().map(String::as_str).collect();
-    let expected =
-        [names::CERTIFICATE_NAME, names::REVISION, names::REQUEST_DIGEST, "example.org/profile"];
-    assert_eq!(noted, expected);
+    let ours = [
+        names::CERTIFICATE_NAME,
+        names::REVISION,
+        names::PRIVATE_KEY_SECRET,
+        names::REQUEST_DIGEST,
+    ];
+    assert_eq!(noted, [&ours[..], &["example.org/profile"]].concat());
+    assert_eq!(request.annotations()[names::PRIVATE_KEY_SECRET], "web-4-next-private-key");
     assert_eq!(revision_of(&web, &request), Some(4));
     let mut other = web;
     other.metadata.uid = Some("another".to_owned());

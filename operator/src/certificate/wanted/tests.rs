@@ -75,9 +75,39 @@ fn what_a_spec_says_is_what_is_wanted() {
 }
 
 #[test]
-fn an_empty_common_name_is_none() {
-    let wanted = of(|spec| spec.common_name = Some(String::new())).unwrap();
-    assert_eq!(wanted.request.common_name, None);
+fn what_is_empty_was_left_out() {
+    let nothing = of(|_| ()).unwrap();
+    let cases: [(&str, fn(&mut CertificateSpec)); 5] = [
+        ("commonName", |spec| spec.common_name = Some(String::new())),
+        ("literalSubject", |spec| spec.literal_subject = Some(String::new())),
+        ("subject", |spec| {
+            let serial_number = Some(String::new());
+            spec.subject = Some(X509Subject { serial_number, ..X509Subject::default() });
+        }),
+        ("privateKey.size", |spec| spec.private_key.get_or_insert_default().size = Some(0)),
+        ("nameConstraints", |spec| {
+            let permitted = Some(NameConstraintItem::default());
+            let limits = countersign_crds::NameConstraints { permitted, ..Default::default() };
+            spec.name_constraints = Some(limits);
+        }),
+    ];
+    for (field, change) in cases {
+        assert_eq!(of(change).as_ref(), Ok(&nothing), "{field}");
+    }
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_that_address() {
+    let wanted = of(|spec| spec.ip_addresses = vec!["::ffff:10.0.0.1".to_owned()]).unwrap();
+    assert_eq!(wanted.request.ip_addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn a_literal_common_name_is_no_longer_than_another() {
+    let named = |name: &str| of(|spec| spec.literal_subject = Some(format!("CN={name},O=Shop")));
+    assert!(named(&"a".repeat(64)).is_ok());
+    let error = named(&"ä".repeat(33)).unwrap_err().to_string();
+    assert!(error.ends_with("has a common name of more than 64 bytes"), "{error}");
 }
 
 #[test]

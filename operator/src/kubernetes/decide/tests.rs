@@ -2,7 +2,8 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{
-    CertificateSigningRequestCondition, CertificateSigningRequestStatus,
+    CertificateSigningRequestCondition, CertificateSigningRequestSpec,
+    CertificateSigningRequestStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -119,10 +120,40 @@ fn an_order_has_the_names_of_the_csr_and_the_usages_and_lifetime_of_the_spec() {
     assert_eq!(order.lifetime, Duration::from_secs(600));
 }
 
+fn annotate(request: &mut CertificateSigningRequest, name: &str, value: &str) {
+    request.annotations_mut().insert(name.to_owned(), value.to_owned());
+}
+
+#[test]
+fn annotations_ask_for_what_the_spec_has_no_field_for() {
+    let mut request = approved(&named());
+    annotate(&mut request, DURATION, "896h");
+    annotate(&mut request, IS_CA, "false");
+    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    assert_eq!((order.lifetime, order.request.is_ca), (Duration::from_secs(896 * 3600), false));
+    request.spec.expiration_seconds = Some(600);
+    annotate(&mut request, IS_CA, "true");
+    request.spec.usages = Some(vec!["cert sign".to_owned()]);
+    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    assert_eq!((order.lifetime, order.request.is_ca), (Duration::from_secs(600), true));
+}
+
 #[test]
 fn a_request_that_can_never_be_signed_is_refused_with_why() {
     type Case = (fn(&mut CertificateSigningRequest), &'static str);
-    let cases: [Case; 6] = [
+    let cases: [Case; 9] = [
+        (
+            |request| annotate(request, IS_CA, "true"),
+            "AuthorityRefused: the annotation asks for an authority, and spec.usages have no \"cert sign\": both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
+        ),
+        (
+            |request| annotate(request, DURATION, "a day"),
+            "InvalidLifetime: experimental.countersign.dev/request-duration: a day is no lifetime",
+        ),
+        (
+            |request| annotate(request, DURATION, "-1h"),
+            "InvalidLifetime: experimental.countersign.dev/request-duration: -1h is no lifetime",
+        ),
         (
             |request| request.spec.signer_name = "issuers.countersign.dev/press".to_owned(),
             "InvalidSignerName: spec.signerName must be issuers.countersign.dev/<namespace>.<name> or clusterissuers.countersign.dev/<name>",
@@ -137,11 +168,11 @@ fn a_request_that_can_never_be_signed_is_refused_with_why() {
         ),
         (
             |request| request.spec.request = csr(&Request { is_ca: true, ..named() }),
-            "AuthorityRefused: the CSR in spec.request asks for an authority; a CertificateSigningRequest is signed as a leaf only",
+            "AuthorityRefused: the CSR in spec.request asks for an authority, and nothing else does: both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
         ),
         (
             |request| request.spec.usages = Some(vec!["cert sign".to_owned()]),
-            "AuthorityRefused: \"cert sign\" in spec.usages asks for an authority; a CertificateSigningRequest is signed as a leaf only",
+            "AuthorityRefused: \"cert sign\" in spec.usages asks for an authority, and no annotation does: both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
         ),
         (
             |request| request.spec.expiration_seconds = Some(-1),

@@ -48,6 +48,7 @@ fn saying(
 fn word(request: &CertificateRequest) -> String {
     match decide(request, true) {
         Decision::Leave => "Leave".to_owned(),
+        Decision::Wait => "Wait".to_owned(),
         Decision::Deny(why) => format!("Deny: {why}"),
         Decision::Refuse(why) => format!("Refuse: {why}"),
         Decision::Sign(_) => "Sign".to_owned(),
@@ -175,7 +176,7 @@ fn a_csr_that_proves_nothing_or_names_nobody_is_refused_with_why() {
 #[test]
 fn where_somebody_else_approves_nothing_is_signed_before() {
     let request = asking(csr(&named()));
-    assert!(matches!(decide(&request, false), Decision::Leave));
+    assert!(matches!(decide(&request, false), Decision::Wait));
     let approved = saying(request, "Approved", ConditionStatus::True, "Human");
     assert!(matches!(decide(&approved, false), Decision::Sign(_)));
 }

@@ -1,6 +1,7 @@
 //! What a CertificateRequest says once it was looked at.
 
 use super::*;
+use crate::issuer::KeyUnavailable;
 
 fn at(text: &str) -> Time {
     Time(text.parse().unwrap())
@@ -17,20 +18,29 @@ fn every_end_of_a_request_has_its_conditions() {
     let signed = || Signed { chain: "a chain".to_owned(), ca: None };
     let missing = || SignError::NotFound { issuer: "Issuer press".to_owned() };
     let not_ours = || SignError::NoPrivateKey { issuer: "Issuer press".to_owned() };
-    type Case = (Verdict, &'static [&'static str], bool, bool);
-    let cases: [Case; 5] = [
-        (outcome(Ok(signed())), &["Ready True Issued"], true, true),
-        (outcome(Err(missing())), &["Ready False Pending"], true, false),
-        (outcome(Err(not_ours())), &["Ready False Failed"], true, true),
-        (denied("no".to_owned()), &["Ready False Denied"], false, true),
+    let unnamed = || SignError::from(KeyUnavailable::NotNamed { annotation: "a" });
+    let absent = || {
+        let secret = Box::new(ObjectRef::new("key").within("shop"));
+        SignError::from(KeyUnavailable::Missing { annotation: "a", secret })
+    };
+    type Case = (Verdict, &'static [&'static str], &'static str, bool, bool);
+    let cases: [Case; 7] = [
+        (outcome(Ok(signed())), &["Ready True Issued"], "CertificateIssued", true, true),
+        (outcome(Err(missing())), &["Ready False Pending"], "IssuerNotFound", true, false),
+        (outcome(Err(not_ours())), &["Ready False Failed"], "IssuerCannotSignRequests", true, true),
+        (outcome(Err(unnamed())), &["Ready False Failed"], "MissingAnnotation", true, true),
+        (outcome(Err(absent())), &["Ready False Pending"], "MissingSecret", true, false),
+        (denied("no".to_owned()), &["Ready False Denied"], "Denied", false, true),
         (
             invalid("no".to_owned()),
             &["InvalidRequest True InvalidRequest", "Ready False Failed"],
+            "InvalidRequest",
             false,
             true,
         ),
     ];
-    for (verdict, conditions, approved, is_final) in cases {
+    for (verdict, conditions, event, approved, is_final) in cases {
+        assert_eq!(verdict.event, event, "{conditions:?}");
         assert_eq!(words(&verdict), conditions);
         assert_eq!((verdict.approved, verdict.is_final), (approved, is_final), "{conditions:?}");
         let is_signed = conditions.contains(&"Ready True Issued");

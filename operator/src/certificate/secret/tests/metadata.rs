@@ -139,6 +139,17 @@ fn a_template_that_changed_is_written_and_what_it_lost_is_taken_away() {
 }
 
 #[test]
+fn what_others_wrote_is_ours_too_once_a_template_has_it() {
+    let mut secret = secret_of(&certificate("web")).made().annotated("note", "hi");
+    secret.labels_mut().insert("team".to_owned(), "web".to_owned());
+    for new in [template(&[("team", "web")], &[]), template(&[], &[("note", "hi")])] {
+        assert!(is_untidy(&seen(&new, Some(&secret))));
+        let tidied = applied(tidied(&new, &Stored::of(&secret)).unwrap());
+        assert!(!is_untidy(&seen(&new, Some(&tidied))));
+    }
+}
+
+#[test]
 fn what_others_wrote_is_left_although_no_template_has_it() {
     let mut secret = secret_of(&certificate("web")).made().annotated("backup", "yes");
     secret.labels_mut().insert("owner".to_owned(), "somebody".to_owned());

@@ -64,16 +64,17 @@ fn renewed_in(certificate: &Certificate, authority: SignedDuration) -> SignedDur
 fn a_certificate_is_renewed_as_asked_or_with_a_third_of_its_lifetime_left() {
     let years = hours(10 * 365 * 24);
     let cases = [
-        (90 * 24 * 60, None, years, hours(60 * 24)),
-        (90 * 24 * 60, Some(60), years, hours(90 * 24 - 1)),
-        (60, None, years, minutes(40)),
-        (60, Some(45), years, minutes(15)),
-        (60, Some(59), years, minutes(1)),
-        (5, None, years, SignedDuration::from_secs(200)),
-        (5, Some(1), years, minutes(4)),
+        (90 * 24 * 60, None, years, hours(60 * 24) - minutes(5)),
+        (90 * 24 * 60, Some(60), years, hours(90 * 24 - 1) - minutes(5)),
+        (60, None, years, minutes(35)),
+        (60, Some(45), years, minutes(10)),
+        // More than is left when it is issued.
+        (60, Some(59), years, minutes(35)),
+        (5, None, years, SignedDuration::from_secs(170)),
+        (5, Some(1), years, SignedDuration::from_secs(210)),
         // Cut short by its authority, it is renewed as asked where that makes sense still.
         (60, Some(20), minutes(30), minutes(10)),
-        (60, Some(45), minutes(30), minutes(20)),
+        (60, Some(45), minutes(30), SignedDuration::from_secs(1134)),
     ];
     for (duration, renew_before, authority, expected) in cases {
         let found = renewed_in(&lasting(duration, renew_before), authority);
