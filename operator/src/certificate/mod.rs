@@ -23,6 +23,7 @@ mod settled;
 pub mod status;
 #[cfg(test)]
 mod support;
+pub mod unfinished;
 pub mod wanted;
 
 pub use reconcile::{Error, error_policy, reconcile};
