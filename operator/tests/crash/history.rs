@@ -7,7 +7,7 @@ use countersign_crds::{Certificate, CertificateRequest, Issuer};
 use futures::StreamExt;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -81,8 +81,8 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Follows what happens in a namespace after this version.
-    pub(crate) fn of(client: &Client, namespace: &str, version: &str) -> Self {
+    /// Follows what happens in a namespace from now on.
+    pub(crate) async fn of(client: &Client, namespace: &str) -> Self {
         let mut history = Self {
             secrets: Log::default(),
             certificates: Log::default(),
@@ -98,11 +98,11 @@ impl History {
         let (secrets, certificates) = (history.secrets.clone(), history.certificates.clone());
         let (requests, issuers) = (history.requests.clone(), history.issuers.clone());
         let signing_requests = history.signing_requests.clone();
-        history.follow(Api::namespaced(api(), namespace), all(), version, secrets);
-        history.follow(Api::namespaced(api(), namespace), all(), version, certificates);
-        history.follow(Api::namespaced(api(), namespace), all(), version, requests);
-        history.follow(Api::namespaced(api(), namespace), all(), version, issuers);
-        history.follow(Api::all(api()), its, version, signing_requests);
+        history.follow(Api::namespaced(api(), namespace), all(), secrets).await;
+        history.follow(Api::namespaced(api(), namespace), all(), certificates).await;
+        history.follow(Api::namespaced(api(), namespace), all(), requests).await;
+        history.follow(Api::namespaced(api(), namespace), all(), issuers).await;
+        history.follow(Api::all(api()), its, signing_requests).await;
         history
     }
 
@@ -114,11 +114,13 @@ impl History {
         }
     }
 
-    fn follow<K>(&mut self, api: Api<K>, which: WatchParams, version: &str, log: Log<K>)
+    async fn follow<K>(&mut self, api: Api<K>, which: WatchParams, log: Log<K>)
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
-        let (version, changed) = (version.to_owned(), self.changed.clone());
+        let listed = api.list_metadata(&ListParams::default()).await.expect("a list");
+        let version = listed.metadata.resource_version.expect("its version");
+        let changed = self.changed.clone();
         self.watching.spawn(async move {
             let which = which.timeout(SECONDS);
             let events = api.watch(&which, &version).await.expect("a watch");

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_crds::CertificateRequest;
+use countersign_crds::{CertificateRequest, CertificateStatus};
 use countersign_operator::certificate::names::NEXT_KEY_LABEL;
 use countersign_operator::pki::{CertificateFacts, PrivateKey};
 use k8s_openapi::api::core::v1::Secret;
@@ -23,29 +23,36 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Looks at all that happened.
-    pub(crate) fn of(space: &Space) -> Self {
+    /// Looks at all that happened; an error says what must never be.
+    pub(crate) fn of(space: &Space) -> Result<Self, String> {
         let seen = &space.history;
         let secrets = seen.secrets.versions();
         let others_key = space.authority.key.as_bytes();
-        for secret in secrets.iter().filter(|secret| text(secret, "tls.key") != others_key) {
-            assert!(is_whole(secret), "a version of Secret {} does not match", secret.name_any());
-        }
-        for secret in seen.secrets.now() {
-            assert!(belongs_to_something(&secret, seen), "{} is an orphan", secret.name_any());
-        }
-        for request in seen.requests.now() {
-            assert!(has_its_owner(&request, seen), "{} is an orphan", request.name_any());
-        }
-        nothing_is_signed_twice(seen);
+        let is_ours = |secret: &&Secret| text(secret, "tls.key") != others_key;
+        none(secrets.iter().filter(is_ours), is_whole, "has a key and a certificate apart")?;
+        let belongs = |secret: &Secret| belongs_to_something(secret, seen);
+        none(&seen.secrets.now(), belongs, "belongs to nothing")?;
+        let has_owner = |request: &CertificateRequest| has_its_owner(request, seen);
+        none(&seen.requests.now(), has_owner, "belongs to nothing")?;
+        nothing_is_signed_twice(seen)?;
         let certificates = seen.certificates.now().into_iter();
-        let revision = |status: Option<countersign_crds::CertificateStatus>| status?.revision;
-        Self {
+        let revision = |status: Option<CertificateStatus>| status?.revision;
+        Ok(Self {
             issued: issued(&secrets),
             revisions: certificates.map(|it| (it.name_any(), revision(it.status))).collect(),
             requests: seen.requests.now().iter().map(ResourceExt::name_any).collect(),
-        }
+        })
     }
+}
+
+/// No object is without what all should have.
+fn none<'a, K: ResourceExt + 'a>(
+    all: impl IntoIterator<Item = &'a K>,
+    is_well: impl Fn(&K) -> bool,
+    fault: &str,
+) -> Result<(), String> {
+    let found = all.into_iter().find(|object| !is_well(object));
+    found.map_or(Ok(()), |object| Err(format!("{} {fault}", object.name_any())))
 }
 
 /// How many requests there were at once, at the most.
@@ -98,7 +105,7 @@ fn has_its_owner(request: &CertificateRequest, seen: &History) -> bool {
     request.name_any() == "laptop" || owners.any(|owner| is_there(&owner.uid))
 }
 
-fn nothing_is_signed_twice(seen: &History) {
+fn nothing_is_signed_twice(seen: &History) -> Result<(), String> {
     let mut signed: BTreeMap<Option<String>, Vec<u8>> = BTreeMap::new();
     let requests = seen.requests.versions().into_iter();
     let requests = requests.map(|it| (it.uid(), it.status.and_then(|status| status.certificate)));
@@ -108,8 +115,11 @@ fn nothing_is_signed_twice(seen: &History) {
     for (uid, certificate) in requests.chain(signing_requests) {
         let Some(certificate) = certificate else { continue };
         let first = signed.entry(uid).or_insert_with(|| certificate.0.clone());
-        assert!(*first == certificate.0, "a request was signed twice");
+        if *first != certificate.0 {
+            return Err("a request was signed twice".to_owned());
+        }
     }
+    Ok(())
 }
 
 fn issued(secrets: &[Secret]) -> BTreeMap<String, usize> {

@@ -147,11 +147,15 @@ impl Proxy {
         self.shared.state.lock().unwrap().steps.clone()
     }
 
-    /// Waits until the operator was killed; returns at which request.
-    pub(crate) async fn killed(&self) -> Step {
+    /// Waits until the operator was killed.
+    pub(crate) async fn killed(&self) {
         let mut killed = self.shared.killed.subscribe();
-        let step = killed.wait_for(Option::is_some).await.expect("it is here");
-        step.clone().expect("it was killed")
+        killed.wait_for(Option::is_some).await.expect("it is here");
+    }
+
+    /// The request at which it was killed.
+    pub(crate) fn killed_at(&self) -> Option<Step> {
+        self.shared.killed.borrow().clone()
     }
 
     /// Kills the operator, wherever it is.

@@ -16,7 +16,7 @@ use crate::world::World;
 const AT_ONCE: usize = 6;
 
 /// Longer than anything here takes, even on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Requests beyond those of the peaceful run, which may have had fewer.
 const MORE: usize = 2;
@@ -80,37 +80,42 @@ pub(crate) async fn play(
     fault: Option<Fault>,
 ) -> Ran {
     let space = Space::new(world, name, true).await;
-    let what = std::cell::RefCell::new(format!("{name}, {fault:?}"));
-    let playing = async {
-        space.seat.start().await;
-        scenario.prepare(&space).await;
-        space.seat.proxy.count(fault);
-        scenario.begin(&space).await;
-        let done = || space.history.until(|seen| scenario.is_done(seen));
-        tokio::select! { _ = space.seat.proxy.killed() => {} () = done() => {} }
-        let steps = space.seat.proxy.steps();
-        if fault.is_some_and(|fault| fault.was_due(&steps)) {
-            *what.borrow_mut() += &format!(", killed at {}", space.seat.proxy.killed().await);
-            space.seat.start().await;
-            done().await;
-        }
-        steps
+    let what = || {
+        let (killed, log) = (space.seat.proxy.killed_at(), space.seat.log.display());
+        format!("{name}, {fault:?}, killed at {killed:?} ({log})")
     };
     let playing = async {
-        tokio::select! { steps = playing => steps, () = scenario.meanwhile(&space) => Vec::new() }
+        tokio::select! {
+            steps = to_the_end(&space, scenario, fault) => steps,
+            () = scenario.meanwhile(&space) => Vec::new(),
+        }
     };
     let Ok(steps) = tokio::time::timeout(PATIENCE, playing).await else {
         let seen = &space.history;
         let (certificates, requests) = (seen.certificates.now(), seen.requests.now());
-        panic!(
-            "{}: never done ({}): {certificates:?} {requests:?}",
-            what.borrow(),
-            space.seat.log.display()
-        );
+        panic!("{}: never done: {certificates:?} {requests:?}", what());
     };
-    let what = format!("{} ({})", what.into_inner(), space.seat.log.display());
     scenario.judge(&space);
-    let (outcome, most_requests) = (Outcome::of(&space), most_requests(&space.history));
+    let outcome = Outcome::of(&space).unwrap_or_else(|fault| panic!("{}: {fault}", what()));
+    let (what, most_requests) = (what(), most_requests(&space.history));
     space.seat.proxy.stop();
     Ran { what, steps, outcome, most_requests }
+}
+
+/// Until all is done; returns what the first operator did.
+async fn to_the_end(space: &Space, scenario: impl Scenario, fault: Option<Fault>) -> Vec<Step> {
+    let proxy = &space.seat.proxy;
+    space.seat.start().await;
+    scenario.prepare(space).await;
+    proxy.count(fault);
+    scenario.begin(space).await;
+    let done = || space.history.until(|seen| scenario.is_done(seen));
+    tokio::select! { () = proxy.killed() => {} () = done() => {} }
+    let steps = proxy.steps();
+    if fault.is_some_and(|fault| fault.was_due(&steps)) {
+        proxy.killed().await;
+        space.seat.start().await;
+        done().await;
+    }
+    steps
 }

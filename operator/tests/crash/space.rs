@@ -54,8 +54,8 @@ impl Space {
         let object = json!({ "metadata": { "name": name, "annotations": { "test": what } } });
         let object: Namespace = serde_json::from_value(object).unwrap();
         let api: Api<Namespace> = Api::all(client.clone());
-        let made = api.create(&PostParams::default(), &object).await.expect("a namespace");
-        let history = History::of(&client, &name, &made.resource_version().unwrap());
+        api.create(&PostParams::default(), &object).await.expect("a namespace");
+        let history = History::of(&client, &name).await;
         let seat = Seat::new(world, &name, sees_nothing_else.then(|| name.clone())).await;
         let authority = world.authority.clone();
         Self { name, client, authority, history, seat }

@@ -15,6 +15,10 @@ use crate::authority::Pems;
 /// The operator's own namespace.
 pub(crate) const HOME: &str = "countersign-system";
 
+/// The webhook's configuration, with no webhook in it.
+const WEBHOOK: &str = r#"{ "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "MutatingWebhookConfiguration", "metadata": { "name": "countersign" }, "webhooks": [] }"#;
+
 /// What all tests share.
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
@@ -46,6 +50,10 @@ impl World {
         let cluster = Cluster::start(&name, Mode::ControlPlane).expect("a control plane");
         run(cluster.command("kubectl").args(["apply", "-f"]).arg(repository().join("crds")));
         run(cluster.command("kubectl").args(["create", "namespace", HOME]));
+        // What the webhook's keeper looks after; without it, it would look again and again.
+        let webhook = self.file("webhook.yaml");
+        std::fs::write(&webhook, WEBHOOK).expect("a manifest");
+        run(cluster.command("kubectl").args(["apply", "-f"]).arg(webhook));
         let established = ["wait", "--for=condition=Established", "--all", "crd"];
         run(cluster.command("kubectl").args(established));
         let client = self.runtime.block_on(client(&cluster.kubeconfig()));
