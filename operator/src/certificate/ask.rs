@@ -1,6 +1,6 @@
 //! Writes what concerns the CertificateRequest of a Certificate; it never thinks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest};
@@ -67,7 +67,8 @@ pub async fn ask(
 /// # Errors
 /// When it cannot be written.
 pub async fn keep_key(context: &Context, asked: &Asked) -> Result<String, Error> {
-    let name = request::key_secret_name(&asked.request);
+    let request = asked.request.name_any();
+    let name = request::key_secret_name(&request);
     let namespace = asked.request.namespace().unwrap_or_default();
     let key = asked.key.as_ref().ok_or(Error::KeyMismatch)?;
     let pem = key.to_pem(KeyEncoding::Pkcs8).map_err(Error::Key)?;
@@ -85,6 +86,7 @@ pub async fn keep_key(context: &Context, asked: &Asked) -> Result<String, Error>
         ..Secret::default()
     };
     write_key(context, &namespace, &name, &Patch::Apply(json!(secret))).await?;
+    context.pending_keys.is_kept(&namespace, &request);
     Ok(name)
 }
 
@@ -95,13 +97,32 @@ pub async fn keep_key(context: &Context, asked: &Asked) -> Result<String, Error>
 pub async fn forget_key(context: &Context, seen: &Observed, request: &str) -> Result<(), Error> {
     let namespace = seen.certificate.namespace().unwrap_or_default();
     context.pending_keys.forget(&namespace, request);
-    let kept = seen
-        .certificate
-        .status
-        .as_ref()
-        .and_then(|status| status.next_private_key_secret_name.clone());
-    let Some(name) = kept else { return Ok(()) };
-    write_key(context, &namespace, &name, &Patch::Merge(json!({ "data": null }))).await
+    for name in kept_in(context, seen, request) {
+        write_key(context, &namespace, &name, &Patch::Merge(json!({ "data": null }))).await?;
+    }
+    Ok(())
+}
+
+/// The Secrets with the key of a request: the one that the status tells of, and the one that there
+/// is, where the work broke off before the status told of it.
+fn kept_in(context: &Context, seen: &Observed, request: &str) -> BTreeSet<String> {
+    let status = seen.certificate.status.as_ref();
+    let told = status.and_then(|status| status.next_private_key_secret_name.clone());
+    let name = request::key_secret_name(request);
+    let key = (seen.certificate.namespace().unwrap_or_default(), name.clone());
+    let is_kept = seen.asked.as_ref().is_some_and(|asked| asked.is_kept);
+    let is_there = is_kept || context.seen.secrets.knows(&key);
+    told.into_iter().chain(is_there.then_some(name)).collect()
+}
+
+/// Does what was left of the work that stored a certificate of this revision.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn finish(context: &Context, seen: &Observed, revision: i64) -> Result<(), Error> {
+    let certificate = &seen.certificate;
+    forget_key(context, seen, &request::name(certificate, revision)).await?;
+    prune(context, certificate, revision).await
 }
 
 async fn write_key(

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::names;
 use super::observe::{Contents, Observed};
 use super::reference::IssuerId;
+use super::unfinished;
 use super::wanted::Wanted;
 
 /// Why a certificate is issued, or is not ready: one word for programs.
@@ -222,7 +223,7 @@ fn lifetime_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) ->
 /// Asked last: the condition is also what the operator itself says while a certificate is wanted
 /// and the issuer cannot sign yet, and then every other reason is the true one.
 fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
-    if !renewal_asked(&seen.certificate) {
+    if !renewal_asked(&seen.certificate) || unfinished::is_answered(seen) {
         return None;
     }
     found(Reason::ManuallyTriggered, "a renewal was asked for by condition Issuing")

@@ -8,7 +8,7 @@ use super::observe::{IssuerState, Observed};
 use super::reference::IssuerId;
 use super::request::Answer;
 use super::wanted::{InvalidField, Wanted};
-use super::{repairs, secret};
+use super::{repairs, secret, unfinished};
 
 /// First wait after an issuance that failed; it doubles with each failure.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
@@ -51,6 +51,9 @@ pub enum Decision {
         /// Why.
         why: &'static str,
     },
+    /// The Secret holds a certificate of which the status does not tell yet: that comes first, so that
+    /// what is done next is counted after it.
+    Record,
     /// Write all of the Secret but the certificate and its key, which stay as they are.
     Tidy,
     /// All is as it should be.
@@ -107,6 +110,7 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
         return refuse("DuplicateSecretName", message);
     }
     let decision = match checks::trigger(seen, wanted, now) {
+        Some(_) if unfinished::untold(seen).is_some() => Decision::Record,
         Some(finding) => issue(seen, wanted, finding, now),
         None => match &seen.passwords {
             Err(missing) => refuse(NO_PASSWORD, missing.to_string()),

@@ -26,6 +26,7 @@ pub mod signer;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod support;
+pub mod unfinished;
 pub mod wanted;
 
 pub use reconcile::{Error, error_policy, reconcile};

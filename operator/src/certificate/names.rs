@@ -13,7 +13,7 @@ pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
 /// The lifetime that was asked for, in seconds; the certificate's own may have been cut short by
 /// its authority's, so that it cannot tell whether the spec changed since.
 pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
-/// Which revision of a Certificate a request is for.
+/// Which revision of a Certificate a request is for, or a Secret holds.
 pub const REVISION: &str = "countersign.dev/certificate-revision";
 /// The Secret with the private key of a CSR that a selfSigned issuer shall sign.
 pub const PRIVATE_KEY_SECRET: &str = "countersign.dev/private-key-secret-name";

@@ -93,6 +93,8 @@ pub struct Applied {
     pub data: BTreeSet<String>,
     /// Whether it goes with somebody.
     pub owner: bool,
+    /// When it did so last, by the API server's clock.
+    pub at: Option<Timestamp>,
 }
 
 /// The data of a Secret, which cannot be printed.
@@ -113,7 +115,9 @@ impl Applied {
                 && entry.operation.as_deref() == Some("Apply")
         });
         let mut applied = Self::default();
-        for fields in ours.filter_map(|entry| entry.fields_v1.as_ref()) {
+        for entry in ours {
+            applied.at = applied.at.max(entry.time.as_ref().map(|time| time.0));
+            let Some(fields) = &entry.fields_v1 else { continue };
             let metadata = &fields.0["f:metadata"];
             applied.labels.extend(field_names(&metadata["f:labels"]));
             applied.annotations.extend(field_names(&metadata["f:annotations"]));
@@ -269,11 +273,15 @@ async fn requests(
     };
     let was_asked = of_revision(next - 1).and_then(|one| digest_of(one)).map(str::to_owned);
     let Some(request) = of_revision(next).cloned() else { return Ok((None, was_asked)) };
-    let key = match context.pending_keys.of(namespace, &request.name_any()) {
-        Some(key) => Some(key),
-        None => kept_key(context, namespace, &request).await?,
+    let (key, is_kept) = match context.pending_keys.of(namespace, &request.name_any()) {
+        Some(pending) => (Some(pending.key), pending.is_kept),
+        None => {
+            let kept = kept_key(context, namespace, &request).await?;
+            let is_kept = kept.is_some();
+            (kept, is_kept)
+        }
     };
-    Ok((Some(Asked { request, key }), was_asked))
+    Ok((Some(Asked { request, key, is_kept }), was_asked))
 }
 
 /// The key of a request, where it was kept for a restart.
@@ -282,7 +290,7 @@ async fn kept_key(
     namespace: &str,
     request: &CertificateRequest,
 ) -> Result<Option<Arc<PrivateKey>>, Error> {
-    let name = super::request::key_secret_name(request);
+    let name = super::request::key_secret_name(&request.name_any());
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let secret = secrets.get_opt(&name).await.map_err(|source| Error::ReadSecret {
         secret: Box::new(ObjectRef::new(&name).within(namespace)),

@@ -9,18 +9,36 @@ use crate::pki::PrivateKey;
 
 /// Keys by namespace and name of their request. Nothing of them can be printed.
 #[derive(Debug, Default)]
-pub struct PendingKeys(Mutex<HashMap<(String, String), Arc<PrivateKey>>>);
+pub struct PendingKeys(Mutex<HashMap<(String, String), PendingKey>>);
+
+/// The key of a request.
+#[derive(Clone, Debug)]
+pub struct PendingKey {
+    /// The key.
+    pub key: Arc<PrivateKey>,
+    /// Whether it is in a Secret, too.
+    pub is_kept: bool,
+}
 
 impl PendingKeys {
     /// Remembers the key of a request.
     pub fn keep(&self, namespace: &str, request: &str, key: Arc<PrivateKey>) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.insert((namespace.to_owned(), request.to_owned()), key);
+        let pending = PendingKey { key, is_kept: false };
+        keys.insert((namespace.to_owned(), request.to_owned()), pending);
+    }
+
+    /// The key of a request is in a Secret now.
+    pub fn is_kept(&self, namespace: &str, request: &str) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pending) = keys.get_mut(&(namespace.to_owned(), request.to_owned())) {
+            pending.is_kept = true;
+        }
     }
 
     /// The key of a request.
     #[must_use]
-    pub fn of(&self, namespace: &str, request: &str) -> Option<Arc<PrivateKey>> {
+    pub fn of(&self, namespace: &str, request: &str) -> Option<PendingKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.get(&(namespace.to_owned(), request.to_owned())).cloned()
     }

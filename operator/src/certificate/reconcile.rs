@@ -20,7 +20,7 @@ use super::settled;
 use super::signer::Signer;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
-use super::{act, ask, ending, names};
+use super::{act, ask, ending, names, request, unfinished};
 use crate::context::Context;
 use crate::metrics::{ObjectLabels, ReasonLabels};
 use crate::{issuer, pki};
@@ -160,6 +160,7 @@ pub async fn reconcile(
         return Ok(soon);
     }
     let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
+    let outcome = found(&context, &seen, outcome).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(&context, &seen.certificate, &status).await?;
     report(&context, &seen.certificate, &decision, &outcome).await;
@@ -251,7 +252,7 @@ async fn carry_out(
             let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
             if stored.is_ok() {
                 ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
-                let revision = super::request::next_revision(&seen.certificate);
+                let revision = request::next_revision(&seen.certificate);
                 ask::prune(context, &seen.certificate, revision).await?;
             }
             ended(context, seen, finding, stored)
@@ -271,6 +272,18 @@ async fn carry_out(
             Ok((Observed { secret, ..seen }, Outcome::Unchanged))
         }
         _ => Ok((seen, Outcome::Unchanged)),
+    }
+}
+
+/// What was stored before the work broke off, the status tells now.
+async fn found(context: &Context, seen: &Observed, outcome: Outcome) -> Result<Outcome, Error> {
+    match unfinished::untold(seen) {
+        Some(revision) if outcome == Outcome::Unchanged => {
+            info!(revision, "the Secret holds a certificate of which the status did not tell");
+            ask::finish(context, seen, revision).await?;
+            Ok(Outcome::Found(revision))
+        }
+        _ => Ok(outcome),
     }
 }
 
@@ -303,10 +316,12 @@ async fn waiting(
         let note = "Issued temporary certificate".to_owned();
         context.events.normal(&*seen.certificate, "Issuing", note);
     }
-    let status = seen.certificate.status.as_ref();
-    let is_kept = status.is_some_and(|status| status.next_private_key_secret_name.is_some());
     match &seen.asked {
-        Some(asked) if asked.key.is_some() && !is_kept => {
+        Some(asked) if asked.is_kept => {
+            let name = request::key_secret_name(&asked.request.name_any());
+            Ok((seen, Outcome::Kept(name)))
+        }
+        Some(asked) if asked.key.is_some() => {
             let name = ask::keep_key(context, asked).await?;
             Ok((seen, Outcome::Kept(name)))
         }
@@ -345,10 +360,13 @@ async fn report(
             let secret = &certificate.spec.secret_name;
             let issued = "The certificate has been successfully issued";
             let note = format!("{issued} and stored in Secret {secret}: {}", finding.message);
-            events.normal(certificate, "Issuing", note);
-            if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
-                warn!(%error, "pods will see the new credentials with the kubelet's next look");
-            }
+            told_of_new(context, certificate, note).await;
+        }
+        (_, Outcome::Found(revision)) => {
+            let secret = &certificate.spec.secret_name;
+            let note =
+                format!("Revision {revision} is in Secret {secret}, and was not told of yet");
+            told_of_new(context, certificate, note).await;
         }
         (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
             events.warning(certificate, reason, message.clone());
@@ -360,6 +378,13 @@ async fn report(
             events.normal(certificate, reason, message.clone());
         }
         _ => {}
+    }
+}
+
+async fn told_of_new(context: &Context, certificate: &Certificate, note: String) {
+    context.events.normal(certificate, "Issuing", note);
+    if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
+        warn!(%error, "pods will see the new credentials with the kubelet's next look");
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Asked {
     pub request: Arc<CertificateRequest>,
     /// The private key that it is about; `None` if it is lost.
     pub key: Option<Arc<PrivateKey>>,
+    /// Whether that is in a Secret, too.
+    pub is_kept: bool,
 }
 
 /// What became of a request.
@@ -136,7 +138,7 @@ pub fn digest_of(request: &CertificateRequest) -> Option<&str> {
 /// The revision that comes next.
 #[must_use]
 pub fn next_revision(certificate: &Certificate) -> i64 {
-    certificate.status.as_ref().and_then(|status| status.revision).unwrap_or(0) + 1
+    certificate.status.as_ref().and_then(|status| status.revision).unwrap_or(0).saturating_add(1)
 }
 
 /// The name of the request for a revision: `<certificate>-<revision>`.
@@ -167,9 +169,9 @@ pub fn made_for(context: &Context, certificate: &Certificate) -> Vec<Arc<Certifi
 /// The Secret with the key of a request that takes its time. It goes with the request, which names
 /// it, as people are used to from requests of cert-manager.
 #[must_use]
-pub fn key_secret_name(request: &CertificateRequest) -> String {
+pub fn key_secret_name(request: &str) -> String {
     const END: &str = "-next-private-key";
-    let mut name = request.name_any();
+    let mut name = request.to_owned();
     name.truncate(LONGEST_NAME - END.len());
     name.trim_end_matches(['-', '.']).to_owned() + END
 }

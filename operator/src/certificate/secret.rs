@@ -14,6 +14,7 @@ use super::extras::{self, ExtrasError, Passwords};
 use super::names;
 use super::observe::{Observed, SecretData, Stored};
 use super::reference::IssuerId;
+use super::request;
 use super::wanted::Wanted;
 use crate::issuer::Signed;
 use crate::pki::{CertificateFacts, KeyError, PrivateKey};
@@ -51,6 +52,7 @@ fn noted(stored: &Stored) -> Noted {
     Noted {
         lifetime: stored.annotations.get(names::REQUESTED_SECONDS).cloned(),
         is_temporary: stored.annotations.contains_key(names::TEMPORARY),
+        revision: stored.annotations.get(names::REVISION).cloned(),
     }
 }
 
@@ -61,6 +63,8 @@ struct Noted {
     lifetime: Option<String>,
     /// Whether nobody trusts it.
     is_temporary: bool,
+    /// Which revision of its Certificate it is.
+    revision: Option<String>,
 }
 
 fn lacks(found: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
@@ -112,7 +116,9 @@ pub fn issued(
     data: BTreeMap<String, ByteString>,
 ) -> Secret {
     let lifetime = Some(wanted.lifetime.as_secs().to_string());
-    assembled(certificate, leaf, Noted { lifetime, ..Noted::default() }, SecretData(data))
+    let revision = Some(request::next_revision(certificate).to_string());
+    let noted = Noted { lifetime, revision, ..Noted::default() };
+    assembled(certificate, leaf, noted, SecretData(data))
 }
 
 /// The Secret of a certificate that nobody trusts, until there is a better one.
@@ -182,6 +188,7 @@ fn metadata(
     annotations.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     let lifetime = noted.lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds));
     annotations.extend(lifetime);
+    annotations.extend(noted.revision.map(|number| (names::REVISION.to_owned(), number)));
     if noted.is_temporary {
         annotations.insert(names::TEMPORARY.to_owned(), "true".to_owned());
     }

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::checks;
 use super::decide::{CONTESTED, Decision};
 use super::observe::Observed;
+use super::unfinished;
 use super::wanted::Wanted;
 
 /// How carrying out a decision ended.
@@ -16,6 +17,8 @@ pub enum Outcome {
     Unchanged,
     /// A certificate was issued, and its Secret written.
     Issued,
+    /// A certificate of this revision was found in the Secret, of which the status did not tell.
+    Found(i64),
     /// The key of a request was kept in a Secret of this name, since an answer takes its time.
     Kept(String),
     /// A certificate was wanted, and issuance failed.
@@ -45,6 +48,7 @@ pub fn next(
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
     match issuing(decision, outcome) {
         _ if *outcome == Outcome::Unchanged && tells_of_failure(&status, decision) => {}
+        _ if *decision == Decision::Record && is_asked_for_again(seen) => {}
         Some(condition) => conditions.set(&mut status.conditions, condition),
         None => status.conditions.retain(|condition| condition.type_ != "Issuing"),
     }
@@ -65,12 +69,8 @@ fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timest
     match outcome {
         Outcome::Unchanged => {}
         Outcome::Kept(secret) => status.next_private_key_secret_name = Some(secret.clone()),
-        Outcome::Issued => {
-            status.next_private_key_secret_name = None;
-            status.revision = Some(status.revision.unwrap_or(0) + 1);
-            status.failed_issuance_attempts = None;
-            status.last_failure_time = None;
-        }
+        Outcome::Issued => record_success(status, status.revision.unwrap_or(0).saturating_add(1)),
+        Outcome::Found(revision) => record_success(status, *revision),
         Outcome::Failed { .. } => {
             status.next_private_key_secret_name = None;
             let failures = status.failed_issuance_attempts.unwrap_or(0).saturating_add(1);
@@ -78,6 +78,13 @@ fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timest
             status.last_failure_time = Some(Time(now));
         }
     }
+}
+
+fn record_success(status: &mut CertificateStatus, revision: i64) {
+    status.next_private_key_secret_name = None;
+    status.revision = Some(revision);
+    status.failed_issuance_attempts = None;
+    status.last_failure_time = None;
 }
 
 /// A condition's type, status, reason and message.
@@ -101,6 +108,11 @@ fn ready<'a>(
             ("Ready", ConditionStatus::True, "Ready", message)
         }
     }
+}
+
+/// A renewal that was asked for after the last one is still to be done.
+fn is_asked_for_again(seen: &Observed) -> bool {
+    checks::renewal_asked(&seen.certificate) && !unfinished::is_answered(seen)
 }
 
 /// Why issuance failed stays told until one succeeds, or the issuer is waited for.

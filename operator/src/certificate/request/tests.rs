@@ -19,7 +19,7 @@ fn asked(conditions: &[&str], signed: Option<&str>) -> Asked {
         serde_json::from_value(json!({ "conditions": conditions })).unwrap();
     status.certificate = signed.map(|chain| ByteString(chain.as_bytes().to_vec()));
     request.status = Some(status);
-    Asked { request: Arc::new(request), key: None }
+    Asked { request: Arc::new(request), key: None, is_kept: false }
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_request_carries_what_its_issuer_may_want_to_know() {
 fn a_request_is_current_until_something_else_is_asked_for() {
     let web = certificate("web");
     let request = Arc::new(wanted(&web, "a csr".to_owned()));
-    let asked = Asked { request, key: None };
+    let asked = Asked { request, key: None, is_kept: false };
     assert!(asked.is_current(&web));
     let labelled = web.clone().with(|spec| {
         spec.secret_template = Some(countersign_crds::SecretTemplate::default());

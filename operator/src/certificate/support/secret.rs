@@ -6,12 +6,12 @@ use countersign_crds::Certificate;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{Press, now, wanted};
-use crate::certificate::secret;
+use crate::certificate::{names, secret};
 use crate::context::FIELD_MANAGER;
 use crate::pki::{BACKDATE, CertificateFacts, Validity, clamp_lifetime, generate_key};
 
@@ -19,13 +19,14 @@ use crate::pki::{BACKDATE, CertificateFacts, Validity, clamp_lifetime, generate_
 pub(crate) struct SecretOf<'a> {
     certificate: &'a Certificate,
     validity: Validity,
+    revision: Option<i64>,
 }
 
 /// The Secret that a Certificate asks for, issued now.
 pub(crate) fn secret_of(certificate: &Certificate) -> SecretOf<'_> {
     let lifetime = wanted(certificate).lifetime;
     let validity = clamp_lifetime(now(), lifetime, BACKDATE, None);
-    SecretOf { certificate, validity }
+    SecretOf { certificate, validity, revision: None }
 }
 
 impl SecretOf<'_> {
@@ -43,6 +44,12 @@ impl SecretOf<'_> {
         self
     }
 
+    /// Of this revision; otherwise it says of none, as Secrets once did.
+    pub(crate) fn of_revision(mut self, revision: i64) -> Self {
+        self.revision = Some(revision);
+        self
+    }
+
     /// The Secret, as the API server gives it back.
     pub(crate) fn made(self) -> Secret {
         let wanted = wanted(self.certificate);
@@ -50,7 +57,11 @@ impl SecretOf<'_> {
         let signed = Press::new().print(&wanted.request, &key, self.validity);
         let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).unwrap();
         let data = secret::data(&signed, &key, &wanted).unwrap();
-        applied(secret::issued(self.certificate, &wanted, &leaf, data))
+        let mut secret = secret::issued(self.certificate, &wanted, &leaf, data);
+        let revision = self.revision.map(|number| (names::REVISION.to_owned(), number.to_string()));
+        secret.annotations_mut().remove(names::REVISION);
+        secret.annotations_mut().extend(revision);
+        applied(secret)
     }
 }
 
@@ -67,6 +78,7 @@ pub(crate) fn applied(mut secret: Secret) -> Secret {
         manager: Some(FIELD_MANAGER.to_owned()),
         operation: Some("Apply".to_owned()),
         fields_v1: Some(FieldsV1(json!({ "f:metadata": metadata }))),
+        time: Some(Time(now())),
         ..ManagedFieldsEntry::default()
     };
     secret.metadata.managed_fields = Some(vec![entry]);

@@ -28,7 +28,7 @@ fn request(
 
 fn asked(web: &Certificate, request: CertificateRequest, has_key: bool) -> Observed {
     let key = || Arc::new(generate_key(KeyAlgorithm::EcdsaP256).unwrap());
-    let asked = Asked { request: Arc::new(request), key: has_key.then(key) };
+    let asked = Asked { request: Arc::new(request), key: has_key.then(key), is_kept: false };
     Observed { issuer: IssuerState::Foreign, asked: Some(asked), ..seen(web, None) }
 }
 

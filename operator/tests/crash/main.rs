@@ -1,0 +1,80 @@
+//! The operator is killed (SIGKILL) wherever it waits between looking and its last write, and its
+//! successor finishes the work: on a real API server, with the real program.
+//!
+//! The control plane is shared and must be taken away at the end, so that this binary has a `main`
+//! of its own. Scenarios are played one after the other, each with several operators at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod authority;
+mod history;
+mod issuance;
+mod judge;
+mod operator;
+mod proxy;
+mod quiet;
+mod replicas;
+mod requests;
+mod scenario;
+mod space;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use issuance::{Again, Chain, First, GoesToo, KeyStores};
+use libtest_mimic::{Arguments, Trial};
+use requests::{Csr, KubernetesCsr, Others, Pruning};
+use scenario::{Scenario, at_every_step};
+use world::World;
+
+fn main() -> ExitCode {
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let world = Arc::new(World::default());
+    let trials = trials(&world);
+    if !arguments.list {
+        world.start();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    world.stop(conclusion.has_failed());
+    conclusion.exit_code()
+}
+
+fn trials(world: &Arc<World>) -> Vec<Trial> {
+    vec![
+        killed_during(world, "a_first_issuance", First),
+        killed_during(world, "a_renewal_that_was_asked_for", Again::Asked),
+        killed_during(world, "a_changed_spec", Again::Changed),
+        killed_during(world, "a_renewal_that_was_due", Again::Due),
+        killed_during(world, "the_repair_of_a_damaged_secret", Again::Damaged),
+        killed_during(world, "the_return_of_a_deleted_secret", Again::Deleted),
+        killed_during(world, "a_change_of_the_secrets_metadata", GoesToo),
+        killed_during(world, "an_issuance_with_key_stores", KeyStores),
+        killed_during(world, "a_chain_of_authorities", Chain),
+        killed_during(world, "a_quick_answer_of_an_issuer_of_others", Others::Quick),
+        killed_during(world, "a_slow_answer_of_an_issuer_of_others", Others::Slow),
+        killed_during(world, "the_pruning_of_requests", Pruning),
+        killed_during(world, "the_signing_of_a_csr", Csr),
+        killed_during(world, "the_signing_of_a_csr_of_kubernetes", KubernetesCsr),
+        replicas(world),
+    ]
+}
+
+/// A scenario in which the operator is killed at each step.
+fn killed_during<S>(world: &Arc<World>, name: &'static str, scenario: S) -> Trial
+where
+    S: Scenario + Send + 'static,
+{
+    let world = world.clone();
+    Trial::test(format!("killed_during::{name}"), move || {
+        world.runtime.block_on(at_every_step(&world, name, scenario));
+        Ok(())
+    })
+}
+
+fn replicas(world: &Arc<World>) -> Trial {
+    let world = world.clone();
+    Trial::test("killed_during::a_term_as_leader", move || {
+        world.runtime.block_on(replicas::the_other_replica_takes_over(&world));
+        Ok(())
+    })
+}

@@ -1,0 +1,37 @@
+//! Two replicas, of which one holds the Lease.
+
+use crate::history::History;
+use crate::issuance::First;
+use crate::judge::Outcome;
+use crate::operator::Seat;
+use crate::proxy::{Counted, Fault, When};
+use crate::quiet;
+use crate::scenario::{PATIENCE, Scenario, play};
+use crate::space::Space;
+use crate::world::World;
+
+/// The leader is killed once the Secret is written; the other waits until nobody renews the Lease,
+/// and writes what is missing.
+pub(crate) async fn the_other_replica_takes_over(world: &World) {
+    let calm = play(world, "two replicas in peace", First, None).await;
+    let space = Space::new(world, "two replicas", true).await;
+    space.seat.start_with(&["--pod-name=one"]).await;
+    First.prepare(&space).await;
+    let other = Seat::new(world, &format!("{}-other", space.name), Some(space.name.clone())).await;
+    other.start_with(&["--pod-name=two"]).await;
+    let fault = Fault { at: 1, of: Counted::Writes, when: When::After };
+    space.seat.proxy.count(Some(fault));
+    First.begin(&space).await;
+    space.seat.proxy.killed().await;
+    let step = space.seat.proxy.killed_at();
+    assert!(step.as_ref().is_some_and(|it| it.path.ends_with("/secrets/web")), "{step:?}");
+    let is_done = |seen: &History| First.is_done(seen);
+    assert!(!is_done(&space.history), "the status is not written");
+    assert_eq!(other.proxy.steps(), [], "who does not lead does nothing");
+    let done = tokio::time::timeout(PATIENCE, space.history.until(is_done)).await;
+    done.unwrap_or_else(|_| panic!("never done ({})", other.log.display()));
+    assert_eq!(Outcome::of(&space), Ok(calm.outcome));
+    space.seat.proxy.stop();
+    other.proxy.stop();
+    quiet::a_restart_writes_nothing(world).await;
+}
