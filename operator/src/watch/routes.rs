@@ -13,7 +13,7 @@ use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::context::Watched;
 use crate::issuer::AnyIssuer;
-use crate::metrics::{Metrics, ObjectLabels};
+use crate::metrics::Metrics;
 
 /// From what changed to who must be looked at.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Routes {
     pub seen: Watched,
     /// Where the objects go that must be looked at.
     pub queues: Queues,
-    /// Forgets what is gone.
+    /// Counts the watches that broke.
     pub metrics: Metrics,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
@@ -44,7 +44,6 @@ impl Routes {
                 self.seen.own_writes.forget(certificate);
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
-                self.metrics.forget_certificate(&ObjectLabels { namespace, name });
             }
         }
     }
