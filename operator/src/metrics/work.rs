@@ -179,3 +179,51 @@ impl Collector for Backlogs {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    fn told(work: &Work) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        work.register(&mut Book { registry: &mut registry, names: Vec::new() });
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_waits_and_what_became_of_it_is_told_by_kind() {
+        let work = Work::default();
+        let pods = work.of::<Pod>();
+        let pod = |name: &str| ObjectRef::<Pod>::new(name).within("shop");
+        ["one", "two", "two", "three"].iter().for_each(|name| pods.put(&pod(name)));
+        pods.begin(&pod("one")).end(&Ok::<(), ()>(()));
+        drop(pods.begin(&pod("one")));
+        let running = pods.begin(&pod("two"));
+        let text = told(&work);
+        for line in [
+            "countersign_workqueue_depth{kind=\"Pod\",state=\"waiting\"} 1\n",
+            "countersign_workqueue_depth{kind=\"Pod\",state=\"running\"} 1\n",
+            "countersign_reconciles_total{kind=\"Pod\",result=\"success\"} 1\n",
+            "countersign_reconciles_total{kind=\"Pod\",result=\"error\"} 0\n",
+            "countersign_reconcile_duration_seconds_count{kind=\"Pod\"} 1\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        running.end(&Err::<(), ()>(()));
+        let line = "countersign_reconciles_total{kind=\"Pod\",result=\"error\"} 1\n";
+        assert!(told(&work).contains(line));
+    }
+
+    #[test]
+    fn a_kind_that_two_ask_for_is_told_once() {
+        let work = Work::default();
+        work.of::<Pod>().put(&ObjectRef::<Pod>::new("one"));
+        work.of::<Pod>().put(&ObjectRef::<Pod>::new("two"));
+        assert!(told(&work).contains("{kind=\"Pod\",state=\"waiting\"} 2\n"));
+    }
+}
