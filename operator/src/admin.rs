@@ -1,16 +1,19 @@
 //! Health and metrics, plain HTTP: /livez, /readyz, /metrics.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use futures::stream;
 use tokio::net::TcpListener;
+
+use crate::metrics::Exposition;
 
 /// What must be true before the operator calls itself ready.
 #[derive(Debug, Default)]
@@ -59,17 +62,8 @@ pub enum Error {
 }
 
 struct Shared {
-    registry: Registry,
+    exposition: Exposition,
     readiness: Arc<Readiness>,
-    memory: Gauge,
-}
-
-/// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS).
-async fn resident_bytes() -> i64 {
-    let status = tokio::fs::read_to_string("/proc/self/status").await.unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
-    kilobytes * 1024
 }
 
 /// Serves until `stop` is resolved.
@@ -78,19 +72,17 @@ async fn resident_bytes() -> i64 {
 /// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
-    mut registry: Registry,
+    exposition: Exposition,
     readiness: Arc<Readiness>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let listener =
         TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let memory = Gauge::default();
-    registry.register("process_resident_memory_bytes", "Memory that is held", memory.clone());
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Shared { registry, readiness, memory }));
+        .with_state(Arc::new(Shared { exposition, readiness }));
     axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(Error::Serve)
 }
 
@@ -101,19 +93,16 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let mut text = String::new();
-    shared.memory.set(resident_bytes().await);
-    match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
-        Ok(()) => (
-            StatusCode::OK,
-            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
-            text,
-        ),
-        Err(error) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(header::CONTENT_TYPE, "text/plain")],
-            format!("{error}\n"),
-        ),
+/// What `Content-Type` says of the format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A page is written once the one before it is sent, so that the text is never whole in memory.
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.exposition.pages() {
+        Ok(pages) => {
+            let pages = stream::iter(pages.map(Ok::<_, Infallible>));
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], Body::from_stream(pages)).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

@@ -27,3 +27,4 @@ pub mod request;
 pub mod run;
 pub mod telemetry;
 pub mod watch;
+mod worker;

@@ -9,7 +9,7 @@ use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::leader::Election;
-use countersign_operator::metrics::Metrics;
+use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::run::Controllers;
 use countersign_operator::{inject, telemetry};
 use prometheus_client::registry::Registry;
@@ -24,9 +24,9 @@ async fn main() -> anyhow::Result<()> {
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let config = kube::Config::infer().await.context("finding the API server")?;
     let api_server_authority = ApiServerAuthority::of(&config);
-    let client = kube::Client::try_from(config).context("connecting to the API server")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    let client = metrics.api_requests.client(config).context("connecting to the API server")?;
     let clock = Clock::system();
     let readiness = Arc::new(Readiness::default());
     let stop = stop_on_signal()?;
@@ -37,8 +37,9 @@ async fn main() -> anyhow::Result<()> {
     let webhook =
         inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
+    let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
-        admin::serve(args.admin_listen, registry, readiness, stop.clone().cancelled_owned());
+        admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
     let admin = tokio::spawn(or_stop(admin, stop.clone()));
     let events = controllers.context().events.clone();
     let led = lead(&args, client, clock, controllers, &stop).await;

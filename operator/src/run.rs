@@ -5,22 +5,20 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use futures::channel::mpsc::UnboundedReceiver;
-use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::info;
 
 use crate::context::{Context, Settings, Watched};
 use crate::watch::{Queues, Routes, Waiting, follow, follow_authorities, follow_secrets};
+use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
     metrics::Metrics, request,
@@ -108,7 +106,7 @@ impl Controllers {
     /// Runs until `stop` is cancelled, and then until what is under way is done.
     pub async fn run(self, stop: CancellationToken) {
         let Self { context, writers } = self;
-        let (queues, waiting) = Queues::new();
+        let (queues, waiting) = Queues::new(&context.metrics.work);
         let routes = Routes {
             seen: context.seen.clone(),
             queues,
@@ -123,8 +121,10 @@ impl Controllers {
             return;
         }
         info!("reconciling");
+        context.metrics.leader.set(1);
         reconcile(&mut work, &context, waiting, &stop);
         while work.join_next().await.is_some() {}
+        context.metrics.leader.set(0);
     }
 }
 
@@ -168,8 +168,8 @@ fn watch(
     watching.follow(everything(), services, routes, Routes::service);
     let (client, routes, stop) = (client.clone(), routes.clone(), stop.clone());
     work.spawn(async move {
-        let secrets =
-            follow_secrets(client, &routes.seen.secrets, |touched| routes.secret(&touched));
+        let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
+        let secrets = follow_secrets(client, versions, restarts, |touched| routes.secret(&touched));
         tokio::select! { () = secrets => {} () = stop.cancelled() => {} }
     });
 }
@@ -215,7 +215,8 @@ impl Watching<'_> {
         let (routes, stop) = (routes.clone(), self.stop.clone());
         let api: Api<K> = Api::all(self.client.clone());
         self.work.spawn(async move {
-            let following = follow(api, config, writer, |change| route(&routes, change));
+            let restarts = &routes.metrics.watch_restarts;
+            let following = follow(api, config, writer, restarts, |change| route(&routes, change));
             tokio::select! { () = following => {} () = stop.cancelled() => {} }
         });
     }
@@ -230,67 +231,35 @@ fn reconcile(
 ) {
     let seen = &context.seen;
     let Waiting { certificates, issuers, cluster_issuers, requests, pods } = waiting;
-    work.spawn(drive(controller(&seen.certificates, certificates, 32, stop).run(
+    work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,
         context.clone(),
-    )));
-    work.spawn(drive(controller(&seen.issuers, issuers, 8, stop).run(
+    ));
+    work.spawn(Worker::new(&seen.issuers, issuers, 8, stop).run(
         issuer::reconcile,
         issuer::error_policy,
         context.clone(),
-    )));
-    work.spawn(drive(controller(&seen.cluster_issuers, cluster_issuers, 8, stop).run(
+    ));
+    work.spawn(Worker::new(&seen.cluster_issuers, cluster_issuers, 8, stop).run(
         issuer::reconcile,
         issuer::error_policy,
         context.clone(),
-    )));
-    work.spawn(drive(controller(&seen.requests, requests, 8, stop).run(
+    ));
+    work.spawn(Worker::new(&seen.requests, requests, 8, stop).run(
         request::reconcile,
         request::error_policy,
         context.clone(),
-    )));
-    work.spawn(drive(controller(&seen.pods, pods, 8, stop).run(
+    ));
+    work.spawn(Worker::new(&seen.pods, pods, 8, stop).run(
         identity::reconcile,
         identity::error_policy,
         context.clone(),
-    )));
+    ));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }
     if context.settings.signs_for_kubernetes {
         work.spawn(kubernetes::run(context.clone(), stop.clone()));
-    }
-}
-
-/// Takes what waits, so many at once, each object once at a time.
-pub(crate) fn controller<K>(
-    store: &Store<K>,
-    waiting: UnboundedReceiver<ObjectRef<K>>,
-    at_once: u16,
-    stop: &CancellationToken,
-) -> Controller<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    Controller::for_stream(stream::pending(), store.clone())
-        .with_config(controller::Config::default().concurrency(at_once))
-        .reconcile_on(waiting)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-}
-
-type Reconciled<K, E> = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>;
-
-pub(crate) async fn drive<K, E>(reconciled: impl Stream<Item = Reconciled<K, E>>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    E: std::error::Error + Send + 'static,
-{
-    // Errors of reconcilers are logged by their error policies.
-    let mut reconciled = std::pin::pin!(reconciled);
-    while let Some(one) = reconciled.next().await {
-        if let Err(error) = one {
-            debug!(%error, "reconciliation ended with an error");
-        }
     }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use futures::channel::mpsc::{UnboundedSender, unbounded};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::reflector::{Store, store};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::sync::broadcast::error::RecvError;
@@ -21,8 +20,8 @@ use super::source::{asked, is_asked};
 use super::targets::Target;
 use crate::context::Context;
 use crate::last_word::LastWords;
-use crate::run::{controller, drive};
-use crate::watch::{Change, Key, follow};
+use crate::watch::{Change, Key, Queue, follow};
+use crate::worker::Worker;
 
 /// So many objects of a kind are looked at at once.
 const AT_ONCE: u16 = 4;
@@ -38,24 +37,25 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     );
 }
 
-type Queue<K> = UnboundedSender<ObjectRef<PartialObjectMeta<K>>>;
-
 /// Follows one kind by its metadata: of those that ask for nothing, no more is ever read.
 async fn inject<K: Target>(injection: &Arc<Injection>, stop: &CancellationToken) {
     let api: Api<PartialObjectMeta<K>> = Api::all(injection.context.client.clone());
     let (objects, writer) = store();
-    let (queue, waiting) = unbounded();
-    let following = follow(api, watcher::Config::default(), writer, |change| match change {
-        Change::There(object) if is_asked(object.annotations()) => put(&queue, object),
+    let metrics = &injection.context.metrics;
+    let (queue, waiting) = Queue::new(&metrics.work);
+    let told = |change: Change<'_, PartialObjectMeta<K>>| match change {
+        Change::There(object) if is_asked(object.annotations()) => queue.put(object),
         Change::There(_) => {}
         Change::Gone(object) => injection.said.forget(&object.uid().unwrap_or_default()),
-    });
+    };
+    let everything = watcher::Config::default();
+    let following = follow(api, everything, writer, &metrics.watch_restarts, told);
     let waking = wake(&injection.context, &objects, &queue);
-    let reconciling = drive(controller(&objects, waiting, AT_ONCE, stop).run(
+    let reconciling = Worker::new(&objects, waiting, AT_ONCE, stop).run(
         reconcile::<K>,
         error_policy::<K>,
         injection.clone(),
-    ));
+    );
     tokio::select! {
         // It ends with `stop`, once what is under way is done.
         () = reconciling => {}
@@ -64,16 +64,11 @@ async fn inject<K: Target>(injection: &Arc<Injection>, stop: &CancellationToken)
     }
 }
 
-fn put<K: Target>(queue: &Queue<K>, object: &PartialObjectMeta<K>) {
-    // Nobody takes any more where the operator is about to end.
-    let _ = queue.unbounded_send(ObjectRef::from_obj(object));
-}
-
 /// Puts the objects into the queue whose Secret changed.
 async fn wake<K: Target>(
     context: &Context,
     objects: &Store<PartialObjectMeta<K>>,
-    queue: &Queue<K>,
+    queue: &Queue<PartialObjectMeta<K>>,
 ) {
     let mut changes = context.seen.secrets.changes();
     loop {
@@ -87,6 +82,6 @@ async fn wake<K: Target>(
             let source = asked(object.annotations()).ok().flatten();
             source.and_then(|source| points_at(context, &source)).is_some_and(|key| concerns(&key))
         };
-        objects.state_filter(is_concerned).iter().for_each(|object| put(queue, object));
+        objects.state_filter(is_concerned).iter().for_each(|object| queue.put(object));
     }
 }

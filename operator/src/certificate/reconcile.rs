@@ -15,14 +15,14 @@ use super::checks::Finding;
 use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
 use super::extras::ExtrasError;
 use super::observe::Observed;
-use super::reference::{DEFAULT_ISSUER, IssuerId};
+use super::reference::default_issuer;
 use super::settled;
 use super::signer::Signer;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
 use super::{act, ask, ending, names, request, unfinished};
 use crate::context::Context;
-use crate::metrics::{ObjectLabels, ReasonLabels};
+use crate::metrics::ReasonLabels;
 use crate::{issuer, pki};
 
 /// A Certificate is looked at this often even when nothing happens.
@@ -141,7 +141,6 @@ pub async fn reconcile(
     }
     let signer = Signer::of(&context, &certificate);
     if let Some(status) = settled(&context, &certificate, signer.as_ref(), now) {
-        measure(&context, &certificate, status);
         let reissues_at = reissues_at(signer.as_ref(), &certificate, status);
         let wait = wait(&Decision::Keep, &Outcome::Unchanged, status, reissues_at, now);
         return Ok(Action::requeue(wait));
@@ -164,7 +163,6 @@ pub async fn reconcile(
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(&context, &seen.certificate, &status).await?;
     report(&context, &seen.certificate, &decision, &outcome).await;
-    measure(&context, &seen.certificate, &status);
     let reissues_at = reissues_at(seen.signer.as_ref(), &seen.certificate, &status);
     Ok(Action::requeue(wait(&decision, &outcome, &status, reissues_at, now)))
 }
@@ -197,11 +195,7 @@ fn with_default_issuer(context: &Context, certificate: Arc<Certificate>) -> Arc<
     }
     let namespace = certificate.namespace().unwrap_or_default();
     let namespace = context.seen.namespaces.get(&ObjectRef::new(&namespace));
-    let named = namespace.as_ref().and_then(|n| n.annotations().get(DEFAULT_ISSUER));
-    let issuer = match named {
-        Some(text) => text.parse::<IssuerId>().ok(),
-        None => context.settings.default_issuer.clone(),
-    };
+    let issuer = default_issuer(namespace.as_deref(), context.settings.default_issuer.as_ref());
     let Some(issuer) = issuer else { return certificate };
     let mut certificate = Arc::unwrap_or_clone(certificate);
     certificate.spec.issuer_ref = issuer.into();
@@ -392,26 +386,6 @@ fn says(certificate: &Certificate, type_: &str, text: &str) -> bool {
     let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
     let message = conditions.filter(|c| c.type_ == type_).filter_map(|c| c.message.as_deref());
     message.into_iter().any(|message| message.contains(text))
-}
-
-fn labels(certificate: &Certificate) -> ObjectLabels {
-    ObjectLabels {
-        namespace: certificate.namespace().unwrap_or_default(),
-        name: certificate.name_any(),
-    }
-}
-
-fn measure(context: &Context, certificate: &Certificate, status: &CertificateStatus) {
-    let labels = labels(certificate);
-    let seconds = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        time.as_ref().map_or(0, |time| time.0.as_second())
-    };
-    let ready = status.conditions.iter().any(|condition| {
-        condition.type_ == "Ready" && condition.status == countersign_crds::ConditionStatus::True
-    });
-    context.metrics.expiration.get_or_create(&labels).set(seconds(&status.not_after));
-    context.metrics.renewal.get_or_create(&labels).set(seconds(&status.renewal_time));
-    context.metrics.ready.get_or_create(&labels).set(i64::from(ready));
 }
 
 /// When to look again, if nothing happens before.

@@ -2,6 +2,9 @@
 
 use countersign_contract::names::API_GROUP;
 use countersign_crds::IssuerRef;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
 
 /// An `issuerRef` with its defaults filled in, beside the namespace it is used from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +52,18 @@ pub fn is_our_group(group: &str) -> bool {
 
 /// The annotation of a namespace that names the issuer of Certificates that name none.
 pub const DEFAULT_ISSUER: &str = "countersign.dev/default-issuer";
+
+/// The issuer of a Certificate that names none: what its namespace says, or else the operator's.
+#[must_use]
+pub fn default_issuer(
+    namespace: Option<&PartialObjectMeta<Namespace>>,
+    of_operator: Option<&IssuerId>,
+) -> Option<IssuerId> {
+    match namespace.and_then(|namespace| namespace.annotations().get(DEFAULT_ISSUER)) {
+        Some(text) => text.parse().ok(),
+        None => of_operator.cloned(),
+    }
+}
 
 /// A text that names no issuer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,8 +9,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use serde::de::DeserializeOwned;
 use tracing::warn;
+
+use crate::metrics::KindLabels;
 
 /// What kubectl keeps of a manifest; it may be as long as the rest of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -30,6 +34,7 @@ pub async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: Writer<K>,
+    restarts: &Family<KindLabels, Counter>,
     mut told: impl FnMut(Change<'_, K>),
 ) where
     K: Resource<DynamicType: Eq + Hash + Clone + Default>
@@ -40,12 +45,14 @@ pub async fn follow<K>(
         + 'static,
 {
     let reader = writer.as_reader();
+    let restarts = restarts.get_or_create_owned(&KindLabels::of::<K>());
     let mut events = watcher(api, config).default_backoff().modify(strip).boxed();
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
                 warn!(kind = %K::kind(&K::DynamicType::default()), %error, "watching again");
+                restarts.inc();
                 continue;
             }
         };

@@ -14,7 +14,7 @@ pub use authorities::{Named, follow_authorities};
 pub use claims::Claims;
 pub use follow::{Change, follow};
 pub use own_writes::OwnWrites;
-pub use queues::{Queues, Waiting};
+pub use queues::{Outlet, Queue, Queues, Waiting};
 pub use routes::Routes;
 pub use secrets::{Touched, follow_secrets};
 pub use versions::{Key, Versions};

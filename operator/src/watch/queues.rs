@@ -6,6 +6,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
+use crate::metrics::{Tally, Work};
+
 /// Where objects are put that must be looked at.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each name is the kind")]
@@ -21,27 +23,41 @@ pub struct Queues {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "each name is the kind")]
 pub struct Waiting {
-    pub certificates: UnboundedReceiver<ObjectRef<Certificate>>,
-    pub issuers: UnboundedReceiver<ObjectRef<Issuer>>,
-    pub cluster_issuers: UnboundedReceiver<ObjectRef<ClusterIssuer>>,
-    pub requests: UnboundedReceiver<ObjectRef<CertificateRequest>>,
-    pub pods: UnboundedReceiver<ObjectRef<Pod>>,
+    pub certificates: Outlet<Certificate>,
+    pub issuers: Outlet<Issuer>,
+    pub cluster_issuers: Outlet<ClusterIssuer>,
+    pub requests: Outlet<CertificateRequest>,
+    pub pods: Outlet<Pod>,
 }
 
 /// A queue of one kind.
 #[derive(Debug)]
-pub struct Queue<K: Lookup<DynamicType = ()>>(UnboundedSender<ObjectRef<K>>);
+pub struct Queue<K: Lookup<DynamicType = ()>> {
+    sender: UnboundedSender<ObjectRef<K>>,
+    tally: Tally,
+}
+
+/// The other end of a queue.
+#[derive(Debug)]
+pub struct Outlet<K: Lookup<DynamicType = ()>> {
+    /// What was put, again and again where it was put again and again.
+    pub(crate) references: UnboundedReceiver<ObjectRef<K>>,
+    /// Who counts what waits.
+    pub(crate) tally: Tally,
+}
 
 impl<K: Lookup<DynamicType = ()>> Clone for Queue<K> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { sender: self.sender.clone(), tally: self.tally.clone() }
     }
 }
 
 impl<K: Resource<DynamicType = ()>> Queue<K> {
-    fn new() -> (Self, UnboundedReceiver<ObjectRef<K>>) {
-        let (sender, receiver) = unbounded();
-        (Self(sender), receiver)
+    /// A queue, and its other end.
+    pub(crate) fn new(work: &Work) -> (Self, Outlet<K>) {
+        let (sender, references) = unbounded();
+        let tally = work.of::<K>();
+        (Self { sender, tally: tally.clone() }, Outlet { references, tally })
     }
 
     /// An object must be looked at.
@@ -51,20 +67,21 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
 
     /// The same, by its name.
     pub fn put_reference(&self, reference: ObjectRef<K>) {
+        self.tally.put(&reference);
         // Nobody takes any more where the operator is about to end.
-        let _ = self.0.unbounded_send(reference);
+        let _ = self.sender.unbounded_send(reference);
     }
 }
 
 impl Queues {
     /// Queues, and their other ends.
     #[must_use]
-    pub fn new() -> (Self, Waiting) {
-        let (certificates, waiting_certificates) = Queue::new();
-        let (issuers, waiting_issuers) = Queue::new();
-        let (cluster_issuers, waiting_cluster_issuers) = Queue::new();
-        let (requests, waiting_requests) = Queue::new();
-        let (pods, waiting_pods) = Queue::new();
+    pub fn new(work: &Work) -> (Self, Waiting) {
+        let (certificates, waiting_certificates) = Queue::new(work);
+        let (issuers, waiting_issuers) = Queue::new(work);
+        let (cluster_issuers, waiting_cluster_issuers) = Queue::new(work);
+        let (requests, waiting_requests) = Queue::new(work);
+        let (pods, waiting_pods) = Queue::new(work);
         let waiting = Waiting {
             certificates: waiting_certificates,
             issuers: waiting_issuers,

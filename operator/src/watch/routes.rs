@@ -17,7 +17,7 @@ use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::issuer::AnyIssuer;
-use crate::metrics::{Metrics, ObjectLabels};
+use crate::metrics::Metrics;
 
 /// From what changed to who must be looked at.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Routes {
     pub seen: Watched,
     /// Where the objects go that must be looked at.
     pub queues: Queues,
-    /// Forgets what is gone.
+    /// Counts the watches that broke.
     pub metrics: Metrics,
     /// Forgets what is gone, too.
     pub repairs: Arc<Repairs>,
@@ -51,7 +51,6 @@ impl Routes {
                 self.repairs.forget(certificate.metadata.uid.as_deref().unwrap_or_default());
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
-                self.metrics.forget_certificate(&ObjectLabels { namespace, name });
             }
         }
     }

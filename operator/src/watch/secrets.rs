@@ -8,10 +8,13 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tracing::warn;
 
 use super::versions::{Key, Versions};
 use crate::certificate::names::{CERTIFICATE_NAME, OURS_LABEL};
+use crate::metrics::KindLabels;
 
 /// A Secret that changed, came or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,13 @@ pub struct Touched {
 }
 
 /// Keeps `versions` up to date for as long as it is polled, and tells what changed.
-pub async fn follow_secrets(client: Client, versions: &Versions, mut told: impl FnMut(Touched)) {
+pub async fn follow_secrets(
+    client: Client,
+    versions: &Versions,
+    restarts: &Family<KindLabels, Counter>,
+    mut told: impl FnMut(Touched),
+) {
+    let restarts = restarts.get_or_create_owned(&KindLabels::of::<Secret>());
     let ours = watcher::Config::default().labels(&format!("{OURS_LABEL}=true"));
     let secrets: Api<PartialObjectMeta<Secret>> = Api::all(client);
     let mut events = watcher(secrets, ours).default_backoff().boxed();
@@ -45,7 +54,10 @@ pub async fn follow_secrets(client: Client, versions: &Versions, mut told: impl 
                 gone.into_iter().for_each(|key| told(Touched { key, certificate: None }));
                 versions.all_were_read();
             }
-            Err(error) => warn!(kind = "Secret", %error, "watching again"),
+            Err(error) => {
+                warn!(kind = "Secret", %error, "watching again");
+                restarts.inc();
+            }
         }
     }
 }

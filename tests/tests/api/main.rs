@@ -4,6 +4,7 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod adoption;
 mod approval;
 mod authorities;
 mod cabundle;
@@ -14,6 +15,7 @@ mod history;
 mod issuance;
 mod issuers;
 mod kubernetes_csr;
+mod metrics;
 mod ownership;
 mod policies;
 mod repair;
@@ -160,6 +162,19 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             a_secret_that_allows_it_and_the_api_server_itself_are_sources_too,
             nothing_is_written_where_nothing_differs,
             our_own_webhook_is_left_alone,
+        }
+        adoption::{
+            a_secret_of_cert_managers_is_issued_again_as_it_is,
+            a_secret_that_is_handed_over_is_kept_as_it_is,
+            an_authority_that_is_handed_over_signs_as_before,
+        }
+        metrics::{
+            a_certificate_is_told_until_it_is_deleted,
+            an_issuer_is_told_as_its_status_says,
+            every_issuance_and_every_failure_is_counted_with_its_reason,
+            what_the_api_server_is_asked_is_counted_as_rbac_names_it,
+            nothing_waits_once_all_is_done,
+            every_series_has_the_labels_that_the_docs_say,
         }
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,

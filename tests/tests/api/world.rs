@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
-use countersign_operator::metrics::Metrics;
+use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -34,6 +34,7 @@ pub(crate) struct World {
 struct Operator {
     stop: CancellationToken,
     running: JoinHandle<()>,
+    exposition: Exposition,
 }
 
 impl Default for World {
@@ -146,11 +147,21 @@ impl World {
             injects_authorities: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
-        let metrics = Metrics::register(&mut Registry::default());
-        let controllers = Controllers::new(self.client(), Clock::system(), metrics, settings);
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let client = metrics.api_requests.client(self.config()).expect("a client");
+        let controllers = Controllers::new(client, Clock::system(), metrics, settings);
+        let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let stop = CancellationToken::new();
         let running = tokio::spawn(controllers.run(stop.clone()));
-        *self.operator.lock().unwrap() = Some(Operator { stop, running });
+        *self.operator.lock().unwrap() = Some(Operator { stop, running, exposition });
+    }
+
+    /// What the operator tells at /metrics; nothing while another test has it restarted.
+    pub(crate) fn metrics(&self) -> String {
+        let operator = self.operator.lock().unwrap();
+        let pages = operator.as_ref().map(|operator| operator.exposition.pages().expect("metrics"));
+        pages.into_iter().flatten().collect()
     }
 
     async fn stop_operator(&self) {
