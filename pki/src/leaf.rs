@@ -132,6 +132,12 @@ impl CertificateFacts {
             && verify::signed_by(&self.der, &authority.public_key_spki)
     }
 
+    /// True if it may sign others: it is an authority's, and its key usage does not leave that out.
+    pub fn may_sign(&self) -> bool {
+        let usages = self.key_usage.as_ref();
+        self.says.is_ca && usages.is_none_or(|usages| usages.contains(&Usage::CertSign))
+    }
+
     /// True if it is its own issuer.
     pub fn is_self_signed(&self) -> bool {
         self.verify_issued_by(self)

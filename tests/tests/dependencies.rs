@@ -43,3 +43,12 @@ fn the_contract_binds_nobody_to_a_library() {
         assert!(!crates.contains(name), "the contract depends on {name}");
     }
 }
+
+#[test]
+fn whoever_asks_of_the_operator_need_not_be_it() {
+    let crates = crates_of(&["--edges=normal", "-p", "countersign-cli"]);
+    assert!(crates.contains("kube"));
+    for name in ["countersign_operator", "countersign_sidecar", "axum", "prometheus_client"] {
+        assert!(!crates.contains(name), "kubectl-countersign depends on {name}");
+    }
+}

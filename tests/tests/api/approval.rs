@@ -27,7 +27,7 @@ const OURS: Right<'static> =
     Right { verb: "", group: "countersign.dev", resource: "", namespace: "", name: "" };
 
 /// Applies the chart's policies and the operator's rights.
-async fn install(space: &Space) {
+pub(crate) async fn install(space: &Space) {
     let templates = ["policy-approval", "policy-requester", "rbac", "rbac-features", "rbac-users"];
     chart::apply(space, &chart::rendered(space, &templates, &[]));
     // The last of what was applied.
@@ -37,7 +37,7 @@ async fn install(space: &Space) {
 }
 
 /// Somebody with these rights; their name carries the test's.
-async fn user(space: &Space, name: &str, rules: Value) -> String {
+pub(crate) async fn user(space: &Space, name: &str, rules: Value) -> String {
     let name = format!("{name}-{}", space.namespace);
     let all = json!({ "apiGroups": ["countersign.dev"], "verbs": ["*"],
         "resources": ["certificaterequests", "certificaterequests/status"] });
@@ -62,7 +62,7 @@ async fn user(space: &Space, name: &str, rules: Value) -> String {
 }
 
 /// The right to approve for these signers.
-fn approves(signers: &[&str]) -> Value {
+pub(crate) fn approves(signers: &[&str]) -> Value {
     json!([{ "apiGroups": ["countersign.dev"], "resources": ["signers"],
         "resourceNames": signers, "verbs": ["approve"] }])
 }
@@ -81,7 +81,7 @@ fn asking(space: &Space, name: &str, kind: &str) -> CertificateRequest {
     serde_json::from_value(object).unwrap()
 }
 
-async fn made(space: &Space, name: &str, kind: &str) {
+pub(crate) async fn made(space: &Space, name: &str, kind: &str) {
     let made = asking(space, name, kind);
     of(space, space.client.clone()).create(&PostParams::default(), &made).await.unwrap();
 }
@@ -113,7 +113,7 @@ async fn refused<T>(what: &str, mut attempt: impl AsyncFnMut(u32) -> Result<T, S
 }
 
 /// Waits until the policies hold.
-async fn installed(space: &Space) -> String {
+pub(crate) async fn installed(space: &Space) -> String {
     install(space).await;
     let user = user(space, "nobody", json!([])).await;
     let api = of(space, space.world.client_of(&user));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
 
-fn foreign() -> Value {
+pub(crate) fn foreign() -> Value {
     json!({ "name": "theirs", "kind": "StepIssuer", "group": "example.org" })
 }
 
@@ -30,7 +30,7 @@ fn saying(type_: &str, status: &str, reason: &str) -> Value {
 }
 
 /// What an issuer of somebody else's does: here with the authority of the test.
-async fn sign_as_external_issuer(space: &Space, request: &CertificateRequest) {
+pub(crate) async fn sign_as_external_issuer(space: &Space, request: &CertificateRequest) {
     let secret = space.secret("intermediate").await;
     let ca = text(&secret, "ca.crt");
     let (crt, key) = (text(&secret, "tls.crt"), text(&secret, "tls.key"));

@@ -9,6 +9,7 @@ mod approval;
 mod authorities;
 mod cabundle;
 mod chart;
+mod cli;
 mod external;
 mod extras;
 mod history;
@@ -29,6 +30,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use cli::{acting as cli_acting, looking as cli_looking};
 use libtest_mimic::{Arguments, Trial};
 use space::Space;
 use world::World;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
 fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut all = issuing(world);
     all.extend(around(world));
+    all.extend(by_hand(world));
     all
 }
 
@@ -178,6 +181,30 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         }
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,
+        }
+    }
+}
+
+/// What people do with kubectl-countersign.
+fn by_hand(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        cli_looking::{
+            a_status_says_how_a_certificate_is_and_what_it_waits_for,
+            what_one_may_not_read_is_told_beside_what_one_may,
+            a_secret_is_drawn_as_a_tree_and_what_is_wrong_with_it_is_named,
+            a_check_knows_the_definitions_and_finds_what_is_wrong,
+            a_check_sees_operator_and_webhook,
+            kubectl_finds_it_and_completes_its_command_line,
+            what_is_wrong_is_said_in_one_sentence,
+        }
+        cli_acting::{
+            a_renewal_is_asked_for_by_name_by_label_and_for_all,
+            who_may_approve_does_so_once,
+            a_denial_stays,
+            a_request_is_signed_and_its_key_stays_here,
+            a_csr_of_another_key_is_signed_too,
+            a_request_that_is_denied_leaves_nothing_behind,
+            a_request_that_takes_its_time_is_gone_on_with,
         }
     }
 }

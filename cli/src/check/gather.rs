@@ -1,0 +1,130 @@
+//! Reads what an installation consists of.
+
+use countersign_crds::{Certificate, ClusterIssuer, Condition, Issuer};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ListParams};
+use kube::{Resource, ResourceExt};
+
+use crate::cluster::{Cluster, Found, Object, all};
+use crate::error::{Asked, Error};
+
+/// What the chart puts on everything of its own.
+pub const OURS: &str = "app.kubernetes.io/name=countersign";
+
+/// A list, or why it could not be read.
+pub(super) type Listed<T> = Result<Vec<T>, String>;
+
+/// What was read.
+pub(super) struct Seen {
+    /// Each definition that should be there, and what is there.
+    pub(super) definitions: Vec<(CustomResourceDefinition, Found<CustomResourceDefinition>)>,
+    /// The operator's.
+    pub(super) deployments: Listed<Deployment>,
+    /// The webhooks of injection, with who answers for them.
+    pub(super) webhooks: Listed<Webhook>,
+    /// Issuers of both kinds.
+    pub(super) issuers: Listed<AnyIssuer>,
+    /// Certificates.
+    pub(super) certificates: Listed<Certificate>,
+}
+
+/// A configuration of webhooks.
+pub(super) struct Webhook {
+    pub(super) configuration: MutatingWebhookConfiguration,
+    /// Of each of its webhooks, in order: whether anybody answers behind its Service.
+    pub(super) endpoints: Vec<Found<Vec<EndpointSlice>>>,
+}
+
+/// What is looked at of an issuer.
+pub(super) struct AnyIssuer {
+    /// Its kind and name.
+    pub(super) object: String,
+    /// What its status says.
+    pub(super) conditions: Vec<Condition>,
+}
+
+/// Reads it; issuers and Certificates of one namespace only, if one is named.
+///
+/// # Errors
+/// When the API server cannot be reached at all.
+pub(super) async fn gather(cluster: &Cluster, namespace: Option<&str>) -> Result<Seen, Error> {
+    let version = cluster.client.apiserver_version().await;
+    version.map_err(|error| {
+        let object = "the version".to_owned();
+        Asked { doing: "reading", kind: "", object, namespace: None }.failed(&error)
+    })?;
+    let mut definitions = Vec::new();
+    for wanted in countersign_crds::all() {
+        let found = cluster.look_cluster_wide(&wanted.name_any()).await;
+        definitions.push((wanted, found));
+    }
+    let ours = ListParams::default().labels(OURS);
+    let deployments: Api<Deployment> = Api::all(cluster.client.clone());
+    Ok(Seen {
+        definitions,
+        deployments: listed(all(&deployments, &ours).await),
+        webhooks: webhooks(cluster, &ours).await,
+        issuers: issuers(cluster, namespace).await,
+        certificates: list_in(cluster, namespace).await,
+    })
+}
+
+fn listed<T>(list: Result<Vec<T>, Error>) -> Listed<T> {
+    list.map_err(|error| error.to_string())
+}
+
+async fn list_in<K>(cluster: &Cluster, namespace: Option<&str>) -> Listed<K>
+where
+    K: Object + Resource<Scope = NamespaceResourceScope>,
+{
+    let api = match namespace {
+        Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
+        None => Api::all(cluster.client.clone()),
+    };
+    listed(all(&api, &ListParams::default()).await)
+}
+
+async fn issuers(cluster: &Cluster, namespace: Option<&str>) -> Listed<AnyIssuer> {
+    let api: Api<ClusterIssuer> = Api::all(cluster.client.clone());
+    let wide =
+        listed(all(&api, &ListParams::default()).await)?.into_iter().map(|issuer| AnyIssuer {
+            object: format!("ClusterIssuer {}", issuer.name_any()),
+            conditions: issuer.status.unwrap_or_default().conditions,
+        });
+    let narrow = list_in::<Issuer>(cluster, namespace).await?.into_iter().map(|issuer| AnyIssuer {
+        object: format!("Issuer {}/{}", issuer.namespace().unwrap_or_default(), issuer.name_any()),
+        conditions: issuer.status.unwrap_or_default().conditions,
+    });
+    Ok(wide.chain(narrow).collect())
+}
+
+async fn webhooks(cluster: &Cluster, ours: &ListParams) -> Listed<Webhook> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    let mut webhooks = Vec::new();
+    for configuration in listed(all(&api, ours).await)? {
+        let mut endpoints = Vec::new();
+        for webhook in configuration.webhooks.iter().flatten() {
+            endpoints.push(match &webhook.client_config.service {
+                Some(service) => behind(cluster, &service.namespace, &service.name).await,
+                None => Found::Missing,
+            });
+        }
+        webhooks.push(Webhook { configuration, endpoints });
+    }
+    Ok(webhooks)
+}
+
+/// Who answers behind a Service.
+async fn behind(cluster: &Cluster, namespace: &str, service: &str) -> Found<Vec<EndpointSlice>> {
+    let api: Api<EndpointSlice> = Api::namespaced(cluster.client.clone(), namespace);
+    let of_service = format!("kubernetes.io/service-name={service}");
+    match all(&api, &ListParams::default().labels(&of_service)).await {
+        Ok(slices) if slices.is_empty() => Found::Missing,
+        Ok(slices) => Found::There(slices),
+        Err(error) => Found::Unknown(error.to_string()),
+    }
+}
