@@ -196,7 +196,7 @@ pub fn wanted(certificate: &Certificate, csr: String) -> CertificateRequest {
         (names::CERTIFICATE_NAME, certificate.name_any()),
         (names::REVISION, revision.to_string()),
         (names::REQUEST_DIGEST, digest(spec)),
-        (names::PRIVATE_KEY_SECRET, key_secret_name(&request)),
+        (names::PRIVATE_KEY_SECRET, key_secret_name(&request.name_any())),
     ];
     let ours = ours.map(|(name, value)| (name.to_owned(), value));
     request.metadata.namespace = certificate.namespace();

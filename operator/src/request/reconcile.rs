@@ -110,9 +110,9 @@ async fn own_key(
         return Ok(None);
     }
     let is_its = |key: &Arc<PrivateKey>| key.public_key_spki() == order.csr.public_key_spki;
-    let pending = context.pending_keys.of(namespace, &request.name_any()).filter(is_its);
-    if pending.is_some() {
-        return Ok(pending);
+    let pending = context.pending_keys.of(namespace, &request.name_any());
+    if let Some(key) = pending.map(|pending| pending.key).filter(is_its) {
+        return Ok(Some(key));
     }
     let (annotations, annotation) = (request.annotations(), names::PRIVATE_KEY_SECRET);
     let key = load_requesters_key(context, namespace, annotations, annotation, &order.csr).await?;
