@@ -61,7 +61,7 @@ pub enum Source {
 pub enum KeyState {
     /// It is.
     Matches,
-    /// It is another's.
+    /// It is another's, or that of a certificate further on.
     Mismatch,
     /// There is none.
     Missing,
@@ -153,7 +153,8 @@ fn read(
     Ok(found)
 }
 
-/// Whether the key is one of the certificates', and which one's.
+/// Whether the key is that of the first certificate, and of which one it is. Servers take the first
+/// for their own.
 fn key_state(
     key: Option<&Result<PrivateKey, countersign_pki::KeyError>>,
     leaf: &[CertificateFacts],
@@ -163,8 +164,8 @@ fn key_state(
         Some(Err(_)) => (KeyState::Unreadable, None),
         Some(Ok(_)) if leaf.is_empty() => (KeyState::Alone, None),
         Some(Ok(key)) => match leaf.iter().position(|facts| facts.matches_key(key)) {
-            Some(place) => (KeyState::Matches, Some(place)),
-            None => (KeyState::Mismatch, None),
+            Some(0) => (KeyState::Matches, Some(0)),
+            place => (KeyState::Mismatch, place),
         },
     }
 }
@@ -178,6 +179,10 @@ fn about_key(
     let mut warn =
         |code, message: &str| warnings.push(Warning { code, message: message.to_owned() });
     match (state, key) {
+        (KeyState::Mismatch, _) if own.is_some() => warn(
+            "leafNotFirst",
+            "tls.key is the key of a certificate that is not the first in tls.crt: servers take the first for their own",
+        ),
         (KeyState::Mismatch, _) => {
             warn("keyMismatch", "tls.key is not the key of any certificate in tls.crt");
         }
@@ -186,12 +191,6 @@ fn about_key(
             warn("keyUnreadable", &format!("tls.key: {}", story(error)));
         }
         _ => {}
-    }
-    if own.is_some_and(|place| place > 0) {
-        warn(
-            "leafNotFirst",
-            "the certificate of tls.key is not the first in tls.crt: servers send them as they stand",
-        );
     }
 }
 

@@ -65,6 +65,8 @@ fn whatever_is_wrong_is_named() {
     for (what, bundle, expected) in cases {
         assert_eq!(codes(&bundle), expected, "{what}");
     }
+    let reversed = examine(&with(&[&world.intermediate, &leaf]), now());
+    assert_eq!((reversed.key, reversed.chain.len()), (KeyState::Mismatch, 3));
 }
 
 fn by_itself(request: Request, begin: &str) -> Bundle {

@@ -87,12 +87,10 @@ fn files_are_read_alone_or_as_the_folder_of_a_request() {
     let bundle = World::new().bundle(END);
     let write =
         |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("a file");
-    write("tls.crt", bundle.certificate.as_deref().expect("a chain"));
+    let chain = bundle.certificate.expect("a chain");
+    write("tls.crt", &chain);
     write("ca.crt", bundle.roots.as_deref().expect("a root"));
-    write(
-        "all.pem",
-        &[pem(&crate::support::key()), bundle.certificate.clone().expect("it")].concat(),
-    );
+    write("all.pem", &[pem(&crate::support::key()), chain].concat());
     let of = |path: &Path| report(&from_files(path).expect("readable"), now()).findings;
     let whole = of(&folder);
     assert_eq!((whole.key, whole.chain_state), (KeyState::Missing, ChainState::Verified));

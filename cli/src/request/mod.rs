@@ -27,7 +27,7 @@ use crate::error::{Error, story};
 use crate::facts::CertificateReport;
 use crate::issuer::IssuerName;
 use crate::output;
-use crate::text::{Fields, one_line, when};
+use crate::text::{Fields, duration, one_line, when};
 
 /// How long until it is looked again: soon at first, since an issuer of ours answers at once.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
@@ -169,8 +169,8 @@ async fn wait(
             Answer::Pending(why) => why,
         };
         if begun.elapsed() + pause > limit {
-            let (timeout, namespace, out) = (args.timeout, &cluster.namespace, args.out.display());
-            let what = format!("is not signed after {timeout:?}: {why}");
+            let (namespace, out) = (&cluster.namespace, args.out.display());
+            let what = format!("is not signed after {}: {why}", duration(args.timeout));
             let advice = format!(
                 "once it is, have it with kubectl countersign request --resume {name} -n {namespace} --out {out}"
             );

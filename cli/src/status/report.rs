@@ -11,7 +11,7 @@ use super::outlook::{Outlook, outlook};
 use crate::chain::{self, Warning};
 use crate::cluster::Found;
 use crate::facts::CertificateReport;
-use crate::inspect;
+use crate::{inspect, text};
 
 /// So many Events are told; the latest are what matters.
 const MOST_EVENTS: usize = 10;
@@ -124,7 +124,7 @@ pub(super) fn report(seen: &Seen, now: Timestamp) -> Report {
         created: certificate.metadata.creation_timestamp.as_ref().map(|time| time.0),
         outlook: outlook(seen, now),
         names: names(certificate),
-        duration: spec.duration.map_or_else(|| "2160h".to_owned(), |time| format!("{time:?}")),
+        duration: spec.duration.map_or_else(|| "2160h".to_owned(), text::duration),
         secret_name: spec.secret_name.clone(),
         revision: status.and_then(|status| status.revision),
         not_after: status.and_then(|status| status.not_after.as_ref()).map(|time| time.0),
