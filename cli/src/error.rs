@@ -42,7 +42,7 @@ pub enum Error {
     File { path: PathBuf, what: String, advice: &'static str },
     #[error("{what}: {why}")]
     Make { what: &'static str, why: String },
-    #[error("{failed} of {all} could not be written, see above")]
+    #[error("{failed} of {all} Certificates could not be written, see above")]
     Several { failed: usize, all: usize },
     #[error("writing the answer: {0}")]
     Print(#[source] std::io::Error),
