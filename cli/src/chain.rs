@@ -1,7 +1,9 @@
 //! From a leaf up to the root: what stands above each other in `tls.crt` and `ca.crt`, and what is
 //! wrong with it; pure.
 
-use countersign_pki::{CertificateError, CertificateFacts, PrivateKey, certificates_from_pem};
+use countersign_pki::{
+    CertificateError, CertificateFacts, PrivateKey, Redacted, certificates_from_pem,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,12 +11,12 @@ use crate::error::story;
 use crate::facts::CertificateReport;
 
 /// Three texts that belong together.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bundle {
     /// The leaf, then those above it.
     pub certificate: Option<Vec<u8>>,
     /// The leaf's key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Redacted<Vec<u8>>>,
     /// The roots.
     pub roots: Option<Vec<u8>>,
 }
@@ -114,7 +116,8 @@ pub fn examine(bundle: &Bundle, now: Timestamp) -> Findings {
         warn(code, message);
         Vec::new()
     });
-    let key = bundle.key.as_deref().filter(|key| !key.is_empty()).map(PrivateKey::from_pem);
+    let key = bundle.key.as_ref().map(Redacted::expose).filter(|key| !key.is_empty());
+    let key = key.map(|key| PrivateKey::from_pem(key));
     let given = Given { leaf, roots };
     let (state, own) = key_state(key.as_ref(), &given.leaf);
     about_key(&state, key.as_ref(), own, &mut warnings);

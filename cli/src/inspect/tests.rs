@@ -66,11 +66,11 @@ Chain:  there is no ca.crt to verify it against
 #[test]
 fn neither_form_of_the_answer_holds_the_key() {
     let bundle = World::new().bundle(END);
-    let key = String::from_utf8(bundle.key.clone().expect("a key")).expect("PEM");
+    let key = String::from_utf8(bundle.key.clone().expect("a key").expose().clone()).expect("PEM");
     let lines: Vec<_> = key.lines().filter(|line| !line.starts_with("-----")).collect();
-    let report = report(&secret(bundle), now());
+    let report = report(&secret(bundle.clone()), now());
     let json = serde_json::to_string(&report).expect("JSON");
-    for told in [text(&report, now()), json.clone(), format!("{report:?}")] {
+    for told in [text(&report, now()), json.clone(), format!("{report:?} {bundle:?}")] {
         assert!(!told.contains("PRIVATE KEY"));
         assert!(lines.iter().all(|line| !told.contains(line)));
     }

@@ -10,6 +10,7 @@ use super::gather::Seen;
 use super::outlook::{State, outlook};
 use super::{report, text};
 use crate::cluster::Found;
+use crate::inspect;
 use crate::support::{World, now};
 
 const GENERATION: i64 = 3;
@@ -117,6 +118,7 @@ fn by_its_own_word() -> Vec<Case> {
             "failed 2 times, the last time at 2026-05-05T11:59:00Z (1m ago): rule one: dnsNames",
             "kubectl countersign renew web -n shop",
         ),
+        (refused("SecretContested", "kubectl writes it"), State::Waiting, "kubectl", "leave it"),
         (waits(), State::Waiting, "being issued: it waits", "check"),
         (seen(renewing), State::Renewing, "being issued: near", "check"),
     ]
@@ -179,7 +181,8 @@ fn an_expired_certificate_is_never_called_ready() {
 
 fn secret() -> Secret {
     let bundle = World::new().bundle("2026-06-05T12:00:00Z");
-    let data = [("tls.crt", bundle.certificate), ("tls.key", bundle.key), ("ca.crt", bundle.roots)];
+    let key = bundle.key.map(|key| key.expose().clone());
+    let data = [("tls.crt", bundle.certificate), ("tls.key", key), ("ca.crt", bundle.roots)];
     let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.expect("a text"))));
     Secret { data: Some(data.into()), ..Secret::default() }
 }
@@ -192,7 +195,7 @@ fn the_whole_answer_for_people() {
         "eventTime": "2026-05-05T11:59:30.000000Z",
     });
     let whole = Seen {
-        secret: Found::There(secret()),
+        secret: Found::There(inspect::bundle(&secret())),
         events: vec![serde_json::from_value(event).expect("an Event")],
         unread: vec!["listing the certificaterequests: you may not".to_owned()],
         ..seen(valid(json!([ready()])))
@@ -250,7 +253,7 @@ fn what_may_not_be_read_is_told_and_the_rest_all_the_same() {
 #[test]
 fn the_fields_of_the_answer_are_those_of_the_api() {
     let seen = with_request(
-        Seen { secret: Found::There(secret()), ..seen(valid(json!([ready()]))) },
+        Seen { secret: Found::There(inspect::bundle(&secret())), ..seen(valid(json!([ready()]))) },
         json!([condition("Approved", "True", "Bob", "")]),
     );
     let json = serde_json::to_value(report::report(&seen, now())).expect("JSON");
