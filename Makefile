@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo test bench lint generate images cluster-up cluster-down clean prerequisites
+.PHONY: help demo test bench lint generate images install-cli cluster-up cluster-down clean prerequisites
 
 # A Go that `prerequisites` had to fetch, because the machine has none that is new enough.
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/countersign/go/go/bin:$(PATH)
@@ -28,6 +28,12 @@ bench: prerequisites ## what the sidecar costs on this machine
 
 images: prerequisites ## build the image of both programs (target/images)
 	cargo run --quiet -p countersign-tests --bin countersign-cluster -- images
+
+PREFIX ?= /usr/local
+install-cli: ## install kubectl-countersign, for `kubectl countersign` (PREFIX=/usr/local)
+	cargo build --release -p countersign-cli
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install target/release/kubectl-countersign cli/kubectl_complete-countersign $(DESTDIR)$(PREFIX)/bin
 
 cluster-up: prerequisites ## start a real one-node Kubernetes and print its KUBECONFIG
 	cargo build --quiet -p countersign-tests

@@ -1,7 +1,9 @@
 //! From a leaf up to the root: what stands above each other in `tls.crt` and `ca.crt`, and what is
 //! wrong with it; pure.
 
-use countersign_pki::{CertificateError, CertificateFacts, PrivateKey, certificates_from_pem};
+use countersign_pki::{
+    CertificateError, CertificateFacts, PrivateKey, Redacted, certificates_from_pem,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,12 +11,12 @@ use crate::error::story;
 use crate::facts::CertificateReport;
 
 /// Three texts that belong together.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Bundle {
     /// The leaf, then those above it.
     pub certificate: Option<Vec<u8>>,
     /// The leaf's key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Redacted<Vec<u8>>>,
     /// The roots.
     pub roots: Option<Vec<u8>>,
 }
@@ -61,7 +63,7 @@ pub enum Source {
 pub enum KeyState {
     /// It is.
     Matches,
-    /// It is another's.
+    /// It is another's, or that of a certificate further on.
     Mismatch,
     /// There is none.
     Missing,
@@ -114,7 +116,8 @@ pub fn examine(bundle: &Bundle, now: Timestamp) -> Findings {
         warn(code, message);
         Vec::new()
     });
-    let key = bundle.key.as_deref().filter(|key| !key.is_empty()).map(PrivateKey::from_pem);
+    let key = bundle.key.as_ref().map(Redacted::expose).filter(|key| !key.is_empty());
+    let key = key.map(|key| PrivateKey::from_pem(key));
     let given = Given { leaf, roots };
     let (state, own) = key_state(key.as_ref(), &given.leaf);
     about_key(&state, key.as_ref(), own, &mut warnings);
@@ -153,7 +156,8 @@ fn read(
     Ok(found)
 }
 
-/// Whether the key is one of the certificates', and which one's.
+/// Whether the key is that of the first certificate, and of which one it is. Servers take the first
+/// for their own.
 fn key_state(
     key: Option<&Result<PrivateKey, countersign_pki::KeyError>>,
     leaf: &[CertificateFacts],
@@ -163,8 +167,8 @@ fn key_state(
         Some(Err(_)) => (KeyState::Unreadable, None),
         Some(Ok(_)) if leaf.is_empty() => (KeyState::Alone, None),
         Some(Ok(key)) => match leaf.iter().position(|facts| facts.matches_key(key)) {
-            Some(place) => (KeyState::Matches, Some(place)),
-            None => (KeyState::Mismatch, None),
+            Some(0) => (KeyState::Matches, Some(0)),
+            place => (KeyState::Mismatch, place),
         },
     }
 }
@@ -178,6 +182,10 @@ fn about_key(
     let mut warn =
         |code, message: &str| warnings.push(Warning { code, message: message.to_owned() });
     match (state, key) {
+        (KeyState::Mismatch, _) if own.is_some() => warn(
+            "leafNotFirst",
+            "tls.key is the key of a certificate that is not the first in tls.crt: servers take the first for their own",
+        ),
         (KeyState::Mismatch, _) => {
             warn("keyMismatch", "tls.key is not the key of any certificate in tls.crt");
         }
@@ -186,12 +194,6 @@ fn about_key(
             warn("keyUnreadable", &format!("tls.key: {}", story(error)));
         }
         _ => {}
-    }
-    if own.is_some_and(|place| place > 0) {
-        warn(
-            "leafNotFirst",
-            "the certificate of tls.key is not the first in tls.crt: servers send them as they stand",
-        );
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use countersign_contract::names::API_GROUP;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -93,7 +94,7 @@ impl Cluster {
         let client = client.map_err(|error| {
             Asked {
                 doing: "connecting to",
-                kind: "",
+                kind: String::new(),
                 object: "the cluster".to_owned(),
                 namespace: None,
             }
@@ -179,22 +180,12 @@ async fn configuration(global: &Global) -> Result<Config, Error> {
     }
 }
 
-/// The name of a kind in kubectl's own command line.
-fn plural<K: Object>() -> &'static str {
-    match K::kind(&()).as_ref() {
-        "Certificate" => "certificates",
-        "CertificateRequest" => "certificaterequests",
-        "Issuer" => "issuers",
-        "ClusterIssuer" => "clusterissuers",
-        "Secret" => "secrets",
-        "Namespace" => "namespaces",
-        "Event" => "events",
-        "Deployment" => "deployments",
-        "Service" => "services",
-        "EndpointSlice" => "endpointslices",
-        "CustomResourceDefinition" => "customresourcedefinitions",
-        "MutatingWebhookConfiguration" => "mutatingwebhookconfigurations",
-        _ => "objects",
+/// The name of a kind in kubectl's own command line; ours with its group, since others have
+/// Certificates too.
+fn plural<K: Object>() -> String {
+    match K::group(&()).as_ref() {
+        API_GROUP => format!("{}.{API_GROUP}", K::plural(&())),
+        _ => K::plural(&()).into_owned(),
     }
 }
 

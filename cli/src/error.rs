@@ -19,11 +19,11 @@ pub enum Error {
         source: Box<KubeconfigError>,
     },
     #[error("there is no {object}{}; see kubectl get {kind} -A", of_namespace(namespace))]
-    NotFound { object: String, kind: &'static str, namespace: Option<String> },
+    NotFound { object: String, kind: String, namespace: Option<String> },
     #[error(
         "the cluster does not know {kind}: install Countersign there (kubectl apply -f crds/, then its chart), or choose another cluster with --context"
     )]
-    NotInstalled { kind: &'static str },
+    NotInstalled { kind: String },
     #[error("{doing} {object}: you may not: {why}; have somebody bind you a role that may")]
     Forbidden { doing: &'static str, object: String, why: String },
     #[error(
@@ -42,7 +42,7 @@ pub enum Error {
     File { path: PathBuf, what: String, advice: &'static str },
     #[error("{what}: {why}")]
     Make { what: &'static str, why: String },
-    #[error("{failed} of {all} could not be written, see above")]
+    #[error("{failed} of {all} Certificates could not be written, see above")]
     Several { failed: usize, all: usize },
     #[error("writing the answer: {0}")]
     Print(#[source] std::io::Error),
@@ -66,7 +66,7 @@ pub struct Asked {
     /// `reading`, `writing`, ...
     pub doing: &'static str,
     /// The plural of the kind, as kubectl knows it.
-    pub kind: &'static str,
+    pub kind: String,
     /// `Certificate web`.
     pub object: String,
     /// The namespace, where it stands in one.
@@ -135,7 +135,7 @@ mod tests {
     fn an_answer_of_the_api_server_names_the_object_and_what_to_do() {
         let asked = |namespace: Option<&str>| Asked {
             doing: "reading",
-            kind: "certificates",
+            kind: "certificates.countersign.dev".to_owned(),
             object: "Certificate web".to_owned(),
             namespace: namespace.map(str::to_owned),
         };
@@ -143,12 +143,12 @@ mod tests {
             (
                 Some("shop"),
                 answer(404, "web", "not found"),
-                "there is no Certificate web in namespace shop; see kubectl get certificates -A",
+                "there is no Certificate web in namespace shop; see kubectl get certificates.countersign.dev -A",
             ),
             (
                 Some("shop"),
                 answer(404, "", "404 page not found"),
-                "the cluster does not know certificates: install Countersign there (kubectl apply -f crds/, then its chart), or choose another cluster with --context",
+                "the cluster does not know certificates.countersign.dev: install Countersign there (kubectl apply -f crds/, then its chart), or choose another cluster with --context",
             ),
             (
                 Some("shop"),
@@ -179,6 +179,6 @@ mod tests {
     #[test]
     fn only_a_wrong_command_line_ends_with_two() {
         assert_eq!(Error::Usage("--out is missing".to_owned()).code(), 2);
-        assert_eq!(Error::NotInstalled { kind: "certificates" }.code(), 1);
+        assert_eq!(Error::NotInstalled { kind: "certificates".to_owned() }.code(), 1);
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use countersign_pki::Redacted;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -83,7 +84,8 @@ pub async fn gather(cluster: &Cluster, name: &str) -> Result<Seen, Error> {
 #[must_use]
 pub fn bundle(secret: &Secret) -> Bundle {
     let value = |key: &str| Some(secret.data.as_ref()?.get(key)?.0.clone());
-    Bundle { certificate: value("tls.crt"), key: value("tls.key"), roots: value("ca.crt") }
+    let key = value("tls.key").map(Redacted::new);
+    Bundle { certificate: value("tls.crt"), key, roots: value("ca.crt") }
 }
 
 /// Reads a file, or the files of a folder by the names that they have in a Secret.
@@ -94,11 +96,12 @@ fn from_files(path: &Path) -> Result<Seen, Error> {
             path.exists().then(|| read(&path)).transpose()
         };
         let [certificate, key, roots] = ["tls.crt", "tls.key", "ca.crt"].map(file);
-        Bundle { certificate: certificate?, key: key?, roots: roots? }
+        Bundle { certificate: certificate?, key: key?.map(Redacted::new), roots: roots? }
     } else {
         let text = read(path)?;
         let holds_key = String::from_utf8_lossy(&text).contains("PRIVATE KEY-----");
-        Bundle { key: holds_key.then(|| text.clone()), certificate: Some(text), roots: None }
+        let key = holds_key.then(|| Redacted::new(text.clone()));
+        Bundle { key, certificate: Some(text), roots: None }
     };
     let title = path.display().to_string();
     Ok(Seen { title, type_: None, certificate_name: None, bundle })

@@ -1,8 +1,8 @@
 //! Certificates for tests: a root, an intermediate, and leaves, made when they run.
 
 use countersign_pki::{
-    Authority, CertificateDer, KeyAlgorithm, KeyEncoding, PrivateKey, Request, Template, Validity,
-    certificates_to_pem, generate_key, self_sign, sign,
+    Authority, CertificateDer, KeyAlgorithm, KeyEncoding, PrivateKey, Redacted, Request, Template,
+    Validity, certificates_to_pem, generate_key, self_sign, sign,
 };
 use jiff::Timestamp;
 
@@ -69,7 +69,7 @@ impl World {
         let leaf = self.leaf("web", end, &key);
         Bundle {
             certificate: Some(text(&[&leaf, &self.intermediate])),
-            key: Some(pem(&key)),
+            key: Some(Redacted::new(pem(&key))),
             roots: Some(text(&[&self.root])),
         }
     }

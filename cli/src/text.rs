@@ -39,6 +39,20 @@ pub fn span(duration: SignedDuration) -> String {
     said
 }
 
+/// A duration as manifests have it: `720h`, `1h30m`, `90s` as `1m30s`.
+#[must_use]
+pub fn duration(duration: kube::core::Duration) -> String {
+    let whole = std::time::Duration::from(duration);
+    let (seconds, rest) = (whole.as_secs(), whole.subsec_millis());
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let parts = parts.into_iter().chain([(u64::from(rest), "ms")]);
+    let said: String = parts
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if said.is_empty() { "0s".to_owned() } else { said }
+}
+
 /// A time, and how far it is: `2026-11-25T22:00:00Z (in 3d4h)`.
 #[must_use]
 pub fn when(time: Timestamp, now: Timestamp) -> String {
@@ -138,6 +152,20 @@ mod tests {
         ];
         for (seconds, expected) in cases {
             assert_eq!(relative(at(seconds), at(0)), expected);
+        }
+    }
+
+    #[test]
+    fn a_duration_is_written_as_manifests_have_it() {
+        let cases = [
+            ("720h", "720h"),
+            ("5400s", "1h30m"),
+            ("90s", "1m30s"),
+            ("100ms", "100ms"),
+            ("0s", "0s"),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(duration(given.parse().expect("a duration")), expected);
         }
     }
 

@@ -31,7 +31,7 @@ fn whatever_is_wrong_is_named() {
     let leaf = world.leaf("web", END, &own);
     let with = |certificate: &[&countersign_pki::CertificateDer<'static>]| Bundle {
         certificate: Some(text(certificate)),
-        key: Some(pem(&own)),
+        key: Some(Redacted::new(pem(&own))),
         roots: good.roots.clone(),
     };
     let nothing = Bundle::default();
@@ -40,8 +40,16 @@ fn whatever_is_wrong_is_named() {
         ("no key", Bundle { key: None, ..good.clone() }, &["keyMissing"]),
         ("no root", Bundle { roots: None, ..good.clone() }, &["caMissing"]),
         ("an empty root", Bundle { roots: Some(Vec::new()), ..good.clone() }, &["caMissing"]),
-        ("another key", Bundle { key: Some(pem(&key())), ..good.clone() }, &["keyMismatch"]),
-        ("no key at all", Bundle { key: Some(b"x".to_vec()), ..good.clone() }, &["keyUnreadable"]),
+        (
+            "another key",
+            Bundle { key: Some(Redacted::new(pem(&key()))), ..good.clone() },
+            &["keyMismatch"],
+        ),
+        (
+            "no key at all",
+            Bundle { key: Some(Redacted::new(b"x".to_vec())), ..good.clone() },
+            &["keyUnreadable"],
+        ),
         (
             "no certificate at all",
             Bundle { certificate: Some(b"x".to_vec()), ..good.clone() },
@@ -65,6 +73,8 @@ fn whatever_is_wrong_is_named() {
     for (what, bundle, expected) in cases {
         assert_eq!(codes(&bundle), expected, "{what}");
     }
+    let reversed = examine(&with(&[&world.intermediate, &leaf]), now());
+    assert_eq!((reversed.key, reversed.chain.len()), (KeyState::Mismatch, 3));
 }
 
 fn by_itself(request: Request, begin: &str) -> Bundle {
@@ -75,7 +85,7 @@ fn by_itself(request: Request, begin: &str) -> Bundle {
     Bundle {
         roots: Some(certificate.clone()),
         certificate: Some(certificate),
-        key: Some(pem(&own)),
+        key: Some(Redacted::new(pem(&own))),
     }
 }
 
@@ -98,7 +108,7 @@ fn an_authority_that_stands_twice_or_above_itself_ends_the_way_up() {
     let again = [&leaf, &leaf, &world.intermediate, &world.root, &world.intermediate];
     let bundle = Bundle {
         certificate: Some(text(&again)),
-        key: Some(pem(&own)),
+        key: Some(Redacted::new(pem(&own))),
         roots: Some(text(&[&world.root, &world.root])),
     };
     let found = examine(&bundle, now());

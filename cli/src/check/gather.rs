@@ -55,7 +55,7 @@ pub(super) async fn gather(cluster: &Cluster, namespace: Option<&str>) -> Result
     let version = cluster.client.apiserver_version().await;
     version.map_err(|error| {
         let object = "the version".to_owned();
-        Asked { doing: "reading", kind: "", object, namespace: None }.failed(&error)
+        Asked { doing: "reading", kind: String::new(), object, namespace: None }.failed(&error)
     })?;
     let mut definitions = Vec::new();
     for wanted in countersign_crds::all() {

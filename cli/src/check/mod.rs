@@ -89,15 +89,16 @@ impl Finding {
 pub async fn run(global: &Global, args: &CheckArgs) -> Result<ExitCode, Error> {
     let cluster = Cluster::of(global).await?;
     let namespace = global.namespace.as_deref();
+    let limit = args.wait.map(Duration::from).unwrap_or_default();
     let begun = tokio::time::Instant::now();
     let report = loop {
         let seen = gather::gather(&cluster, namespace).await?;
         let report = judge(&seen, clock::now());
-        let waits = args.wait.map(Duration::from).unwrap_or_default();
-        if report.healthy || begun.elapsed() + PAUSE > waits {
+        let left = limit.saturating_sub(begun.elapsed());
+        if report.healthy || left.is_zero() {
             break report;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE.min(left)).await;
     };
     output::print(global.output, &report, text)?;
     Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })

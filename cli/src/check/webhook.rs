@@ -86,8 +86,11 @@ fn answered(
     if all.any(|it| is_ready(it.conditions.as_ref().and_then(|conditions| conditions.ready))) {
         return None;
     }
-    let message =
-        format!("nobody answers behind {named}: pods that ask for the sidecar do not start");
+    let pods = match hook.failure_policy.as_deref() {
+        Some("Ignore") => "pods that ask for the sidecar start without it",
+        _ => "pods that ask for the sidecar do not start",
+    };
+    let message = format!("nobody answers behind {named}: {pods}");
     let advice = format!(
         "see whether the operator's pods are ready: kubectl get pods -n {}",
         service.namespace

@@ -66,11 +66,11 @@ Chain:  there is no ca.crt to verify it against
 #[test]
 fn neither_form_of_the_answer_holds_the_key() {
     let bundle = World::new().bundle(END);
-    let key = String::from_utf8(bundle.key.clone().expect("a key")).expect("PEM");
+    let key = String::from_utf8(bundle.key.clone().expect("a key").expose().clone()).expect("PEM");
     let lines: Vec<_> = key.lines().filter(|line| !line.starts_with("-----")).collect();
-    let report = report(&secret(bundle), now());
+    let report = report(&secret(bundle.clone()), now());
     let json = serde_json::to_string(&report).expect("JSON");
-    for told in [text(&report, now()), json.clone(), format!("{report:?}")] {
+    for told in [text(&report, now()), json.clone(), format!("{report:?} {bundle:?}")] {
         assert!(!told.contains("PRIVATE KEY"));
         assert!(lines.iter().all(|line| !told.contains(line)));
     }
@@ -87,12 +87,10 @@ fn files_are_read_alone_or_as_the_folder_of_a_request() {
     let bundle = World::new().bundle(END);
     let write =
         |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("a file");
-    write("tls.crt", bundle.certificate.as_deref().expect("a chain"));
+    let chain = bundle.certificate.expect("a chain");
+    write("tls.crt", &chain);
     write("ca.crt", bundle.roots.as_deref().expect("a root"));
-    write(
-        "all.pem",
-        &[pem(&crate::support::key()), bundle.certificate.clone().expect("it")].concat(),
-    );
+    write("all.pem", &[pem(&crate::support::key()), chain].concat());
     let of = |path: &Path| report(&from_files(path).expect("readable"), now()).findings;
     let whole = of(&folder);
     assert_eq!((whole.key, whole.chain_state), (KeyState::Missing, ChainState::Verified));

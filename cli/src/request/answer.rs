@@ -64,8 +64,8 @@ pub(super) fn of(request: &CertificateRequest) -> Answer {
 }
 
 fn because(condition: &Condition) -> String {
-    let said = condition.message.as_ref().filter(|text| !text.is_empty());
-    let said = said.or(condition.reason.as_ref().filter(|text| !text.is_empty()));
+    let mut said = [&condition.message, &condition.reason].into_iter().flatten();
+    let said = said.find(|text| !text.is_empty());
     said.map(|text| format!(": {text}")).unwrap_or_default()
 }
 

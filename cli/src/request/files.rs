@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use countersign_contract::names::{CERTIFICATE_FILE, KEY_FILE, ROOTS_FILE};
-use countersign_pki::{KeyEncoding, PrivateKey};
+use countersign_pki::{KeyEncoding, PrivateKey, Redacted};
 use serde::Serialize;
 
 use super::answer::Signed;
@@ -98,8 +98,8 @@ impl Folder {
         if !exists(&path) {
             return Ok(None);
         }
-        let read = PrivateKey::from_pem(&inspect::read(&path)?);
-        let key = read.map_err(|error| Error::File {
+        let text = Redacted::new(inspect::read(&path)?);
+        let key = PrivateKey::from_pem(text.expose()).map_err(|error| Error::File {
             path,
             what: format!("cannot be read: {}", story(&error)),
             advice: "ask again for a certificate, with --force",

@@ -27,7 +27,7 @@ use crate::error::{Error, story};
 use crate::facts::CertificateReport;
 use crate::issuer::IssuerName;
 use crate::output;
-use crate::text::{Fields, one_line, when};
+use crate::text::{Fields, duration, one_line, when};
 
 /// How long until it is looked again: soon at first, since an issuer of ours answers at once.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
@@ -159,25 +159,37 @@ async fn wait(
     let begun = tokio::time::Instant::now();
     let mut pause = FIRST_LOOK;
     loop {
-        let request = cluster.get::<CertificateRequest>(&name).await;
-        let why = match answer::of(&request.map_err(Ended::Unfinished)?) {
-            Answer::Signed(signed) => return Ok(signed),
-            Answer::Refused(what) => {
-                let advice = "correct what it says, or have it allowed, and ask again".to_owned();
-                return Err(Ended::Refused(Error::State { object, what, advice }));
-            }
-            Answer::Pending(why) => why,
+        let why = match cluster.get::<CertificateRequest>(&name).await {
+            Ok(request) => match answer::of(&request) {
+                Answer::Signed(signed) => return Ok(signed),
+                Answer::Refused(what) => {
+                    let advice =
+                        "correct what it says, or have it allowed, and ask again".to_owned();
+                    return Err(Ended::Refused(Error::State { object, what, advice }));
+                }
+                Answer::Pending(why) => why,
+            },
+            // It may answer again before the time is over.
+            Err(error @ Error::Unreachable { .. }) => error.to_string(),
+            Err(error) => return Err(Ended::Unfinished(error)),
         };
-        if begun.elapsed() + pause > limit {
-            let (timeout, namespace, out) = (args.timeout, &cluster.namespace, args.out.display());
-            let what = format!("is not signed after {timeout:?}: {why}");
-            let advice = format!(
-                "once it is, have it with kubectl countersign request --resume {name} -n {namespace} --out {out}"
-            );
-            return Err(Ended::Unfinished(Error::State { object, what, advice }));
+        let left = limit.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(Ended::Unfinished(unfinished(cluster, args, &name, &why)));
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.min(left)).await;
         pause = (pause * 2).min(LAST_LOOK);
+    }
+}
+
+/// Why the wait is over, and how to go on.
+fn unfinished(cluster: &Cluster, args: &RequestArgs, name: &str, why: &str) -> Error {
+    let (namespace, out) = (&cluster.namespace, args.out.display());
+    let resume = format!("request --resume {name} -n {namespace} --out {out}");
+    Error::State {
+        object: format!("CertificateRequest {namespace}/{name}"),
+        what: format!("is not signed after {}: {why}", duration(args.timeout)),
+        advice: format!("once it is, have it with kubectl countersign {resume}"),
     }
 }
 

@@ -5,8 +5,10 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::ResourceExt;
 use kube::api::ListParams;
 
+use crate::chain::Bundle;
 use crate::cluster::{Cluster, Found, all};
 use crate::error::Error;
+use crate::inspect;
 use crate::issuer::IssuerName;
 
 /// The annotation of a namespace that names the issuer of Certificates that name none.
@@ -20,8 +22,8 @@ pub struct Seen {
     pub issuer: Option<IssuerName>,
     /// What the issuer's status says.
     pub issuer_conditions: Found<Vec<Condition>>,
-    /// The Secret, without anything of another Certificate's.
-    pub secret: Found<Secret>,
+    /// What is in the Secret.
+    pub secret: Found<Bundle>,
     /// The CertificateRequests that were made for it, the latest first.
     pub requests: Vec<CertificateRequest>,
     /// What was told of it and of its latest request, the latest first.
@@ -42,7 +44,8 @@ pub(super) async fn gather(cluster: &Cluster, name: &str) -> Result<Seen, Error>
         Some(issuer) => issuer.conditions(cluster).await,
         None => Found::Missing,
     };
-    let secret = cluster.look(&certificate.spec.secret_name).await;
+    let secret = cluster.look::<Secret>(&certificate.spec.secret_name).await;
+    let secret = secret.map(|secret| inspect::bundle(&secret));
     let requests = match all(&cluster.namespaced(), &ListParams::default()).await {
         Ok(requests) => made_for(&certificate, requests),
         Err(error) => {

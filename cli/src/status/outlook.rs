@@ -42,9 +42,10 @@ pub struct Outlook {
 
 /// Says it.
 pub(super) fn outlook(seen: &Seen, now: Timestamp) -> Outlook {
-    let questions: [fn(&Seen, Timestamp) -> Option<Outlook>; 9] = [
+    let questions: [fn(&Seen, Timestamp) -> Option<Outlook>; 10] = [
         deleting,
         unseen,
+        contested,
         healthy,
         nobody_signs,
         refused_by_spec,
@@ -111,6 +112,14 @@ fn unseen(seen: &Seen, _: Timestamp) -> Option<Outlook> {
     let what = if observed.is_none() { "looked at it" } else { "looked at its present spec" };
     let advice = "see whether the operator runs: kubectl countersign check".to_owned();
     say(waiting(seen), format!("the operator has not {what} yet"), Some(advice))
+}
+
+/// Somebody else changes the Secret again and again.
+fn contested(seen: &Seen, _: Timestamp) -> Option<Outlook> {
+    let mut all = conditions(seen).iter();
+    let told = all.find(|it| it.reason.as_deref() == Some("SecretContested"))?;
+    let advice = "have whoever else writes the Secret leave it, or name another in spec.secretName";
+    say(waiting(seen), message(Some(told)).to_owned(), Some(advice.to_owned()))
 }
 
 fn healthy(seen: &Seen, now: Timestamp) -> Option<Outlook> {

@@ -2,16 +2,16 @@
 
 use countersign_crds::{Certificate, CertificateRequest, Condition};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use serde::Serialize;
 
 use super::gather::{Seen, revision};
 use super::outlook::{Outlook, outlook};
-use crate::chain::{self, Warning};
+use crate::chain::{self, Bundle, Warning};
 use crate::cluster::Found;
 use crate::facts::CertificateReport;
-use crate::inspect;
+use crate::text;
 
 /// So many Events are told; the latest are what matters.
 const MOST_EVENTS: usize = 10;
@@ -124,7 +124,7 @@ pub(super) fn report(seen: &Seen, now: Timestamp) -> Report {
         created: certificate.metadata.creation_timestamp.as_ref().map(|time| time.0),
         outlook: outlook(seen, now),
         names: names(certificate),
-        duration: spec.duration.map_or_else(|| "2160h".to_owned(), |time| format!("{time:?}")),
+        duration: spec.duration.map_or_else(|| "2160h".to_owned(), text::duration),
         secret_name: spec.secret_name.clone(),
         revision: status.and_then(|status| status.revision),
         not_after: status.and_then(|status| status.not_after.as_ref()).map(|time| time.0),
@@ -171,8 +171,8 @@ fn told(conditions: &[Condition]) -> Vec<Told> {
     told.collect()
 }
 
-fn secret(found: &Found<Secret>, now: Timestamp) -> SecretReport {
-    let findings = found.there().map(|secret| chain::examine(&inspect::bundle(secret), now));
+fn secret(found: &Found<Bundle>, now: Timestamp) -> SecretReport {
+    let findings = found.there().map(|bundle| chain::examine(bundle, now));
     let leaf = findings.as_ref().and_then(|findings| findings.chain.first());
     SecretReport {
         presence: presence(found),

@@ -10,6 +10,7 @@ use super::gather::Seen;
 use super::outlook::{State, outlook};
 use super::{report, text};
 use crate::cluster::Found;
+use crate::inspect;
 use crate::support::{World, now};
 
 const GENERATION: i64 = 3;
@@ -76,13 +77,16 @@ fn with_request(seen: Seen, conditions: Value) -> Seen {
     Seen { requests: vec![serde_json::from_value(request).expect("a request")], ..seen }
 }
 
-/// Each with what it is, a part of what it waits for, and a part of what to do.
-fn cases() -> Vec<(Seen, State, &'static str, &'static str)> {
-    let issuing = |message: &str| condition("Issuing", "True", "DoesNotExist", message);
-    let waits = || seen(json!({ "conditions": [missing(), issuing("it waits")] }));
-    let failed = condition("Issuing", "False", "Denied", "rule one: dnsNames");
-    let approved = condition("Approved", "True", "Bob", "");
-    let denied = condition("Denied", "True", "Bob", "no");
+/// What it is, a part of what it waits for, and a part of what to do.
+type Case = (Seen, State, &'static str, &'static str);
+
+fn waits() -> Seen {
+    let issuing = condition("Issuing", "True", "DoesNotExist", "it waits");
+    seen(json!({ "conditions": [missing(), issuing] }))
+}
+
+/// Where the Certificate itself says it.
+fn by_its_own_word() -> Vec<Case> {
     let refused = |reason: &str, message: &str| {
         seen(json!({ "conditions": [condition("Ready", "False", reason, message)] }))
     };
@@ -90,6 +94,7 @@ fn cases() -> Vec<(Seen, State, &'static str, &'static str)> {
     disabled["renewalTime"] = Value::Null;
     let mut stale = valid(json!([ready()]));
     stale["observedGeneration"] = 2.into();
+    let failed = condition("Issuing", "False", "Denied", "rule one: dnsNames");
     let mut failing = valid(json!([ready(), failed]));
     (failing["failedIssuanceAttempts"], failing["lastFailureTime"]) =
         (2.into(), "2026-05-05T11:59:00Z".into());
@@ -97,7 +102,8 @@ fn cases() -> Vec<(Seen, State, &'static str, &'static str)> {
     let since: Timestamp = "2026-05-05T11:59:00Z".parse().expect("a time");
     deleting.certificate.metadata.deletion_timestamp = Some(Time(since));
     deleting.certificate.metadata.finalizers = Some(vec!["example.org/x".to_owned()]);
-    let unready = condition("Ready", "False", "ErrGetKeyPair", "Secret root does not exist");
+    let renewing = valid(json!([ready(), condition("Issuing", "True", "Renewing", "near")]));
+    let rival = "Secret web belongs to Certificate other";
     vec![
         (seen(valid(json!([ready()]))), State::Ready, "is renewed 2026-05-25T12:00:00Z", ""),
         (seen(disabled), State::Ready, "is not renewed by itself", "countersign renew web -n shop"),
@@ -105,12 +111,25 @@ fn cases() -> Vec<(Seen, State, &'static str, &'static str)> {
         (seen(stale), State::Renewing, "at its present spec", "countersign check"),
         (deleting, State::Deleting, "1m ago", "example.org/x"),
         (refused("NoIssuer", "x"), State::Blocked, "names no issuer", "default-issuer"),
+        (refused("DuplicateSecretName", rival), State::Blocked, rival, "correct the spec"),
         (
-            refused("DuplicateSecretName", "Secret web belongs to Certificate other"),
-            State::Blocked,
-            "belongs to Certificate other",
-            "correct the spec",
+            seen(failing),
+            State::Failing,
+            "failed 2 times, the last time at 2026-05-05T11:59:00Z (1m ago): rule one: dnsNames",
+            "kubectl countersign renew web -n shop",
         ),
+        (refused("SecretContested", "kubectl writes it"), State::Waiting, "kubectl", "leave it"),
+        (waits(), State::Waiting, "being issued: it waits", "check"),
+        (seen(renewing), State::Renewing, "being issued: near", "check"),
+    ]
+}
+
+/// Where its issuer or its request says more.
+fn by_the_word_of_others() -> Vec<Case> {
+    let approved = condition("Approved", "True", "Bob", "");
+    let denied = condition("Denied", "True", "Bob", "no");
+    let unready = condition("Ready", "False", "ErrGetKeyPair", "Secret root does not exist");
+    vec![
         (
             with_issuer(waits(), Found::Missing),
             State::Waiting,
@@ -136,25 +155,13 @@ fn cases() -> Vec<(Seen, State, &'static str, &'static str)> {
             "",
         ),
         (with_request(waits(), json!([denied])), State::Failing, "was denied: no", "renew web"),
-        (
-            seen(failing),
-            State::Failing,
-            "failed 2 times, the last time at 2026-05-05T11:59:00Z (1m ago): rule one: dnsNames",
-            "kubectl countersign renew web -n shop",
-        ),
-        (waits(), State::Waiting, "being issued: it waits", "check"),
-        (
-            seen(valid(json!([ready(), issuing("near")]))),
-            State::Renewing,
-            "being issued: near",
-            "check",
-        ),
     ]
 }
 
 #[test]
 fn it_is_said_what_it_waits_for_and_what_to_do() {
-    for (seen, state, summary, advice) in cases() {
+    let cases = by_its_own_word().into_iter().chain(by_the_word_of_others());
+    for (seen, state, summary, advice) in cases {
         let said = outlook(&seen, now());
         assert_eq!(said.state, state, "{said:?}");
         assert!(said.summary.contains(summary), "{said:?}");
@@ -174,7 +181,8 @@ fn an_expired_certificate_is_never_called_ready() {
 
 fn secret() -> Secret {
     let bundle = World::new().bundle("2026-06-05T12:00:00Z");
-    let data = [("tls.crt", bundle.certificate), ("tls.key", bundle.key), ("ca.crt", bundle.roots)];
+    let key = bundle.key.map(|key| key.expose().clone());
+    let data = [("tls.crt", bundle.certificate), ("tls.key", key), ("ca.crt", bundle.roots)];
     let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.expect("a text"))));
     Secret { data: Some(data.into()), ..Secret::default() }
 }
@@ -187,7 +195,7 @@ fn the_whole_answer_for_people() {
         "eventTime": "2026-05-05T11:59:30.000000Z",
     });
     let whole = Seen {
-        secret: Found::There(secret()),
+        secret: Found::There(inspect::bundle(&secret())),
         events: vec![serde_json::from_value(event).expect("an Event")],
         unread: vec!["listing the certificaterequests: you may not".to_owned()],
         ..seen(valid(json!([ready()])))
@@ -245,7 +253,7 @@ fn what_may_not_be_read_is_told_and_the_rest_all_the_same() {
 #[test]
 fn the_fields_of_the_answer_are_those_of_the_api() {
     let seen = with_request(
-        Seen { secret: Found::There(secret()), ..seen(valid(json!([ready()]))) },
+        Seen { secret: Found::There(inspect::bundle(&secret())), ..seen(valid(json!([ready()]))) },
         json!([condition("Approved", "True", "Bob", "")]),
     );
     let json = serde_json::to_value(report::report(&seen, now())).expect("JSON");

@@ -88,7 +88,7 @@ pub(crate) async fn a_secret_is_drawn_as_a_tree_and_what_is_wrong_with_it_is_nam
     assert_eq!((&json["key"], &json["chainState"]), (&json!("matches"), &json!("verified")));
     assert_eq!(json["chain"].as_array().unwrap().len(), 3);
     // A Secret of nobody's, with the key of another, and no root.
-    let other = space.secret("intermediate").await;
+    let other = space.secret("root").await;
     let data = json!({ "tls.crt": ByteString(text(&secret, "tls.crt").to_vec()),
         "tls.key": ByteString(text(&other, "tls.key").to_vec()) });
     space.make::<Secret>("mixed", json!({ "data": data })).await;
