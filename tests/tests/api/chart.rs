@@ -5,8 +5,9 @@ use std::process::Stdio;
 
 use clap::Parser;
 use countersign_operator::args::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::metrics::calls;
 use crate::space::Space;
 use crate::world::HOME;
 
@@ -227,6 +228,35 @@ pub(crate) async fn no_right_is_given_twice_in_a_role(space: Space) {
                 }
             }
         }
+    }
+}
+
+/// A server-side apply is a patch, and makes what is not there.
+pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let objects = objects(&space, &[]);
+    let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
+    let is_operators = |role: &&Value| {
+        role["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("countersign-operator"))
+    };
+    let rules = roles.into_iter().filter(is_operators);
+    let rules: Vec<_> = rules.flat_map(|role| role["rules"].as_array().unwrap()).collect();
+    let may = |verb: &str, resource: &str| {
+        let names = |rule: &Value, field: &str, word: &str| {
+            rule[field].as_array().unwrap().iter().any(|one| one == word)
+        };
+        let gives =
+            |rule: &&Value| names(rule, "resources", resource) && names(rule, "verbs", verb);
+        rules.iter().any(|rule| gives(&rule))
+    };
+    let asked = calls(&space.world.metrics());
+    assert!(asked.contains(&("apply".to_owned(), "secrets".to_owned())), "{asked:?}");
+    for (verb, resource) in asked {
+        let verbs: &[&str] = if verb == "apply" { &["patch", "create"] } else { &[&verb] };
+        assert!(verbs.iter().all(|verb| may(verb, &resource)), "{verb} {resource}");
     }
 }
 

@@ -176,6 +176,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             metrics_are_found_by_whoever_is_to_read_them,
             a_value_that_the_chart_does_not_know_is_refused_with_its_name,
             no_right_is_given_twice_in_a_role,
+            whatever_the_operator_asks_the_chart_gives_it_the_right_to,
             helm_finds_no_fault_with_the_chart,
             the_api_server_takes_all_that_the_chart_makes,
         }
