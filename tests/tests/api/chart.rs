@@ -250,7 +250,7 @@ pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(s
         };
         let gives =
             |rule: &&Value| names(rule, "resources", resource) && names(rule, "verbs", verb);
-        rules.iter().any(|rule| gives(&rule))
+        rules.iter().any(gives)
     };
     let asked = calls(&space.world.metrics());
     assert!(asked.contains(&("apply".to_owned(), "secrets".to_owned())), "{asked:?}");
