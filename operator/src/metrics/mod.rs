@@ -63,7 +63,7 @@ pub struct Metrics {
     pub issuances: Family<ReasonLabels, Counter>,
     /// `countersign_issuance_failures_total` by what went wrong.
     pub failures: Family<ReasonLabels, Counter>,
-    /// `countersign_issuance_duration_seconds`: key, signature and both writes.
+    /// `countersign_issuance_duration_seconds`: key, signature and the write of the Secret.
     pub issuance_duration: Histogram,
     /// `countersign_requests_signed_total`: CertificateRequests.
     pub requests_signed: Counter,

@@ -76,3 +76,53 @@ fn strip<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove(LAST_APPLIED);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
+
+    use axum::http::{Request, Response};
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::Client;
+    use kube::client::Body;
+    use kube::runtime::reflector::store::store;
+
+    use super::*;
+
+    /// An API server that answers nothing but that it cannot, and counts how often it was asked.
+    #[derive(Clone, Default)]
+    struct Broken(Counter);
+
+    impl tower::Service<Request<Body>> for Broken {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            self.0.inc();
+            ready(Ok(Response::builder().status(500).body(Body::empty()).unwrap()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_breaks_is_counted() {
+        let (broken, restarts) = (Broken::default(), Family::default());
+        let api: Api<Pod> = Api::all(Client::new(broken.clone(), "shop"));
+        let (_, writer) = store();
+        let counted = restarts.get_or_create_owned(&KindLabels::of::<Pod>());
+        let following = follow(api, watcher::Config::default(), writer, &restarts, |_| {});
+        let until_counted = async {
+            while counted.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { () = following => panic!("it never ends"), () = until_counted => {} }
+        assert_eq!((counted.get(), broken.0.get()), (1, 1));
+    }
+}

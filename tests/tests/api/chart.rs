@@ -1,30 +1,66 @@
 //! What Helm makes of the chart.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use clap::Parser;
 use countersign_operator::args::Args;
+use serde_json::{Value, json};
 
+use crate::metrics::calls;
 use crate::space::Space;
 use crate::world::HOME;
 
 /// Some templates of the chart, as Helm renders them for this cluster.
 pub(crate) fn rendered(space: &Space, templates: &[&str], values: &[&str]) -> String {
+    let shown = templates.iter().map(|name| format!("--show-only=templates/{name}.yaml"));
+    let arguments = shown.chain(values.iter().map(|value| format!("--set={value}")));
+    template(space, &arguments.collect::<Vec<_>>()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What Helm makes of the chart with these arguments, or says against them.
+fn template(space: &Space, arguments: &[String]) -> Result<String, String> {
     let chart = countersign_tests::cluster::repository().join("charts/countersign");
     let mut helm = space.world.command("helm");
     helm.args(["template", "countersign"]).arg(chart).args(["--namespace", HOME]);
     helm.args(["--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"]);
-    helm.args(templates.iter().map(|name| format!("--show-only=templates/{name}.yaml")));
-    helm.args(values.iter().map(|value| format!("--set={value}")));
-    let rendered = helm.output().expect("helm runs");
-    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-    String::from_utf8(rendered.stdout).expect("text")
+    let rendered = helm.args(arguments).output().expect("helm runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    if rendered.status.success() { Ok(text(rendered.stdout)) } else { Err(text(rendered.stderr)) }
+}
+
+/// Every object of the whole chart.
+fn objects(space: &Space, values: &[&str]) -> Vec<Value> {
+    let arguments: Vec<_> = values.iter().map(|value| format!("--set-json={value}")).collect();
+    let text = template(space, &arguments).unwrap_or_else(|error| panic!("{error}"));
+    let documents = text.split("\n---\n").map(|document| document.trim_start_matches("---\n"));
+    // What is switched off leaves comments.
+    let is_object = |document: &&str| document.lines().any(|line| line.starts_with("kind: "));
+    let read = |document: &str| serde_saphyr::from_str::<Value>(document).expect("YAML");
+    documents.filter(is_object).map(read).collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+/// The operator's command line, as it reads it itself.
+fn args(objects: &[Value]) -> Args {
+    let deployment = of_kind(objects, "Deployment")[0];
+    let flags = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+    let flags = flags.expect("a list").iter().map(|flag| flag.as_str().expect("a flag"));
+    Args::try_parse_from(std::iter::once("countersign-operator").chain(flags))
+        .expect("flags that the operator has")
 }
 
 /// Applies what Helm rendered.
 pub(crate) fn apply(space: &Space, manifests: &str) {
+    apply_with(space, manifests, &[]);
+}
+
+fn apply_with(space: &Space, manifests: &str, arguments: &[&str]) {
     let mut kubectl = space.world.command("kubectl");
-    kubectl.args(["apply", "--server-side", "-f", "-"]);
+    kubectl.args(["apply", "--server-side", "-f", "-"]).args(arguments);
     kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut applying = kubectl.spawn().expect("kubectl runs");
     let mut input = applying.stdin.take().unwrap();
@@ -34,22 +70,199 @@ pub(crate) fn apply(space: &Space, manifests: &str) {
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
 }
 
+/// Fields that the API server does not know are an error, too.
+pub(crate) async fn the_api_server_takes_all_that_the_chart_makes(space: Space) {
+    let arguments =
+        ["--set-json=replicas=2", r#"--set-json=defaultIssuer="ClusterIssuer/countersign""#];
+    let manifests = template(&space, &arguments.map(str::to_owned)).unwrap();
+    apply_with(&space, &manifests, &["--dry-run=server", "--validate=strict", "--force-conflicts"]);
+}
+
 pub(crate) async fn what_is_switched_off_has_neither_flag_nor_right(space: Space) {
-    let templates = ["deployment", "rbac-features"];
-    let cases: [(&[&str], bool, bool); 3] = [
-        (&[], true, true),
-        (&["caInjection.enabled=false"], false, true),
-        (&["kubernetesSigner.enabled=false"], true, false),
+    let cases: [(&[&str], [bool; 3]); 4] = [
+        (&[], [true, true, true]),
+        (&["caInjection.enabled=false"], [false, true, true]),
+        (&["kubernetesSigner.enabled=false"], [true, false, true]),
+        (&["autoApproval.enabled=false", "defaultAuthority.enabled=false"], [true, true, false]),
     ];
-    for (values, injects, signs) in cases {
-        let text = rendered(&space, &templates, values);
-        let flags = text.lines().filter_map(|line| line.trim().strip_prefix("- --"));
-        let flags = flags.map(|flag| format!("--{flag}"));
-        let line = std::iter::once("countersign-operator".to_owned()).chain(flags);
-        let args = Args::try_parse_from(line).expect("flags that the operator has");
-        assert_eq!((args.ca_injection, args.kubernetes_signer), (injects, signs), "{values:?}");
-        let has = |role: &str| text.contains(&format!("name: countersign-operator-{role}\n"));
-        assert_eq!((has("ca-injection"), has("kubernetes-signer")), (injects, signs), "{values:?}");
-        assert!(has("approval"));
+    for (values, expected) in cases {
+        let objects = objects(&space, values);
+        let args = args(&objects);
+        let flags = [args.ca_injection, args.kubernetes_signer, args.auto_approval];
+        assert_eq!(flags, expected, "{values:?}");
+        for kind in ["ClusterRole", "ClusterRoleBinding"] {
+            let names = of_kind(&objects, kind).into_iter().map(|role| &role["metadata"]["name"]);
+            let names: Vec<_> = names.collect();
+            let has = |role: &str| {
+                names.iter().any(|name| **name == format!("countersign-operator-{role}"))
+            };
+            let rights = ["ca-injection", "kubernetes-signer", "approval"].map(has);
+            assert_eq!(rights, expected, "{kind} {values:?}");
+        }
     }
+}
+
+pub(crate) async fn the_default_issuer_reaches_the_operator(space: Space) {
+    let cases = [
+        ("", None),
+        ("ca", Some("Issuer ca")),
+        ("ClusterIssuer/countersign", Some("ClusterIssuer countersign")),
+        ("StepIssuer.certmanager.step.sm/ca", Some("StepIssuer ca")),
+    ];
+    for (value, expected) in cases {
+        let objects = objects(&space, &[&format!("defaultIssuer={value:?}")]);
+        let found = args(&objects).default_issuer.map(|issuer| issuer.to_string());
+        assert_eq!(found.as_deref(), expected, "{value}");
+    }
+}
+
+pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
+    let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
+    let both = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
+    let cases: [(&[&str], usize, &[&str]); 4] = [
+        (&[], 0, &[]),
+        (&["replicas=2"], 1, &both),
+        (&["replicas=2", "podDisruptionBudget.enabled=false"], 0, &both),
+        (&["replicas=3", own], 1, &["rack"]),
+    ];
+    for (values, budgets, keys) in cases {
+        let objects = objects(&space, values);
+        let found = of_kind(&objects, "PodDisruptionBudget");
+        assert_eq!(found.len(), budgets, "{values:?}");
+        let deployment = of_kind(&objects, "Deployment")[0];
+        let pods = &deployment["spec"]["template"];
+        for budget in found {
+            for (label, value) in budget["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+                assert_eq!(pods["metadata"]["labels"][label], *value);
+            }
+        }
+        let spread = pods["spec"]["topologySpreadConstraints"].as_array();
+        let spread = spread.into_iter().flatten().map(|spread| &spread["topologyKey"]);
+        assert_eq!(spread.collect::<Vec<_>>(), keys, "{values:?}");
+        let text = serde_json::to_string(&objects).unwrap();
+        assert!(!text.contains("\"matchLabelKeys\":null"));
+    }
+}
+
+pub(crate) async fn metrics_are_found_by_whoever_is_to_read_them(space: Space) {
+    let cases: [(&[&str], usize, &str); 4] = [
+        (&[], 1, ""),
+        (&["metrics.service.enabled=false"], 0, ""),
+        (
+            &["metrics.service.enabled=false", r#"metrics.monitor.kind="PodMonitor""#],
+            0,
+            "PodMonitor",
+        ),
+        (
+            &["metrics.service.enabled=false", r#"metrics.monitor.kind="ServiceMonitor""#],
+            1,
+            "ServiceMonitor",
+        ),
+    ];
+    for (values, services, monitor) in cases {
+        let more = [values, &[r#"metrics.monitor.labels={"release":"prometheus"}"#]].concat();
+        let objects = objects(&space, &more);
+        let services_found: Vec<_> = of_kind(&objects, "Service")
+            .into_iter()
+            .filter(|service| service["metadata"]["name"] == "countersign-metrics")
+            .collect();
+        assert_eq!(services_found.len(), services, "{values:?}");
+        let kinds = ["PodMonitor", "ServiceMonitor"];
+        let found: Vec<_> = kinds.into_iter().flat_map(|kind| of_kind(&objects, kind)).collect();
+        let found_kinds: Vec<_> =
+            found.iter().map(|monitor| monitor["kind"].as_str().unwrap()).collect();
+        let expected: Vec<_> = Some(monitor).filter(|kind| !kind.is_empty()).into_iter().collect();
+        assert_eq!(found_kinds, expected, "{values:?}");
+        let pods = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+        for found in found {
+            assert_eq!(found["metadata"]["labels"]["release"], "prometheus");
+            let labels = match monitor {
+                "PodMonitor" => pods,
+                _ => &services_found[0]["metadata"]["labels"],
+            };
+            for (label, value) in found["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+                assert_eq!(labels[label], *value, "{monitor} {label}");
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_name(space: Space) {
+    let cases = [
+        ("replica=2", "replica"),
+        ("replicas=0", "replicas"),
+        ("autoApproval=true", "autoApproval"),
+        ("autoApproval.enabled=false", "defaultAuthority.enabled=false"),
+        (r#"defaultIssuer="ClusterIssuer/""#, "defaultIssuer"),
+        (r#"metrics.monitor.kind="Both""#, "kind"),
+        (r#"metrics.monitor.interval="soon""#, "interval"),
+        ("metrics.port=1", "port"),
+        ("podDisruptionBudget.minAvailable=1", "minAvailable"),
+        (r#"topologySpreadConstraints={"a":"b"}"#, "topologySpreadConstraints"),
+    ];
+    for (value, named) in cases {
+        let refused = template(&space, &[format!("--set-json={value}")]);
+        let told = refused.expect_err(value);
+        assert!(told.contains(named), "{value}: {told}");
+    }
+}
+
+pub(crate) async fn no_right_is_given_twice_in_a_role(space: Space) {
+    let objects = objects(&space, &[]);
+    for role in [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat() {
+        let mut given = BTreeSet::new();
+        for rule in role["rules"].as_array().unwrap() {
+            // Rights to some names only stand beside wider ones that are others.
+            if rule.get("resourceNames").is_some() {
+                continue;
+            }
+            let words = |field: &str| {
+                let words = rule[field].as_array().unwrap().iter();
+                words.map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            };
+            for resource in words("resources") {
+                for verb in words("verbs") {
+                    let right = (words("apiGroups"), resource.clone(), verb);
+                    let name = &role["metadata"]["name"];
+                    assert!(given.insert(right.clone()), "{name}: {right:?} stands twice");
+                }
+            }
+        }
+    }
+}
+
+/// A server-side apply is a patch, and makes what is not there.
+pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let objects = objects(&space, &[]);
+    let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
+    let is_operators = |role: &&Value| {
+        role["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("countersign-operator"))
+    };
+    let rules = roles.into_iter().filter(is_operators);
+    let rules: Vec<_> = rules.flat_map(|role| role["rules"].as_array().unwrap()).collect();
+    let may = |verb: &str, resource: &str| {
+        let names = |rule: &Value, field: &str, word: &str| {
+            rule[field].as_array().unwrap().iter().any(|one| one == word)
+        };
+        let gives =
+            |rule: &&Value| names(rule, "resources", resource) && names(rule, "verbs", verb);
+        rules.iter().any(gives)
+    };
+    let asked = calls(&space.world.metrics());
+    assert!(asked.contains(&("apply".to_owned(), "secrets".to_owned())), "{asked:?}");
+    for (verb, resource) in asked {
+        let verbs: &[&str] = if verb == "apply" { &["patch", "create"] } else { &[&verb] };
+        assert!(verbs.iter().all(|verb| may(verb, &resource)), "{verb} {resource}");
+    }
+}
+
+pub(crate) async fn helm_finds_no_fault_with_the_chart(space: Space) {
+    let chart = countersign_tests::cluster::repository().join("charts/countersign");
+    let mut helm = space.world.command("helm");
+    let linted = helm.args(["lint", "--strict"]).arg(chart).output().expect("helm runs");
+    assert!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
 }

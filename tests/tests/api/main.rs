@@ -181,6 +181,14 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         }
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,
+            the_default_issuer_reaches_the_operator,
+            two_replicas_are_spread_and_one_alone_holds_up_no_drain,
+            metrics_are_found_by_whoever_is_to_read_them,
+            a_value_that_the_chart_does_not_know_is_refused_with_its_name,
+            no_right_is_given_twice_in_a_role,
+            whatever_the_operator_asks_the_chart_gives_it_the_right_to,
+            helm_finds_no_fault_with_the_chart,
+            the_api_server_takes_all_that_the_chart_makes,
         }
     }
 }

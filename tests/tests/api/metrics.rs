@@ -45,6 +45,15 @@ fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum())
 }
 
+/// Every verb and resource that the API server was asked so far.
+pub(crate) fn calls(text: &str) -> BTreeSet<(String, String)> {
+    let asked = samples(text).into_iter().filter(|s| s.name == "countersign_api_requests_total");
+    let call = |mut sample: Sample| {
+        Some((sample.labels.remove("verb")?, sample.labels.remove("resource")?))
+    };
+    asked.filter_map(call).collect()
+}
+
 /// Waits until something holds of what is told.
 async fn told(space: &Space, what: &str, holds: impl Fn(&str) -> bool) -> String {
     let looking = async {
