@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -63,6 +64,17 @@ impl<K: Clone + ResourceExt> Log<K> {
         now
     }
 
+    /// Whether it has these versions of these objects, and no others any more.
+    pub(crate) fn has(&self, listed: &[(String, Option<String>)]) -> bool {
+        let seen: Vec<_> = self
+            .versions()
+            .iter()
+            .map(|object| (object.name_any(), object.resource_version()))
+            .collect();
+        let is_listed = |object: &K| listed.iter().any(|(name, _)| *name == object.name_any());
+        listed.iter().all(|one| seen.contains(one)) && self.now().iter().all(is_listed)
+    }
+
     /// The object of that name, as it is now.
     pub(crate) fn named(&self, name: &str) -> Option<K> {
         self.now().into_iter().find(|object| object.name_any() == name)
@@ -112,6 +124,15 @@ impl History {
         while !holds(self) {
             changed.changed().await.expect("it is followed");
         }
+    }
+
+    /// What the statuses say, for who waited in vain.
+    pub(crate) fn last_words(&self) -> String {
+        let certificates = self.certificates.now().into_iter();
+        let certificates = certificates.map(|it| (it.name_any(), json!(it.status)));
+        let requests = self.requests.now().into_iter();
+        let requests = requests.map(|it| (it.name_any(), json!(it.status)));
+        certificates.chain(requests).map(|(name, status)| format!("{name}: {status}\n")).collect()
     }
 
     async fn follow<K>(&mut self, api: Api<K>, which: WatchParams, log: Log<K>)

@@ -2,7 +2,7 @@
 //! successor finishes the work: on a real API server, with the real program.
 //!
 //! The control plane is shared and must be taken away at the end, so that this binary has a `main`
-//! of its own. Scenarios are played one after the other, each with several operators at once.
+//! of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;
@@ -27,8 +27,11 @@ use requests::{Csr, KubernetesCsr, Others, Pruning};
 use scenario::{Scenario, at_every_step};
 use world::World;
 
+/// So many scenarios are played at once: most of the time somebody waits for something.
+const SCENARIOS: usize = 3;
+
 fn main() -> ExitCode {
-    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    let arguments = Arguments { test_threads: Some(SCENARIOS), ..Arguments::from_args() };
     let world = Arc::new(World::default());
     let trials = trials(&world);
     if !arguments.list {
@@ -41,6 +44,11 @@ fn main() -> ExitCode {
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
     vec![
+        // Those that take longest come first.
+        killed_during(world, "a_chain_of_authorities", Chain),
+        takes_over(world),
+        killed_during(world, "a_slow_answer_of_an_issuer_of_others", Others::Slow),
+        killed_during(world, "the_pruning_of_requests", Pruning),
         killed_during(world, "a_first_issuance", First),
         killed_during(world, "a_renewal_that_was_asked_for", Again::Asked),
         killed_during(world, "a_changed_spec", Again::Changed),
@@ -49,13 +57,10 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         killed_during(world, "the_return_of_a_deleted_secret", Again::Deleted),
         killed_during(world, "a_change_of_the_secrets_metadata", GoesToo),
         killed_during(world, "an_issuance_with_key_stores", KeyStores),
-        killed_during(world, "a_chain_of_authorities", Chain),
         killed_during(world, "a_quick_answer_of_an_issuer_of_others", Others::Quick),
-        killed_during(world, "a_slow_answer_of_an_issuer_of_others", Others::Slow),
-        killed_during(world, "the_pruning_of_requests", Pruning),
         killed_during(world, "the_signing_of_a_csr", Csr),
         killed_during(world, "the_signing_of_a_csr_of_kubernetes", KubernetesCsr),
-        replicas(world),
+        afterwards(world),
     ]
 }
 
@@ -66,15 +71,27 @@ where
 {
     let world = world.clone();
     Trial::test(format!("killed_during::{name}"), move || {
+        let _beside_others = world.alone.read();
         world.runtime.block_on(at_every_step(&world, name, scenario));
         Ok(())
     })
 }
 
-fn replicas(world: &Arc<World>) -> Trial {
+fn takes_over(world: &Arc<World>) -> Trial {
     let world = world.clone();
-    Trial::test("killed_during::a_term_as_leader", move || {
+    Trial::test("killed_as_leader::the_other_replica_takes_over", move || {
+        let _beside_others = world.alone.read();
         world.runtime.block_on(replicas::the_other_replica_takes_over(&world));
+        Ok(())
+    })
+}
+
+/// It looks at what all others left, once they are over.
+fn afterwards(world: &Arc<World>) -> Trial {
+    let world = world.clone();
+    Trial::test("afterwards::a_restart_writes_nothing", move || {
+        let _alone = world.alone.write();
+        world.runtime.block_on(quiet::a_restart_writes_nothing(&world));
         Ok(())
     })
 }

@@ -55,11 +55,13 @@ pub(crate) enum When {
     After,
 }
 
-/// Which requests are counted. Reads come and go as watches have it; were they counted with the
-/// writes, a write might be missed.
+/// Which requests are counted. Reads come as watches have it; were they counted with the writes, a
+/// write might be missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
+    /// Each object that is read, once.
     Reads,
+    /// Each write.
     Writes,
 }
 
@@ -74,9 +76,13 @@ pub(crate) struct Fault {
 impl Fault {
     /// Whether the last of these steps is the one.
     pub(crate) fn is_due(self, steps: &[Step]) -> bool {
-        let counts = |step: &&Step| step.writes() == (self.of == Counted::Writes);
-        steps.last().is_some_and(|step| counts(&step))
-            && steps.iter().filter(counts).count() == self.at
+        let is_first = |at: usize| !steps[..at].contains(&steps[at]);
+        let counts = |at: &usize| match self.of {
+            Counted::Reads => !steps[*at].writes() && is_first(*at),
+            Counted::Writes => steps[*at].writes(),
+        };
+        let count = (0..steps.len()).filter(counts).count();
+        steps.len().checked_sub(1).is_some_and(|last| counts(&last)) && count == self.at
     }
 
     /// Whether one of these steps was the one.

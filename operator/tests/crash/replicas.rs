@@ -5,7 +5,6 @@ use crate::issuance::First;
 use crate::judge::Outcome;
 use crate::operator::Seat;
 use crate::proxy::{Counted, Fault, When};
-use crate::quiet;
 use crate::scenario::{PATIENCE, Scenario, play};
 use crate::space::Space;
 use crate::world::World;
@@ -30,8 +29,8 @@ pub(crate) async fn the_other_replica_takes_over(world: &World) {
     assert_eq!(other.proxy.steps(), [], "who does not lead does nothing");
     let done = tokio::time::timeout(PATIENCE, space.history.until(is_done)).await;
     done.unwrap_or_else(|_| panic!("never done ({})", other.log.display()));
+    space.is_seen_to_the_end().await;
     assert_eq!(Outcome::of(&space), Ok(calm.outcome));
     space.seat.proxy.stop();
     other.proxy.stop();
-    quiet::a_restart_writes_nothing(world).await;
 }

@@ -3,11 +3,11 @@
 
 use std::fmt::Debug;
 
-use countersign_crds::{Certificate, ConditionStatus, Issuer};
+use countersign_crds::{Certificate, CertificateRequest, ConditionStatus, Issuer};
 use countersign_operator::pki::CertificateFacts;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::authority::Pems;
 use crate::history::History;
 use crate::operator::Seat;
+use crate::scenario::PATIENCE;
 use crate::world::World;
 
 /// Any kind of object that stands in a namespace.
@@ -117,11 +118,32 @@ impl Space {
         self.make::<Certificate>("web", json!({ "spec": spec })).await;
     }
 
-    /// Certificate `web`, issued so many times.
+    /// Waits until the history has all that there is: each kind is watched by itself, and the last
+    /// word of one may come before that of another.
+    pub(crate) async fn is_seen_to_the_end(&self) {
+        let secrets = listed(self.api::<Secret>()).await;
+        let certificates = listed(self.api::<Certificate>()).await;
+        let requests = listed(self.api::<CertificateRequest>()).await;
+        let has_all = |seen: &History| {
+            seen.secrets.has(&secrets)
+                && seen.certificates.has(&certificates)
+                && seen.requests.has(&requests)
+        };
+        let seeing = tokio::time::timeout(PATIENCE, self.history.until(has_all)).await;
+        seeing.unwrap_or_else(|_| panic!("{}: the watches fall behind", self.name));
+    }
+
+    /// Certificate `web`, issued once.
     pub(crate) async fn issued_web(&self, spec: Value) {
         self.web(spec).await;
         self.history.until(|seen| is_issued(seen, "web", 1)).await;
     }
+}
+
+/// The name and version of each object of a kind.
+async fn listed<K: Object>(api: Api<K>) -> Vec<(String, Option<String>)> {
+    let found = api.list_metadata(&ListParams::default()).await.expect("a list");
+    found.iter().map(|object| (object.name_any(), object.resource_version())).collect()
 }
 
 /// Whether a Certificate was issued so many times, or more, and its status is all about the Secret

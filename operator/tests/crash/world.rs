@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, RwLock};
 
 use countersign_tests::cluster::{Cluster, Mode, repository};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) runtime: Runtime,
     /// Signs for everybody.
     pub(crate) authority: Pems,
+    /// Held by whoever can bear no others beside it.
+    pub(crate) alone: RwLock<()>,
     cluster: Mutex<Option<Cluster>>,
     client: OnceLock<Client>,
     folder: PathBuf,
@@ -35,6 +37,7 @@ impl Default for World {
         Self {
             runtime: Runtime::new().expect("a runtime"),
             authority: Pems::new(),
+            alone: RwLock::default(),
             cluster: Mutex::default(),
             client: OnceLock::new(),
             folder: std::env::temp_dir().join(name),
