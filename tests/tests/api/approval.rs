@@ -28,7 +28,14 @@ const OURS: Right<'static> =
 
 /// Applies the chart's policies and the operator's rights.
 async fn install(space: &Space) {
-    let templates = ["policy-approval", "policy-requester", "rbac", "rbac-features", "rbac-users"];
+    let templates = [
+        "policy-annotations",
+        "policy-approval",
+        "policy-requester",
+        "rbac",
+        "rbac-features",
+        "rbac-users",
+    ];
     chart::apply(space, &chart::rendered(space, &templates, &[]));
     // The last of what was applied.
     let name = "issuers.countersign.dev/*";
@@ -205,6 +212,28 @@ pub(crate) async fn an_approval_is_true_and_alone_and_stays(space: Space) {
     }
     let nobody = of(&space, space.world.client_of(&nobody));
     say(&nobody, "web", json!([ready(), approved()])).await.unwrap();
+}
+
+pub(crate) async fn what_a_request_says_to_us_never_changes(space: Space) {
+    install(&space).await;
+    let api = of(&space, space.client.clone());
+    let name = "countersign.dev/private-key-secret-name";
+    let mut asked = asking(&space, "web", "Issuer");
+    asked.metadata.annotations = Some([(name.to_owned(), "mine".to_owned())].into());
+    api.create(&PostParams::default(), &asked).await.unwrap();
+    let change = async |annotations: Value| {
+        let patch = json!({ "metadata": { "annotations": annotations } });
+        let said = api.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await;
+        said.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refusal = refused("another Secret", async |time| {
+        change(json!({ (name): format!("another-{time}") })).await
+    });
+    has(&refusal.await, &["metadata.annotations", name, "cannot change"]);
+    for annotations in [json!({ (name): null }), json!({ "countersign.dev/new": "a" })] {
+        has(&change(annotations).await.unwrap_err(), &["cannot change"]);
+    }
+    change(json!({ "example.org/note": "a" })).await.expect("what is not ours may change");
 }
 
 pub(crate) async fn a_forged_requester_is_refused_and_an_honest_one_is_stamped(space: Space) {

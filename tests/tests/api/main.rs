@@ -4,20 +4,26 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod acceptance;
 mod approval;
 mod cabundle;
 mod chart;
+mod conformance;
 mod external;
 mod extras;
 mod history;
 mod issuance;
 mod issuers;
+mod kubernetes_cases;
 mod kubernetes_csr;
+mod lifecycle;
 mod ownership;
 mod policies;
 mod repair;
 mod requests;
 mod rights;
+mod seen;
+mod self_signed;
 mod space;
 mod specs;
 mod steady;
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut all = issuing(world);
+    all.extend(expected(world));
     all.extend(around(world));
     all
 }
@@ -102,6 +109,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
         requests::{
             a_csr_made_by_openssl_is_signed,
             what_is_no_csr_is_refused_with_a_message,
+            a_csr_that_says_something_else_than_its_request_is_refused,
             a_request_to_the_issuer_of_others_is_left_alone,
             the_issuer_of_identities_signs_nothing_of_another_namespace,
         }
@@ -127,6 +135,49 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
     }
 }
 
+/// What users of cert-manager expect of a manifest in which only the group is another.
+fn expected(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        acceptance::{
+            what_cert_manager_accepts_is_accepted,
+            what_cert_manager_refuses_is_refused_with_its_field,
+            requests_and_issuers_are_accepted_as_by_cert_manager,
+        }
+        conformance::{
+            every_issuer_signs_whatever_a_certificate_may_ask_for,
+        }
+        kubernetes_cases::{
+            a_csr_may_ask_for_all_that_users_ask_for,
+        }
+        lifecycle::{
+            a_certificate_that_is_being_deleted_makes_nothing_more,
+            nothing_is_said_or_tried_in_a_namespace_that_ends,
+            a_secret_that_somebody_else_made_is_taken_over_with_what_is_in_it,
+            another_secret_name_is_another_secret_and_the_old_one_stays,
+            certificates_that_named_one_secret_are_ready_once_each_names_its_own,
+            an_issuer_that_comes_back_is_used_again,
+            a_certificate_is_renewed_in_its_windows_or_not_at_all,
+            a_leaf_never_outlives_its_authority_and_is_issued_once,
+            a_manifest_is_applied_again_without_a_change,
+        }
+        seen::{
+            kubectl_prints_what_people_are_used_to,
+            what_others_say_on_a_status_stays,
+            a_label_that_others_wrote_stays_once_a_template_has_it,
+            a_request_says_what_its_certificate_says,
+            a_literal_subject_stands_in_the_order_that_it_says,
+            an_authority_may_be_written_in_any_order,
+            an_authority_without_a_subject_signs,
+        }
+        self_signed::{
+            a_request_is_signed_with_the_key_that_it_names_once_that_is_there,
+            nothing_is_signed_with_a_key_that_is_not_the_requests,
+            a_self_signed_certificate_may_want_somebodys_approval,
+            a_csr_of_kubernetes_is_signed_with_the_key_beside_the_issuer,
+        }
+    }
+}
+
 /// What stands around them: who else asks, who trusts, who may.
 fn around(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
@@ -140,6 +191,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         approval::{
             nobody_decides_without_the_right_and_is_told_which_one,
             an_approval_is_true_and_alone_and_stays,
+            what_a_request_says_to_us_never_changes,
             a_forged_requester_is_refused_and_an_honest_one_is_stamped,
             all_that_is_known_of_a_requester_is_stamped,
             the_operator_may_approve_for_its_own_issuers_only,

@@ -90,6 +90,35 @@ pub(crate) async fn what_is_no_csr_is_refused_with_a_message(space: Space) {
     }
 }
 
+pub(crate) async fn a_csr_that_says_something_else_than_its_request_is_refused(space: Space) {
+    space.authority().await;
+    let names = "subjectAltName=DNS:laptop.test";
+    let authority = openssl_csr_with(&space, &[names, "basicConstraints=critical,CA:TRUE"]);
+    let client = openssl_csr_with(&space, &[names, "extendedKeyUsage=clientAuth"]);
+    let cases = [
+        ("authority", &authority, json!({}), Some("spec.isCA")),
+        ("said-authority", &authority, json!({ "isCA": true }), None),
+        ("client", &client, json!({}), Some("spec.usages")),
+        ("server", &client, json!({ "usages": ["server auth"] }), Some("spec.usages")),
+        ("said-client", &client, json!({ "usages": ["client auth"] }), None),
+    ];
+    for (name, csr, fields, refusal) in cases {
+        let mut asked = request(csr.clone());
+        asked["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        space.make::<CertificateRequest>(name, asked).await;
+        let done = decided(&space, name).await;
+        let ready = last_word(&done, "Ready").unwrap();
+        let Some(field) = refusal else {
+            assert_eq!(ready.reason.as_deref(), Some("Issued"), "{name}: {ready:?}");
+            continue;
+        };
+        let invalid = last_word(&done, "InvalidRequest").expect("it says so");
+        assert!(invalid.message.as_ref().unwrap().contains(field), "{name}: {invalid:?}");
+        assert_eq!(ready.reason.as_deref(), Some("Failed"), "{name}");
+        space.event(name, "says so", |reason| reason == "InvalidRequest").await;
+    }
+}
+
 pub(crate) async fn a_request_to_the_issuer_of_others_is_left_alone(space: Space) {
     space.authority().await;
     let csr = openssl_csr(&space, "laptop.test");
