@@ -27,7 +27,7 @@ const OURS: Right<'static> =
     Right { verb: "", group: "countersign.dev", resource: "", namespace: "", name: "" };
 
 /// Applies the chart's policies and the operator's rights.
-async fn install(space: &Space) {
+pub(crate) async fn install(space: &Space) {
     let templates = [
         "policy-annotations",
         "policy-approval",
@@ -74,12 +74,12 @@ fn approves(signers: &[&str]) -> Value {
         "resourceNames": signers, "verbs": ["approve"] }])
 }
 
-fn of(space: &Space, client: Client) -> Api<CertificateRequest> {
+pub(crate) fn of(space: &Space, client: Client) -> Api<CertificateRequest> {
     Api::namespaced(client, &space.namespace)
 }
 
 /// A request to an issuer of others, so that nobody here decides about it.
-fn asking(space: &Space, name: &str, kind: &str) -> CertificateRequest {
+pub(crate) fn asking(space: &Space, name: &str, kind: &str) -> CertificateRequest {
     let mut object = request(openssl_csr(space, "laptop.test"));
     object["spec"]["issuerRef"] = json!({ "name": "press", "kind": kind, "group": "example.org" });
     object["apiVersion"] = "countersign.dev/v1".into();
@@ -105,7 +105,10 @@ async fn say(api: &Api<CertificateRequest>, name: &str, conditions: Value) -> Re
 }
 
 /// Tries until it is refused: a policy that was just installed takes a moment.
-async fn refused<T>(what: &str, mut attempt: impl AsyncFnMut(u32) -> Result<T, String>) -> String {
+pub(crate) async fn refused<T>(
+    what: &str,
+    mut attempt: impl AsyncFnMut(u32) -> Result<T, String>,
+) -> String {
     let trying = async {
         for time in 0.. {
             if let Err(refusal) = attempt(time).await {
@@ -141,7 +144,7 @@ async fn installed(space: &Space) -> String {
     user
 }
 
-fn has(all: &str, parts: &[&str]) {
+pub(crate) fn has(all: &str, parts: &[&str]) {
     for part in parts {
         assert!(all.contains(part), "{part} is not in: {all}");
     }
@@ -212,28 +215,6 @@ pub(crate) async fn an_approval_is_true_and_alone_and_stays(space: Space) {
     }
     let nobody = of(&space, space.world.client_of(&nobody));
     say(&nobody, "web", json!([ready(), approved()])).await.unwrap();
-}
-
-pub(crate) async fn what_a_request_says_to_us_never_changes(space: Space) {
-    install(&space).await;
-    let api = of(&space, space.client.clone());
-    let name = "countersign.dev/private-key-secret-name";
-    let mut asked = asking(&space, "web", "Issuer");
-    asked.metadata.annotations = Some([(name.to_owned(), "mine".to_owned())].into());
-    api.create(&PostParams::default(), &asked).await.unwrap();
-    let change = async |annotations: Value| {
-        let patch = json!({ "metadata": { "annotations": annotations } });
-        let said = api.patch("web", &PatchParams::default(), &Patch::Merge(patch)).await;
-        said.map(|_| ()).map_err(|error| error.to_string())
-    };
-    let refusal = refused("another Secret", async |time| {
-        change(json!({ (name): format!("another-{time}") })).await
-    });
-    has(&refusal.await, &["metadata.annotations", name, "cannot change"]);
-    for annotations in [json!({ (name): null }), json!({ "countersign.dev/new": "a" })] {
-        has(&change(annotations).await.unwrap_err(), &["cannot change"]);
-    }
-    change(json!({ "example.org/note": "a" })).await.expect("what is not ours may change");
 }
 
 pub(crate) async fn a_forged_requester_is_refused_and_an_honest_one_is_stamped(space: Space) {

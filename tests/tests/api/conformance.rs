@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use serde_json::{Value, json};
 
-use crate::space::{Space, facts, is_pair, make_in, text, when_in};
+use crate::space::{Space, condition, facts, is_pair, make_in, text, when_in};
 use crate::world::HOME;
 
 /// How long the leaf of every case is valid that says nothing of it.
@@ -79,6 +79,12 @@ fn cases() -> Vec<(&'static str, Value)> {
         ("wildcard", json!({ "dnsNames": ["*.web.test", "web.test"] })),
         ("odd-dns", json!({ "dnsNames": ["UPPER.test", "_sip._tcp.test", "dot.test.", "host"] })),
         ("long", json!({ "dnsNames": [long] })),
+        ("twice", json!({ "dnsNames": ["web.test", "web.test"], "uris": [uri, uri] })),
+        (
+            "subject",
+            json!({ "commonName": "a name", "subject": { "organizations": ["Ü, Inc.", "Two"],
+            "countries": ["DE"], "organizationalUnits": ["*"], "serialNumber": "42" } }),
+        ),
         ("duration", json!({ "dnsNames": ["web.test"], "duration": "896h" })),
         ("odd-duration", json!({ "dnsNames": ["web.test"], "duration": "1h30m0s" })),
         (
@@ -153,6 +159,16 @@ fn says_what_was_asked(name: &str, spec: &Value, leaf: &CertificateFacts) {
     let common_name = spec["commonName"].as_str().filter(|name| !name.is_empty());
     assert_eq!(says.common_name.as_deref(), common_name, "{name}");
     assert_eq!(says.is_ca, spec["isCA"] == true, "{name}");
+    let subject = &says.subject;
+    assert_eq!(set(&subject.organizations), list(&spec["subject"], "organizations"), "{name}");
+    assert_eq!(set(&subject.countries), list(&spec["subject"], "countries"), "{name}");
+    let units = list(&spec["subject"], "organizationalUnits");
+    assert_eq!(set(&subject.organizational_units), units, "{name}");
+    assert_eq!(
+        subject.serial_number.as_deref(),
+        spec["subject"]["serialNumber"].as_str(),
+        "{name}"
+    );
     let usages: BTreeSet<_> = says.usages.iter().map(|usage| usage.name().to_owned()).collect();
     let asked = list(spec, "usages");
     let default = ["digital signature", "key encipherment"].map(str::to_owned).into();
@@ -220,4 +236,31 @@ fn is_kept_as_people_expect(certificate: &Certificate, secret: &Secret, leaf: &C
     assert_eq!(ready.reason.as_deref(), Some("Ready"));
     let message = "Certificate is up to date and has not expired";
     assert_eq!(ready.message.as_deref(), Some(message));
+}
+
+pub(crate) async fn a_key_that_is_to_be_kept_outlives_its_certificate_and_is_never_replaced(
+    space: Space,
+) {
+    let key = |algorithm: &str| json!({ "rotationPolicy": "Never", "algorithm": algorithm });
+    for (name, issuer) in &issuers(&space).await {
+        let spec = json!({ "secretName": name, "dnsNames": ["web.test"], "issuerRef": issuer,
+            "privateKey": key("ECDSA") });
+        space.make::<Certificate>(name, json!({ "spec": spec })).await;
+        space.ready(name).await;
+        let before = space.secret(name).await;
+        space.change::<Secret>(name, json!({ "data": { "tls.crt": "" } })).await;
+        let again = space.when::<Secret>(name, "is whole again", is_pair).await;
+        assert_eq!(text(&before, "tls.key"), text(&again, "tls.key"), "{name}");
+        assert_ne!(facts(&before).serial, facts(&again).serial, "{name}");
+        space.ready(name).await;
+        let spec = json!({ "spec": { "privateKey": key("Ed25519") } });
+        space.change::<Certificate>(name, spec).await;
+        let told = |certificate: &Certificate| {
+            let ready = condition(certificate, "Ready").and_then(|ready| ready.reason.as_deref());
+            ready == Some("CannotRegenerateKey")
+        };
+        space.certificate_when(name, "says that it cannot", told).await;
+        space.event(name, "says so", |reason| reason == "CannotRegenerateKey").await;
+        assert_eq!(text(&space.secret(name).await, "tls.key"), text(&before, "tls.key"), "{name}");
+    }
 }

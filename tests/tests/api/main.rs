@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod acceptance;
+mod annotations;
 mod approval;
 mod cabundle;
 mod chart;
@@ -109,7 +110,6 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
         requests::{
             a_csr_made_by_openssl_is_signed,
             what_is_no_csr_is_refused_with_a_message,
-            a_csr_that_says_something_else_than_its_request_is_refused,
             a_request_to_the_issuer_of_others_is_left_alone,
             the_issuer_of_identities_signs_nothing_of_another_namespace,
         }
@@ -145,6 +145,7 @@ fn expected(world: &Arc<World>) -> Vec<Trial> {
         }
         conformance::{
             every_issuer_signs_whatever_a_certificate_may_ask_for,
+            a_key_that_is_to_be_kept_outlives_its_certificate_and_is_never_replaced,
         }
         kubernetes_cases::{
             a_csr_may_ask_for_all_that_users_ask_for,
@@ -160,6 +161,9 @@ fn expected(world: &Arc<World>) -> Vec<Trial> {
             a_leaf_never_outlives_its_authority_and_is_issued_once,
             a_manifest_is_applied_again_without_a_change,
         }
+        requests::{
+            a_csr_that_says_something_else_than_its_request_is_refused,
+        }
         seen::{
             kubectl_prints_what_people_are_used_to,
             what_others_say_on_a_status_stays,
@@ -168,6 +172,8 @@ fn expected(world: &Arc<World>) -> Vec<Trial> {
             a_literal_subject_stands_in_the_order_that_it_says,
             an_authority_may_be_written_in_any_order,
             an_authority_without_a_subject_signs,
+            a_secret_that_cannot_be_written_is_told,
+            a_cluster_issuer_waits_for_its_secret_in_the_operators_namespace,
         }
         self_signed::{
             a_request_is_signed_with_the_key_that_it_names_once_that_is_there,
@@ -188,10 +194,12 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             the_issuer_of_identities_signs_no_identity_that_stands_in_no_namespace,
             what_can_never_be_signed_says_so_and_what_can_be_later_waits,
         }
+        annotations::{
+            what_a_request_says_to_us_never_changes,
+        }
         approval::{
             nobody_decides_without_the_right_and_is_told_which_one,
             an_approval_is_true_and_alone_and_stays,
-            what_a_request_says_to_us_never_changes,
             a_forged_requester_is_refused_and_an_honest_one_is_stamped,
             all_that_is_known_of_a_requester_is_stamped,
             the_operator_may_approve_for_its_own_issuers_only,

@@ -3,16 +3,17 @@
 use std::process::Command;
 use std::time::Duration;
 
-use countersign_crds::{Certificate, CertificateRequest, Issuer};
+use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use countersign_operator::pki::{CertificateFacts, parse_csr};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::issuance::folder;
-use crate::space::{Object, Space, condition, facts, leaf, revision, text};
+use crate::space::{Object, Space, condition, facts, leaf, make_in, revision, text, when_in};
+use crate::world::HOME;
 
 /// What kubectl prints, in this namespace.
 fn kubectl(space: &Space, arguments: &[&str]) -> String {
@@ -213,4 +214,44 @@ pub(crate) async fn an_authority_without_a_subject_signs(space: Space) {
     let (secret, authority) = (space.secret("web").await, space.secret("nameless").await);
     assert!(facts(&secret).verify_issued_by(&facts(&authority)));
     assert_eq!(text(&secret, "ca.crt"), text(&authority, "tls.crt"));
+}
+
+pub(crate) async fn a_secret_that_cannot_be_written_is_told(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let template = json!({ "spec": { "secretTemplate": { "labels": { "no name": "a" } } } });
+    space.change::<Certificate>("web", template).await;
+    space.event("web", "says why", |reason| reason == "WriteSecretError").await;
+    let template =
+        json!({ "spec": { "secretTemplate": { "labels": { "no name": null, "a": "b" } } } });
+    space.change::<Certificate>("web", template).await;
+    space.ready("web").await;
+    assert_eq!(space.secret("web").await.labels()["a"], "b");
+}
+
+pub(crate) async fn a_cluster_issuer_waits_for_its_secret_in_the_operators_namespace(space: Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let name = format!("{}-late", space.namespace);
+    let issuers: Api<ClusterIssuer> = Api::all(space.client.clone());
+    make_in(&issuers, &name, json!({ "spec": { "ca": { "secretName": name } } })).await;
+    let says = |reason: &'static str| {
+        move |issuer: &ClusterIssuer| {
+            let mut conditions = issuer.status.iter().flat_map(|status| &status.conditions);
+            conditions.any(|condition| condition.reason.as_deref() == Some(reason))
+        }
+    };
+    when_in(&issuers, &name, "has no Secret", says("ErrGetKeyPair")).await;
+    let data = json!({ "data": space.secret("intermediate").await.data });
+    // One in another namespace is none of its.
+    space.make::<Secret>(&name, data.clone()).await;
+    let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
+    assert!(home.get_opt(&name).await.unwrap().is_none());
+    let issuer = json!({ "name": name, "kind": "ClusterIssuer" });
+    let spec = leaf("web", json!({ "issuerRef": issuer }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    space.event("web", "says that it waits", |reason| reason == "IssuerNotReady").await;
+    make_in(&home, &name, data).await;
+    when_in(&issuers, &name, "is ready", says("KeyPairVerified")).await;
+    space.ready("web").await;
 }
