@@ -6,7 +6,7 @@ use std::process::Stdio;
 use countersign_crds::{Certificate, CertificateRequest, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
@@ -143,6 +143,71 @@ pub(crate) async fn an_issuer_that_comes_back_is_used_again(space: Space) {
     space.ready("after").await;
     let same = space.api::<Certificate>().get("before").await.unwrap();
     assert_eq!(revision(&same), revision(&before), "what is valid stays");
+}
+
+pub(crate) async fn what_an_approver_denies_is_told_in_their_words(space: Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let policy = json!({ "approval": "Required" });
+    let issuer = json!({ "spec": { "ca": { "secretName": "intermediate", "policy": policy } } });
+    space.make::<Issuer>("strict", issuer).await;
+    let spec = leaf("web", json!({ "issuerRef": { "name": "strict" } }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    space.when::<CertificateRequest>("web-1", "is made", |_| true).await;
+    let denied = json!({ "type": "Denied", "status": "True", "reason": "NotOnMyWatch",
+        "message": "no printers" });
+    let patch = Patch::Merge(json!({ "status": { "conditions": [denied] } }));
+    let requests = space.api::<CertificateRequest>();
+    requests.patch_status("web-1", &PatchParams::default(), &patch).await.unwrap();
+    let told = |certificate: &Certificate| {
+        let issuing = condition(certificate, "Issuing");
+        issuing.is_some_and(|it| {
+            it.reason.as_deref() == Some("NotOnMyWatch")
+                && it.message.as_deref().is_some_and(|text| text.contains("no printers"))
+        })
+    };
+    let failed = space.certificate_when("web", "is told", told).await.status.unwrap();
+    assert_eq!(failed.failed_issuance_attempts, Some(1));
+    assert!(failed.last_failure_time.is_some());
+    let says_denied = |request: &CertificateRequest| {
+        let mut conditions = request.status.iter().flat_map(|status| &status.conditions);
+        conditions.any(|it| it.type_ == "Ready" && it.reason.as_deref() == Some("Denied"))
+    };
+    let request = space.when("web-1", "says so, too", says_denied).await;
+    assert!(request.status.unwrap().failure_time.is_some());
+    // A spec that changed is asked for at once.
+    space.change::<Certificate>("web", json!({ "spec": { "dnsNames": ["www.test"] } })).await;
+    let asks_anew = |request: &CertificateRequest| {
+        request.status.as_ref().is_none_or(|status| status.conditions.is_empty())
+    };
+    space.when::<CertificateRequest>("web-1", "is made anew", asks_anew).await;
+}
+
+/// As people have them, but for the group.
+const MANIFESTS: &str = include_str!("../../manifests/cert-manager.yaml");
+
+pub(crate) async fn manifests_of_cert_manager_work_with_another_group(space: Space) {
+    let manifests = MANIFESTS.replace("cert-manager.io", "countersign.dev");
+    let manifests = manifests.replace("NAMESPACE", &space.namespace);
+    space.world.apply(&manifests).expect("they are accepted");
+    for name in ["root", "web", "java", "limited", "short", "kept"] {
+        space.ready(name).await;
+    }
+    let secret = space.secret("web-tls").await;
+    let keys: Vec<_> = secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["ca.crt", "key.der", "tls-combined.pem", "tls.crt", "tls.key"]);
+    let leaf = facts(&secret);
+    assert_eq!(leaf.says.dns_names, ["web.example.com", "*.web.example.com"]);
+    assert_eq!(leaf.says.subject.organizations, ["Example"]);
+    assert_eq!(secret.annotations()["reloader.example.org/watch"], "true");
+    assert_eq!(secret.labels()["team"], "web");
+    assert_eq!(secret.annotations()["countersign.dev/issuer-kind"], "Issuer");
+    let java = space.secret("java-tls").await;
+    for key in ["keystore.jks", "truststore.jks", "keystore.p12", "truststore.p12"] {
+        assert!(!text(&java, key).is_empty(), "{key}");
+    }
+    let limits = facts(&space.secret("limited-tls").await).says.name_constraints;
+    assert_eq!(limits.expect("it has some").permitted.dns_domains, ["example.com"]);
 }
 
 pub(crate) async fn a_certificate_is_renewed_in_its_windows_or_not_at_all(space: Space) {

@@ -157,12 +157,15 @@ fn expected(world: &Arc<World>) -> Vec<Trial> {
             another_secret_name_is_another_secret_and_the_old_one_stays,
             certificates_that_named_one_secret_are_ready_once_each_names_its_own,
             an_issuer_that_comes_back_is_used_again,
+            what_an_approver_denies_is_told_in_their_words,
+            manifests_of_cert_manager_work_with_another_group,
             a_certificate_is_renewed_in_its_windows_or_not_at_all,
             a_leaf_never_outlives_its_authority_and_is_issued_once,
             a_manifest_is_applied_again_without_a_change,
         }
         requests::{
             a_csr_that_says_something_else_than_its_request_is_refused,
+            a_request_waits_for_its_issuer_and_for_its_authority,
         }
         seen::{
             kubectl_prints_what_people_are_used_to,

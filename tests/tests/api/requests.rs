@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use countersign_crds::{
-    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus,
+    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus, Issuer,
 };
 use countersign_operator::pki::CertificateFacts;
 use k8s_openapi::ByteString;
@@ -88,6 +88,25 @@ pub(crate) async fn what_is_no_csr_is_refused_with_a_message(space: Space) {
         assert!(done.status.unwrap().certificate.is_none());
         space.event(name, "says why", |_| true).await;
     }
+}
+
+pub(crate) async fn a_request_waits_for_its_issuer_and_for_its_authority(space: Space) {
+    let made = request(openssl_csr(&space, "laptop.test"));
+    space.make::<CertificateRequest>("laptop", made).await;
+    space.event("laptop", "says what is missing", |told| told == "IssuerNotFound").await;
+    let issuer = json!({ "spec": { "ca": { "secretName": "late" } } });
+    space.make::<Issuer>("ca", issuer).await;
+    space.event("laptop", "says what is missing", |told| told == "SecretMissing").await;
+    space.make::<Secret>("late", json!({ "data": { "tls.crt": "" } })).await;
+    space.event("laptop", "says what is wrong", |told| told == "SecretInvalidData").await;
+    let waiting: CertificateRequest = space.api().get("laptop").await.unwrap();
+    assert_eq!(last_word(&waiting, "Ready").unwrap().reason.as_deref(), Some("Pending"));
+    assert!(waiting.status.unwrap().failure_time.is_none());
+    space.authority().await;
+    let done = decided(&space, "laptop").await;
+    assert_eq!(last_word(&done, "Ready").unwrap().reason.as_deref(), Some("Issued"));
+    let approved = last_word(&done, "Approved").unwrap();
+    assert_eq!(approved.reason.as_deref(), Some("countersign.dev"));
 }
 
 pub(crate) async fn a_csr_that_says_something_else_than_its_request_is_refused(space: Space) {
