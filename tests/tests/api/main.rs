@@ -147,6 +147,9 @@ fn expected(world: &Arc<World>) -> Vec<Trial> {
             every_issuer_signs_whatever_a_certificate_may_ask_for,
             a_key_that_is_to_be_kept_outlives_its_certificate_and_is_never_replaced,
         }
+        external::{
+            what_an_issuer_of_others_signs_wrongly_is_never_stored,
+        }
         kubernetes_cases::{
             a_csr_may_ask_for_all_that_users_ask_for,
         }
