@@ -227,7 +227,10 @@ pub struct CertificateSpec {
 #[x_kube(
     validation = Rule::new("(has(self.group) && !(self.group in ['', 'countersign.dev'])) || !has(self.kind) || self.kind in ['', 'Issuer', 'ClusterIssuer']")
         .message("kind must be Issuer or ClusterIssuer where group is countersign.dev (the default): for an issuer of others, set group")
-        .field_path(".kind")
+        .field_path(".kind"),
+    validation = Rule::new("!has(self.group) || self.group != 'cert-manager.io'")
+        .message("the issuers of cert-manager.io answer no requests of countersign.dev: leave group out, or write countersign.dev")
+        .field_path(".group")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerRef {

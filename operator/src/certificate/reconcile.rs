@@ -413,10 +413,14 @@ fn wait(
     wait.clamp(Duration::from_secs(1), LONGEST_WAIT)
 }
 
-/// After an error of the API server's, a little later.
+/// After an error of the API server's, a little later. That it refuses what should be in a Secret is
+/// for whoever wrote the spec to mend.
 #[must_use]
-pub fn error_policy(_: Arc<Certificate>, error: &Error, context: Arc<Context>) -> Action {
+pub fn error_policy(certificate: Arc<Certificate>, error: &Error, context: Arc<Context>) -> Action {
     let reason = error.reason();
+    if matches!(error, Error::WriteSecret { .. }) && !ending::is_why(error) {
+        context.events.warning(&*certificate, reason, error.story());
+    }
     warn!(reason, error = error.story(), "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(if matches!(error, Error::WriteStatus { .. }) {

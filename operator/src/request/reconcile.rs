@@ -16,6 +16,7 @@ use tracing::{info, instrument, warn};
 use super::decide::{Decision, Order, decide};
 use crate::certificate::names;
 use crate::context::{Context, FIELD_MANAGER};
+use crate::issuer::authority::AuthorityUnavailable;
 use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
@@ -163,7 +164,7 @@ fn invalid(why: String) -> Verdict {
 }
 
 fn outcome(signed: Result<Signed, SignError>) -> Verdict {
-    let event = signed.as_ref().map_or_else(SignError::reason, |_| "CertificateIssued");
+    let event = signed.as_ref().map_or_else(event, |_| "CertificateIssued");
     let (conditions, signed, is_final) = match signed {
         Ok(signed) => {
             let message = "Certificate fetched from issuer successfully".to_owned();
@@ -184,6 +185,16 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         }
     };
     Verdict { event, approved: true, conditions, signed, is_final }
+}
+
+/// The reason of an Event about what kept a request from being signed, in cert-manager's words.
+fn event(error: &SignError) -> &'static str {
+    match error {
+        SignError::Authority(AuthorityUnavailable::Missing { .. }) => "SecretMissing",
+        SignError::Authority(AuthorityUnavailable::Read { .. }) => "SecretGetError",
+        SignError::Authority(_) => "SecretInvalidData",
+        error => error.reason(),
+    }
 }
 
 fn chain(error: &SignError) -> String {

@@ -28,7 +28,14 @@ const OURS: Right<'static> =
 
 /// Applies the chart's policies and the operator's rights.
 pub(crate) async fn install(space: &Space) {
-    let templates = ["policy-approval", "policy-requester", "rbac", "rbac-features", "rbac-users"];
+    let templates = [
+        "policy-annotations",
+        "policy-approval",
+        "policy-requester",
+        "rbac",
+        "rbac-features",
+        "rbac-users",
+    ];
     chart::apply(space, &chart::rendered(space, &templates, &[]));
     // The last of what was applied.
     let name = "issuers.countersign.dev/*";
@@ -67,12 +74,12 @@ pub(crate) fn approves(signers: &[&str]) -> Value {
         "resourceNames": signers, "verbs": ["approve"] }])
 }
 
-fn of(space: &Space, client: Client) -> Api<CertificateRequest> {
+pub(crate) fn of(space: &Space, client: Client) -> Api<CertificateRequest> {
     Api::namespaced(client, &space.namespace)
 }
 
 /// A request to an issuer of others, so that nobody here decides about it.
-fn asking(space: &Space, name: &str, kind: &str) -> CertificateRequest {
+pub(crate) fn asking(space: &Space, name: &str, kind: &str) -> CertificateRequest {
     let mut object = request(openssl_csr(space, "laptop.test"));
     object["spec"]["issuerRef"] = json!({ "name": "press", "kind": kind, "group": "example.org" });
     object["apiVersion"] = "countersign.dev/v1".into();
@@ -98,7 +105,10 @@ async fn say(api: &Api<CertificateRequest>, name: &str, conditions: Value) -> Re
 }
 
 /// Tries until it is refused: a policy that was just installed takes a moment.
-async fn refused<T>(what: &str, mut attempt: impl AsyncFnMut(u32) -> Result<T, String>) -> String {
+pub(crate) async fn refused<T>(
+    what: &str,
+    mut attempt: impl AsyncFnMut(u32) -> Result<T, String>,
+) -> String {
     let trying = async {
         for time in 0.. {
             if let Err(refusal) = attempt(time).await {
@@ -134,7 +144,7 @@ pub(crate) async fn installed(space: &Space) -> String {
     user
 }
 
-fn has(all: &str, parts: &[&str]) {
+pub(crate) fn has(all: &str, parts: &[&str]) {
     for part in parts {
         assert!(all.contains(part), "{part} is not in: {all}");
     }

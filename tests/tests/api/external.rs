@@ -86,6 +86,36 @@ pub(crate) async fn an_issuer_of_others_signs_through_a_certificate_request(spac
     assert_eq!(left, ["web-2"]);
 }
 
+pub(crate) async fn what_an_issuer_of_others_signs_wrongly_is_never_stored(space: Space) {
+    space.authority().await;
+    space.certificate("other", json!({})).await;
+    let other = ByteString(text(&space.secret("other").await, "tls.crt").to_vec());
+    let cases = [
+        ("garbage", ByteString(b"garbage".to_vec()), "reading back what was signed"),
+        ("anothers", other, "not for the key that was made"),
+    ];
+    for (name, signed, why) in cases {
+        let spec = leaf(name, json!({ "issuerRef": foreign() }));
+        space.make::<Certificate>(name, json!({ "spec": spec })).await;
+        request(&space, &format!("{name}-1")).await;
+        let status = json!({ "conditions": [saying("Ready", "True", "Issued")],
+            "certificate": signed });
+        say(&space, &format!("{name}-1"), status).await;
+        let told = |certificate: &Certificate| {
+            condition(certificate, "Issuing").is_some_and(|issuing| {
+                issuing.reason.as_deref() == Some("InvalidCertificate")
+                    && issuing.message.as_deref().is_some_and(|text| text.contains(why))
+            })
+        };
+        let failed = space.certificate_when(name, "says why", told).await.status.unwrap();
+        assert_eq!((failed.failed_issuance_attempts, failed.revision), (Some(1), None), "{name}");
+        assert!(space.api::<Secret>().get_opt(name).await.unwrap().is_none(), "{name}");
+        let made = space.api::<CertificateRequest>().list(&ListParams::default()).await.unwrap();
+        let its = made.iter().filter(|one| one.name_any().starts_with(name)).count();
+        assert_eq!(its, 1, "{name}: it is not asked again and again");
+    }
+}
+
 pub(crate) async fn a_refused_request_is_told_and_leaves_the_valid_secret(space: Space) {
     space.authority().await;
     let before = space.certificate("web", json!({})).await;

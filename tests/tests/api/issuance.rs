@@ -23,7 +23,7 @@ pub(crate) async fn a_certificate_becomes_a_secret_whose_chain_openssl_verifies(
     assert_eq!(status.not_after.as_ref().unwrap().0, facts(&secret).validity.not_after);
     assert!(status.renewal_time.as_ref().unwrap().0 < status.not_after.as_ref().unwrap().0);
     assert_eq!(revision(&certificate), Some(1));
-    space.event("web", "says Issued", |reason| reason == "Issued").await;
+    space.event("web", "says Issuing", |reason| reason == "Issuing").await;
     let folder = folder(&space);
     for key in ["tls.crt", "ca.crt"] {
         std::fs::write(folder.join(key), text(&secret, key)).unwrap();
@@ -114,7 +114,7 @@ pub(crate) async fn a_renewal_that_is_asked_for_happens_once(space: Space) {
 
 pub(crate) async fn a_certificate_is_renewed_before_it_expires(space: Space) {
     space.authority().await;
-    let spec = json!({ "duration": "5m", "renewBefore": "4m58s" });
+    let spec = json!({ "duration": "5m", "renewBefore": "4m28s" });
     space.certificate("web", spec).await;
     let first = facts(&space.secret("web").await);
     let renewed = |certificate: &Certificate| revision(certificate) >= Some(2);

@@ -4,24 +4,31 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod acceptance;
 mod adoption;
+mod annotations;
 mod approval;
 mod authorities;
 mod cabundle;
 mod chart;
 mod cli;
+mod conformance;
 mod external;
 mod extras;
 mod history;
 mod issuance;
 mod issuers;
+mod kubernetes_cases;
 mod kubernetes_csr;
+mod lifecycle;
 mod metrics;
 mod ownership;
 mod policies;
 mod repair;
 mod requests;
 mod rights;
+mod seen;
+mod self_signed;
 mod space;
 mod specs;
 mod steady;
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut all = issuing(world);
+    all.extend(expected(world));
     all.extend(around(world));
     all.extend(by_hand(world));
     all
@@ -139,6 +147,61 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
     }
 }
 
+/// What users of cert-manager expect of a manifest in which only the group is another.
+fn expected(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        acceptance::{
+            what_cert_manager_accepts_is_accepted,
+            what_cert_manager_refuses_is_refused_with_its_field,
+            requests_and_issuers_are_accepted_as_by_cert_manager,
+        }
+        conformance::{
+            every_issuer_signs_whatever_a_certificate_may_ask_for,
+            a_key_that_is_to_be_kept_outlives_its_certificate_and_is_never_replaced,
+        }
+        external::{
+            what_an_issuer_of_others_signs_wrongly_is_never_stored,
+        }
+        kubernetes_cases::{
+            a_csr_may_ask_for_all_that_users_ask_for,
+        }
+        lifecycle::{
+            a_certificate_that_is_being_deleted_makes_nothing_more,
+            nothing_is_said_or_tried_in_a_namespace_that_ends,
+            a_secret_that_somebody_else_made_is_taken_over_with_what_is_in_it,
+            another_secret_name_is_another_secret_and_the_old_one_stays,
+            certificates_that_named_one_secret_are_ready_once_each_names_its_own,
+            an_issuer_that_comes_back_is_used_again,
+            what_an_approver_denies_is_told_in_their_words,
+            manifests_of_cert_manager_work_with_another_group,
+            a_certificate_is_renewed_in_its_windows_or_not_at_all,
+            a_leaf_never_outlives_its_authority_and_is_issued_once,
+            a_manifest_is_applied_again_without_a_change,
+        }
+        requests::{
+            a_csr_that_says_something_else_than_its_request_is_refused,
+            a_request_waits_for_its_issuer_and_for_its_authority,
+        }
+        seen::{
+            kubectl_prints_what_people_are_used_to,
+            what_others_say_on_a_status_stays,
+            a_label_that_others_wrote_stays_once_a_template_has_it,
+            a_request_says_what_its_certificate_says,
+            a_literal_subject_stands_in_the_order_that_it_says,
+            an_authority_may_be_written_in_any_order,
+            an_authority_without_a_subject_signs,
+            a_secret_that_cannot_be_written_is_told,
+            a_cluster_issuer_waits_for_its_secret_in_the_operators_namespace,
+        }
+        self_signed::{
+            a_request_is_signed_with_the_key_that_it_names_once_that_is_there,
+            nothing_is_signed_with_a_key_that_is_not_the_requests,
+            a_self_signed_certificate_may_want_somebodys_approval,
+            a_csr_of_kubernetes_is_signed_with_the_key_beside_the_issuer,
+        }
+    }
+}
+
 /// What stands around them: who else asks, who trusts, who may.
 fn around(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
@@ -148,6 +211,9 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             whoever_may_not_reference_an_issuer_is_refused_with_what_is_missing,
             the_issuer_of_identities_signs_no_identity_that_stands_in_no_namespace,
             what_can_never_be_signed_says_so_and_what_can_be_later_waits,
+        }
+        annotations::{
+            what_a_request_says_to_us_never_changes,
         }
         approval::{
             nobody_decides_without_the_right_and_is_told_which_one,

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use countersign_crds::{
-    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus,
+    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus, Issuer,
 };
 use countersign_operator::pki::CertificateFacts;
 use k8s_openapi::ByteString;
@@ -87,6 +87,54 @@ pub(crate) async fn what_is_no_csr_is_refused_with_a_message(space: Space) {
         assert!(ready.message.as_ref().unwrap().contains("spec.request"), "{ready:?}");
         assert!(done.status.unwrap().certificate.is_none());
         space.event(name, "says why", |_| true).await;
+    }
+}
+
+pub(crate) async fn a_request_waits_for_its_issuer_and_for_its_authority(space: Space) {
+    let made = request(openssl_csr(&space, "laptop.test"));
+    space.make::<CertificateRequest>("laptop", made).await;
+    space.event("laptop", "says what is missing", |told| told == "IssuerNotFound").await;
+    let issuer = json!({ "spec": { "ca": { "secretName": "late" } } });
+    space.make::<Issuer>("ca", issuer).await;
+    space.event("laptop", "says what is missing", |told| told == "SecretMissing").await;
+    space.make::<Secret>("late", json!({ "data": { "tls.crt": "" } })).await;
+    space.event("laptop", "says what is wrong", |told| told == "SecretInvalidData").await;
+    let waiting: CertificateRequest = space.api().get("laptop").await.unwrap();
+    assert_eq!(last_word(&waiting, "Ready").unwrap().reason.as_deref(), Some("Pending"));
+    assert!(waiting.status.unwrap().failure_time.is_none());
+    space.authority().await;
+    let done = decided(&space, "laptop").await;
+    assert_eq!(last_word(&done, "Ready").unwrap().reason.as_deref(), Some("Issued"));
+    let approved = last_word(&done, "Approved").unwrap();
+    assert_eq!(approved.reason.as_deref(), Some("countersign.dev"));
+}
+
+pub(crate) async fn a_csr_that_says_something_else_than_its_request_is_refused(space: Space) {
+    space.authority().await;
+    let names = "subjectAltName=DNS:laptop.test";
+    let authority = openssl_csr_with(&space, &[names, "basicConstraints=critical,CA:TRUE"]);
+    let client = openssl_csr_with(&space, &[names, "extendedKeyUsage=clientAuth"]);
+    let cases = [
+        ("authority", &authority, json!({}), Some("spec.isCA")),
+        ("said-authority", &authority, json!({ "isCA": true }), None),
+        ("client", &client, json!({}), Some("spec.usages")),
+        ("server", &client, json!({ "usages": ["server auth"] }), Some("spec.usages")),
+        ("said-client", &client, json!({ "usages": ["client auth"] }), None),
+    ];
+    for (name, csr, fields, refusal) in cases {
+        let mut asked = request(csr.clone());
+        asked["spec"].as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        space.make::<CertificateRequest>(name, asked).await;
+        let done = decided(&space, name).await;
+        let ready = last_word(&done, "Ready").unwrap();
+        let Some(field) = refusal else {
+            assert_eq!(ready.reason.as_deref(), Some("Issued"), "{name}: {ready:?}");
+            continue;
+        };
+        let invalid = last_word(&done, "InvalidRequest").expect("it says so");
+        assert!(invalid.message.as_ref().unwrap().contains(field), "{name}: {invalid:?}");
+        assert_eq!(ready.reason.as_deref(), Some("Failed"), "{name}");
+        space.event(name, "says so", |reason| reason == "InvalidRequest").await;
     }
 }
 

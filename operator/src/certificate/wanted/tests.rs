@@ -77,7 +77,8 @@ fn what_a_spec_says_is_what_is_wanted() {
 #[test]
 fn what_is_empty_was_left_out() {
     let nothing = of(|_| ()).unwrap();
-    let cases: [(&str, fn(&mut CertificateSpec)); 5] = [
+    type Case = (&'static str, fn(&mut CertificateSpec));
+    let cases: [Case; 5] = [
         ("commonName", |spec| spec.common_name = Some(String::new())),
         ("literalSubject", |spec| spec.literal_subject = Some(String::new())),
         ("subject", |spec| {
