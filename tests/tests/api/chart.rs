@@ -83,7 +83,7 @@ pub(crate) async fn what_is_switched_off_has_neither_flag_nor_right(space: Space
         (&[], [true, true, true]),
         (&["caInjection.enabled=false"], [false, true, true]),
         (&["kubernetesSigner.enabled=false"], [true, false, true]),
-        (&["autoApproval.enabled=false", "defaultAuthority.enabled=false"], [true, true, false]),
+        (&["autoApproval.enabled=false"], [true, true, false]),
     ];
     for (values, expected) in cases {
         let objects = objects(&space, values);
@@ -192,7 +192,7 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         ("replica=2", "replica"),
         ("replicas=0", "replicas"),
         ("autoApproval=true", "autoApproval"),
-        ("autoApproval.enabled=false", "defaultAuthority.enabled=false"),
+        (r#"reissueSpread="soon""#, "reissueSpread"),
         (r#"defaultIssuer="ClusterIssuer/""#, "defaultIssuer"),
         (r#"metrics.monitor.kind="Both""#, "kind"),
         (r#"metrics.monitor.interval="soon""#, "interval"),
