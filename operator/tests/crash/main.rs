@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use issuance::{Again, Chain, First, GoesToo, KeyStores};
 use libtest_mimic::{Arguments, Trial};
-use requests::{Csr, KubernetesCsr, Others, Pruning};
+use requests::{Csr, KubernetesCsr, Others, Pruning, Replaced};
 use scenario::{Scenario, at_every_step};
 use world::World;
 
@@ -48,6 +48,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         killed_during(world, "a_chain_of_authorities", Chain),
         takes_over(world),
         killed_during(world, "a_slow_answer_of_an_issuer_of_others", Others::Slow),
+        killed_during(world, "a_change_while_an_issuer_of_others_takes_its_time", Replaced),
         killed_during(world, "the_pruning_of_requests", Pruning),
         killed_during(world, "a_first_issuance", First),
         killed_during(world, "a_renewal_that_was_asked_for", Again::Asked),

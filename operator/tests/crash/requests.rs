@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_crds::{Certificate, CertificateRequest};
-use countersign_operator::pki::{Request, make_csr};
+use countersign_operator::pki::{Request, make_csr, parse_csr};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Secret;
@@ -43,13 +43,9 @@ impl Scenario for Others {
     }
 
     async fn meanwhile(self, space: &Space) {
-        let mut signed = BTreeSet::new();
-        loop {
-            let next = |seen: &History| self.next(seen, &signed);
-            space.history.until(|seen| next(seen).is_some()).await;
-            let Some(request) = next(&space.history) else { continue };
-            sign(space, &request).await;
-            signed.insert(request.uid());
+        match self {
+            Self::Quick => sign_all(space, |_, _| true).await,
+            Self::Slow => sign_all(space, key_is_kept).await,
         }
     }
 
@@ -58,17 +54,19 @@ impl Scenario for Others {
     }
 }
 
-impl Others {
-    /// A request that it is time to sign.
-    fn next(self, seen: &History, signed: &BTreeSet<Option<String>>) -> Option<CertificateRequest> {
-        let is_new = |request: &CertificateRequest| {
-            !signed.contains(&request.uid()) && request.spec.issuer_ref.group.is_some()
+/// Signs each request once, when it is time.
+async fn sign_all(space: &Space, is_time: impl Fn(&History, &CertificateRequest) -> bool) {
+    let mut signed = BTreeSet::new();
+    loop {
+        let next = |seen: &History| {
+            let is_next =
+                |it: &CertificateRequest| !signed.contains(&it.uid()) && is_time(seen, it);
+            seen.requests.now().into_iter().find(is_next)
         };
-        let is_time = |request: &CertificateRequest| match self {
-            Self::Quick => true,
-            Self::Slow => key_is_kept(seen, request),
-        };
-        seen.requests.now().into_iter().find(|request| is_new(request) && is_time(request))
+        space.history.until(|seen| next(seen).is_some()).await;
+        let Some(request) = next(&space.history) else { continue };
+        sign(space, &request).await;
+        signed.insert(request.uid());
     }
 }
 
@@ -82,6 +80,36 @@ fn key_is_kept(seen: &History, request: &CertificateRequest) -> bool {
         !text(&secret, "tls.key").is_empty()
             && owners.any(|owner| Some(&owner.uid) == request.uid().as_ref())
     })
+}
+
+/// What is asked for changes while an answer is waited for: the first request goes, and another one
+/// of its name has a key of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Replaced;
+
+impl Scenario for Replaced {
+    async fn prepare(self, space: &Space) {
+        Others::Slow.begin(space).await;
+        let request = |seen: &History| seen.requests.named("web-1");
+        let is_kept = |seen: &History| request(seen).is_some_and(|it| key_is_kept(seen, &it));
+        space.history.until(is_kept).await;
+    }
+
+    async fn begin(self, space: &Space) {
+        space.change::<Certificate>("web", json!({ "spec": { "dnsNames": ["www.test"] } })).await;
+    }
+
+    async fn meanwhile(self, space: &Space) {
+        sign_all(space, |seen, request| {
+            let asked = parse_csr(&request.spec.request.0).expect("a CSR");
+            asked.request.dns_names == ["www.test"] && key_is_kept(seen, request)
+        })
+        .await;
+    }
+
+    fn is_done(self, seen: &History) -> bool {
+        is_issued(seen, "web", 1)
+    }
 }
 
 /// Signs, unless the request is gone meanwhile.
