@@ -23,8 +23,8 @@ test: prerequisites ## every test, those on a real node included (CONTEXT=name: 
 	cargo test --no-run -p countersign-tests --features e2e
 	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
 
-bench: prerequisites ## what the sidecar costs on this machine
-	cargo run --quiet -p countersign-tests --bin countersign-bench
+bench: prerequisites ## what operator and sidecar cost on this machine (ARGS=--help)
+	cargo run --quiet --release -p countersign-tests --features bench --bin countersign-bench -- $(ARGS)
 
 images: prerequisites ## build the image of both programs (target/images)
 	cargo run --quiet -p countersign-tests --bin countersign-cluster -- images

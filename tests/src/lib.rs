@@ -1,4 +1,5 @@
 //! The cluster, API tests, end-to-end tests and benchmarks; may import everything.
 
+pub mod bench;
 pub mod cluster;
 pub mod scenario;

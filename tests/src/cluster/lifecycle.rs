@@ -52,7 +52,10 @@ impl Cluster {
             mode == Mode::ControlPlane || is_root(),
             "a node needs root: run this as root, or with sudo"
         );
-        let tools = tools::all()?;
+        let tools = match mode {
+            Mode::ControlPlane => tools::of_control_plane()?,
+            Mode::Node => tools::all()?,
+        };
         let run = cache()?.join("run").join(name);
         let mut cluster = Self { name: name.to_owned(), run, tools, children: Vec::new() };
         cluster.take_away()?;

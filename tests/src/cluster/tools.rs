@@ -24,6 +24,8 @@ struct Toolchain {
     usually: &'static str,
     /// What must be there at the end.
     programs: &'static [&'static str],
+    /// Whether a control plane does without it.
+    is_for_nodes: bool,
 }
 
 const TOOLCHAINS: &[Toolchain] = &[
@@ -41,6 +43,7 @@ const TOOLCHAINS: &[Toolchain] = &[
             "kubelet",
             "kubectl",
         ],
+        is_for_nodes: false,
     },
     Toolchain {
         folder: "containerd",
@@ -48,6 +51,7 @@ const TOOLCHAINS: &[Toolchain] = &[
         tags: "no_btrfs,no_devmapper,no_zfs",
         usually: "1 minute",
         programs: &["containerd", "containerd-shim-runc-v2", "ctr"],
+        is_for_nodes: true,
     },
     Toolchain {
         folder: "coredns",
@@ -55,6 +59,7 @@ const TOOLCHAINS: &[Toolchain] = &[
         tags: "",
         usually: "2 minutes",
         programs: &["coredns"],
+        is_for_nodes: true,
     },
     Toolchain {
         folder: "helm",
@@ -62,6 +67,7 @@ const TOOLCHAINS: &[Toolchain] = &[
         tags: "",
         usually: "2 minutes",
         programs: &["helm"],
+        is_for_nodes: false,
     },
 ];
 
@@ -70,9 +76,23 @@ const TOOLCHAINS: &[Toolchain] = &[
 /// # Errors
 /// When a program cannot be built; says which, and where its log is.
 pub fn all() -> anyhow::Result<Tools> {
+    those(|_| true)
+}
+
+/// The folders with the programs of a control plane, which need not wait for those of a node.
+///
+/// # Errors
+/// When a program cannot be built; says which, and where its log is.
+pub fn of_control_plane() -> anyhow::Result<Tools> {
+    those(|toolchain| !toolchain.is_for_nodes)
+}
+
+fn those(are_needed: impl Fn(&Toolchain) -> bool) -> anyhow::Result<Tools> {
     let mut folders = Vec::new();
     for (place, toolchain) in TOOLCHAINS.iter().enumerate() {
-        folders.push(toolchain.ready(place + 1)?);
+        if are_needed(toolchain) {
+            folders.push(toolchain.ready(place + 1)?);
+        }
     }
     Ok(Tools { folders })
 }

@@ -1,0 +1,13 @@
+//! What both programs cost on this machine, as tables beside what they must reach.
+//!
+//! `statistics`, `counters` and `table` are pure; `process` builds the programs and reads what the
+//! kernel counts about them. `sidecar` needs nothing but a sidecar; `operator` runs the released
+//! operator on a control plane of its own, one measurement a file.
+
+pub mod counters;
+#[cfg(feature = "bench")]
+pub mod operator;
+pub mod process;
+pub mod sidecar;
+pub mod statistics;
+pub mod table;
