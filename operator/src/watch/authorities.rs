@@ -112,12 +112,12 @@ impl Following<'_> {
             stays
         });
         for key in wanted {
-            if !watches.contains_key(&key) {
+            let follow = || {
                 debug!(namespace = key.0, secret = key.1, "following it by its name");
                 let (client, told) = (self.client.clone(), self.told.clone());
-                let one = follow_one(client, seen.named.clone(), key.clone(), told);
-                watches.insert(key, tasks.spawn(one));
-            }
+                tasks.spawn(follow_one(client, seen.named.clone(), key.clone(), told))
+            };
+            watches.entry(key.clone()).or_insert_with(follow);
         }
     }
 }

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
 
 fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut all = issuing(world);
+    all.extend(signing(world));
     all.extend(expected(world));
     all.extend(around(world));
     all.extend(by_hand(world));
@@ -119,6 +120,12 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_request_to_the_issuer_of_others_is_left_alone,
             the_issuer_of_identities_signs_nothing_of_another_namespace,
         }
+    }
+}
+
+/// Authorities, and what they may sign.
+fn signing(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
         authorities::{
             what_a_replaced_authority_signed_is_issued_again_and_serves_meanwhile,
             a_renewed_hierarchy_is_issued_again_from_the_top_down,

@@ -79,7 +79,7 @@ fn an_issuer_tells_since_when_an_authority_signs() {
     assert_eq!(first.authority_since, Some(at(NOW)));
     assert_eq!(first.not_after.as_ref().map(|time| time.0), Some(one.not_after()));
     let mut issuer = saying(ConditionStatus::True);
-    issuer.status = Some(first.clone());
+    issuer.status = Some(first);
     let later = now + jiff::SignedDuration::from_hours(1);
     let missing = AuthorityUnavailable::Missing { secret: secret() };
     let cases = [
