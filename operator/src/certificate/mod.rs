@@ -9,6 +9,7 @@ pub mod act;
 pub mod ask;
 pub mod checks;
 pub mod decide;
+mod error;
 pub mod extras;
 pub mod names;
 pub mod observe;
@@ -26,4 +27,5 @@ mod support;
 pub mod unfinished;
 pub mod wanted;
 
-pub use reconcile::{Error, error_policy, reconcile};
+pub use error::Error;
+pub use reconcile::{error_policy, reconcile};
