@@ -9,9 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::error::Error;
 use super::extras::{self, Passwords};
 use super::observe::{Observed, Stored};
-use super::reconcile::Error;
 use super::reference::IssuerId;
 use super::request::Answer;
 use super::secret;

@@ -14,9 +14,9 @@ use serde_json::json;
 use tracing::info;
 
 use super::act::key_for;
+use super::error::Error;
 use super::names;
 use super::observe::Observed;
-use super::reconcile::Error;
 use super::request::{self, Asked};
 use super::wanted::Wanted;
 use crate::context::{Context, FIELD_MANAGER};

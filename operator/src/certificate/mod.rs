@@ -10,6 +10,7 @@ pub mod ask;
 pub mod checks;
 pub mod decide;
 mod ending;
+mod error;
 pub mod extras;
 pub mod names;
 pub mod observe;
@@ -29,4 +30,5 @@ pub(crate) mod support;
 pub mod unfinished;
 pub mod wanted;
 
-pub use reconcile::{Error, error_policy, reconcile};
+pub use error::Error;
+pub use reconcile::{error_policy, reconcile};

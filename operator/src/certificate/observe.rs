@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::error::Error;
 use super::extras::Passwords;
 use super::names;
 use super::passwords::{self, PasswordMissing};
-use super::reconcile::Error;
 use super::reference::IssuerId;
 use super::request::{Asked, digest_of};
 use super::signer::Signer;

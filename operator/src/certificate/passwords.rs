@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::error::Error;
 use super::extras::{self, Passwords};
-use super::reconcile::Error;
 use crate::context::Context;
 use crate::pki::Redacted;
 use crate::pki::keystore::{KeystoreError, Password};

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crds::{Certificate, CertificateRequest, CertificateStatus};
+use countersign_crds::{Certificate, CertificateStatus};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -13,7 +12,7 @@ use tracing::{info, instrument, warn};
 
 use super::checks::Finding;
 use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
-use super::extras::ExtrasError;
+use super::error::Error;
 use super::observe::Observed;
 use super::reference::default_issuer;
 use super::settled;
@@ -23,7 +22,6 @@ use super::wanted::Wanted;
 use super::{act, ask, ending, names, request, unfinished};
 use crate::context::Context;
 use crate::metrics::ReasonLabels;
-use crate::{issuer, pki};
 
 /// A Certificate is looked at this often even when nothing happens.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
@@ -37,93 +35,6 @@ const SOON: Duration = Duration::from_secs(2);
 /// A Certificate that was refused is looked at this often: what it needs may change elsewhere, for
 /// example when the other one that names its Secret goes.
 const RECHECK_REFUSED: Duration = Duration::from_secs(180);
-
-/// What can go wrong while a Certificate is reconciled.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant's text says what it is")]
-pub enum Error {
-    #[error("reading {certificate}")]
-    ReadCertificate {
-        certificate: Box<ObjectRef<Certificate>>,
-        #[source]
-        source: kube::Error,
-    },
-    #[error("reading {secret}")]
-    ReadSecret {
-        secret: Box<ObjectRef<Secret>>,
-        #[source]
-        source: kube::Error,
-    },
-    #[error("writing {secret}")]
-    WriteSecret {
-        secret: Box<ObjectRef<Secret>>,
-        #[source]
-        source: kube::Error,
-    },
-    #[error("writing the status of {certificate}")]
-    WriteStatus {
-        certificate: Box<ObjectRef<Certificate>>,
-        #[source]
-        source: kube::Error,
-    },
-    #[error("writing {request}")]
-    WriteRequest {
-        request: Box<ObjectRef<CertificateRequest>>,
-        #[source]
-        source: kube::Error,
-    },
-    #[error("making a request for it")]
-    Csr(#[source] pki::ComposeError),
-    #[error(transparent)]
-    Extras(Box<ExtrasError>),
-    #[error("what was signed was valid until {not_after} only")]
-    SignedExpired { not_after: Timestamp },
-    #[error("making the private key")]
-    Key(#[source] pki::KeyError),
-    #[error("signing")]
-    Sign(#[source] issuer::SignError),
-    #[error("reading back what was signed")]
-    ReadBack(#[source] pki::CertificateError),
-    #[error("what was signed is not for the key that was made")]
-    KeyMismatch,
-    #[error("the work was cut off by a shutdown")]
-    Cancelled,
-}
-
-impl Error {
-    /// Used as event reason, condition reason and metric label.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::ReadCertificate { .. } => "ReadCertificateError",
-            Self::ReadSecret { .. } => "ReadSecretError",
-            Self::WriteSecret { .. } => "WriteSecretError",
-            Self::WriteStatus { .. } => "WriteStatusError",
-            Self::WriteRequest { .. } => "WriteRequestError",
-            Self::Csr(_) => "InvalidRequest",
-            Self::Extras(_) => "KeystoreError",
-            Self::Key(_) => "KeyError",
-            Self::Sign(error) => error.reason(),
-            Self::ReadBack(_) | Self::KeyMismatch | Self::SignedExpired { .. } => {
-                "InvalidCertificate"
-            }
-            Self::Cancelled => "Cancelled",
-        }
-    }
-
-    /// The whole story, from what was done down to why it failed.
-    #[must_use]
-    pub fn story(&self) -> String {
-        let mut story = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            story.push_str(": ");
-            story.push_str(&error.to_string());
-            cause = error.source();
-        }
-        story
-    }
-}
 
 /// Brings one Certificate to what it should be.
 ///

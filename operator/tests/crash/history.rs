@@ -131,7 +131,7 @@ impl History {
         let certificates = self.certificates.now().into_iter();
         let certificates = certificates.map(|it| (it.name_any(), json!(it.status)));
         let requests = self.requests.now().into_iter();
-        let requests = requests.map(|it| (it.name_any(), json!(it.status)));
+        let requests = requests.map(|it| (it.name_any(), json!(it.status.map(|it| it.conditions))));
         certificates.chain(requests).map(|(name, status)| format!("{name}: {status}\n")).collect()
     }
 

@@ -74,7 +74,7 @@ fn an_event_is_told_once() {
 
 #[test]
 fn an_error_tells_its_whole_story() {
-    let key = pki::KeyError::UnsupportedSize { bits: 1000 };
+    let key = crate::pki::KeyError::UnsupportedSize { bits: 1000 };
     let told = Error::Key(key).story();
     let expected = "making the private key: an RSA key of 1000 bits cannot be made: choose 2048, \
                     3072, 4096 or 8192";

@@ -1,0 +1,96 @@
+//! What can go wrong while a Certificate is reconciled, and how it is told.
+
+use countersign_crds::{Certificate, CertificateRequest};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::ObjectRef;
+
+use super::extras::ExtrasError;
+use crate::{issuer, pki};
+
+/// What can go wrong while a Certificate is reconciled.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's text says what it is")]
+pub enum Error {
+    #[error("reading {certificate}")]
+    ReadCertificate {
+        certificate: Box<ObjectRef<Certificate>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("reading {secret}")]
+    ReadSecret {
+        secret: Box<ObjectRef<Secret>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing {secret}")]
+    WriteSecret {
+        secret: Box<ObjectRef<Secret>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing the status of {certificate}")]
+    WriteStatus {
+        certificate: Box<ObjectRef<Certificate>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("writing {request}")]
+    WriteRequest {
+        request: Box<ObjectRef<CertificateRequest>>,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("making a request for it")]
+    Csr(#[source] pki::ComposeError),
+    #[error(transparent)]
+    Extras(Box<ExtrasError>),
+    #[error("what was signed was valid until {not_after} only")]
+    SignedExpired { not_after: Timestamp },
+    #[error("making the private key")]
+    Key(#[source] pki::KeyError),
+    #[error("signing")]
+    Sign(#[source] issuer::SignError),
+    #[error("reading back what was signed")]
+    ReadBack(#[source] pki::CertificateError),
+    #[error("what was signed is not for the key that was made")]
+    KeyMismatch,
+    #[error("the work was cut off by a shutdown")]
+    Cancelled,
+}
+
+impl Error {
+    /// Used as event reason, condition reason and metric label.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ReadCertificate { .. } => "ReadCertificateError",
+            Self::ReadSecret { .. } => "ReadSecretError",
+            Self::WriteSecret { .. } => "WriteSecretError",
+            Self::WriteStatus { .. } => "WriteStatusError",
+            Self::WriteRequest { .. } => "WriteRequestError",
+            Self::Csr(_) => "InvalidRequest",
+            Self::Extras(_) => "KeystoreError",
+            Self::Key(_) => "KeyError",
+            Self::Sign(error) => error.reason(),
+            Self::ReadBack(_) | Self::KeyMismatch | Self::SignedExpired { .. } => {
+                "InvalidCertificate"
+            }
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// The whole story, from what was done down to why it failed.
+    #[must_use]
+    pub fn story(&self) -> String {
+        let mut story = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            story.push_str(": ");
+            story.push_str(&error.to_string());
+            cause = error.source();
+        }
+        story
+    }
+}
