@@ -5,7 +5,7 @@ use countersign_crds::Certificate;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use super::reconcile::Error;
+use super::error::Error;
 use crate::context::Context;
 
 /// Whether a Certificate goes with its whole namespace.
