@@ -111,7 +111,8 @@ pub(crate) async fn nothing_is_signed_with_a_key_that_is_not_the_requests(space:
 }
 
 pub(crate) async fn a_self_signed_certificate_may_want_somebodys_approval(space: Space) {
-    let policy = json!({ "approval": "Required", "allow": [{ "name": "roots", "isCA": true }] });
+    let policy = json!({ "approval": "Required", "allow": [{ "name": "roots", "isCA": true,
+        "commonNames": ["root"] }] });
     let issuer = json!({ "spec": { "selfSigned": { "policy": policy } } });
     space.make::<Issuer>("self", issuer).await;
     let spec = json!({ "secretName": "root", "isCA": true, "commonName": "root",
