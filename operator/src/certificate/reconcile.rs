@@ -62,14 +62,16 @@ pub async fn reconcile(
     if decision == Decision::Leave {
         return Ok(Action::await_change());
     }
-    if is_repair(&seen, &decision) {
-        context.repairs.note(seen.certificate.metadata.uid.as_deref().unwrap_or_default(), now);
-    }
+    let repaired = is_repair(&seen, &decision).then(|| seen.certificate.uid()).flatten();
     let wanted = wanted.ok();
     if let Some(soon) = request_step(&context, &seen, &decision, wanted.as_ref()).await? {
+        repaired.iter().for_each(|uid| context.repairs.note(uid, now));
         return Ok(soon);
     }
     let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
+    if !matches!(outcome, Outcome::Failed { .. }) {
+        repaired.iter().for_each(|uid| context.repairs.note(uid, now));
+    }
     let outcome = found(&context, &seen, outcome).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(&context, &seen.certificate, &status).await?;

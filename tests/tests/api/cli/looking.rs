@@ -18,14 +18,14 @@ use crate::space::{Space, condition, facts, leaf, make_in, text};
 pub(crate) async fn a_status_says_how_a_certificate_is_and_what_it_waits_for(space: Space) {
     space.authority().await;
     let certificate = space.certificate("web", json!({ "uris": ["spiffe://a/b"] })).await;
-    space.event("web", "says Issued", |reason| reason == "Issued").await;
+    space.event("web", "says Issuing", |reason| reason == "Issuing").await;
     let leaf_of = facts(&space.secret("web").await);
     let told = run(&space, &["status", "certificate", "web"]).well();
     let title = format!("Certificate {}/web: ready\n", space.namespace);
     let serial = leaf_of.serial_hex();
     has(
         &told,
-        &[&title, "is renewed", "Issuer ca", "KeyPairVerified", &serial, "spiffe://a/b", "Issued"],
+        &[&title, "is renewed", "Issuer ca", "KeyPairVerified", &serial, "spiffe://a/b", "Issuing"],
     );
     let json = run(&space, &["status", "cert", "web", "-o", "json"]).json();
     let status = certificate.status.unwrap();
