@@ -16,6 +16,8 @@ pub(super) struct Burst {
     /// The operator's time of the processor, until it had nothing to do any more: Events are
     /// written behind the work.
     pub(super) cpu: Duration,
+    /// That of the API server meanwhile, whoever asked it.
+    pub(super) api_server: Duration,
     /// What others than the bench wrote.
     pub(super) written: Counters,
 }
@@ -61,11 +63,27 @@ async fn measured(
     let mut watch = Watch::of(site.client(), path_of(ns, "certificates")).await?;
     operator.settled().await?;
     let (before, cpu) = (site.counters().await?, operator.cpu()?);
+    let api_server = site.api_server_cpu()?;
     let start = Instant::now();
     let ((), last) = tokio::try_join!(asking, watch.all_ready(count, revision))?;
     let settled = operator.settled().await?;
+    let api_server = site.api_server_cpu()? - api_server;
     let written = site.counters().await?.since(&before).without(&own, count as u64);
-    let burst = Burst { time: last - start, cpu: settled.cpu - cpu, written };
-    println!("  all Ready after {:.1} s; written: {}", burst.time.as_secs_f64(), burst.written);
+    let burst = Burst { time: last - start, cpu: settled.cpu - cpu, api_server, written };
+    println!("  all Ready after {:.1} s; {}", burst.time.as_secs_f64(), burst.each(count));
+    println!("  written: {}", burst.written);
     Ok(burst)
+}
+
+impl Burst {
+    /// The operator's CPU for each of so many, in milliseconds.
+    pub(super) fn cpu_each(&self, count: usize) -> f64 {
+        self.cpu.as_secs_f64() * 1e3 / count as f64
+    }
+
+    /// What each of so many took.
+    pub(super) fn each(&self, count: usize) -> String {
+        let api_server = self.api_server.as_secs_f64() * 1e3 / count as f64;
+        format!("CPU each: operator {:.2} ms, API server {api_server:.1} ms", self.cpu_each(count))
+    }
 }

@@ -170,12 +170,12 @@ async fn thousand(
 ) -> anyhow::Result<Duration> {
     let first = burst::create(site, operator, "burst", count).await?;
     let renewed = burst::renew(site, operator, "burst", count).await?;
-    let each = |burst: &burst::Burst| burst.cpu.as_secs_f64() * 1e3 / count as f64;
-    let note = format!("renewals: {:.2} ms each", each(&renewed));
+    let note = format!("{}; of renewals: {}", first.each(count), renewed.each(count));
     let renewal = renewed.written.to_string();
+    let renewal_time = format!("their renewal: {:.1} s", renewed.time.as_secs_f64());
     found.extend([
-        Figure::Burst.row(first.time.as_secs_f64(), count, ""),
-        Figure::CpuEach.row(each(&first), count, note),
+        Figure::Burst.row(first.time.as_secs_f64(), count, renewal_time),
+        Figure::CpuEach.row(first.cpu_each(count), count, note),
         Figure::WritesFirst.row(first.written.per(count), count, first.written.to_string()),
         Figure::WritesRenewal.row(renewed.written.per(count), count, renewal),
     ]);
@@ -217,8 +217,7 @@ async fn standing(
 fn great_burst(great: &burst::Burst, burst: Duration, sizes: Sizes) -> Found {
     let times = sizes.standing as f64 / sizes.burst as f64;
     let (time, burst) = (great.time.as_secs_f64(), burst.as_secs_f64());
-    let each = great.cpu.as_secs_f64() * 1e3 / sizes.standing as f64;
-    let note = format!("{:.1} times as long; CPU {each:.2} ms each", time / burst);
+    let note = format!("{:.1} times as long; {}", time / burst, great.each(sizes.standing));
     let mut found = Figure::GreatBurst.row(time, sizes.standing, note);
     found.row.bar = Bar::Under(burst * times * 1.2);
     found

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,6 +15,7 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 
 use super::super::counters::Counters;
+use super::super::process::cpu;
 use crate::cluster::{Cluster, Mode, repository};
 
 /// The operator's namespace.
@@ -264,6 +266,17 @@ impl Site {
         let request = Request::new("").get("metrics", &GetParams::default())?;
         let text = self.client.request_text(request).await.context("reading its metrics")?;
         Ok(Counters::parse(&text))
+    }
+
+    /// The time of the processor that the API server took so far.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(super) fn api_server_cpu(&self) -> anyhow::Result<Duration> {
+        let record = self.kubeconfig.with_file_name("kube-apiserver.pid");
+        let text = std::fs::read_to_string(record)?;
+        let id = text.split_whitespace().next().context("the API server's process id")?;
+        cpu(id.parse()?)
     }
 
     /// A client with every right.
