@@ -1,5 +1,7 @@
 //! Kubernetes Events: what people see in `kubectl describe`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,11 +11,19 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-/// So many Events wait to be written; what comes then is dropped and counted.
-const MOST_WAITING: usize = 2048;
+use crate::metrics::Tally;
 
-/// Good news are dropped earlier, so that bad news still find room.
-const ROOM_FOR_WARNINGS: usize = MOST_WAITING / 4;
+/// So many good news wait to be written, and so many bad ones; what comes then is dropped and
+/// counted.
+const MOST_GOOD: usize = 1536;
+const MOST_BAD: usize = 512;
+
+/// Good news are told once no Certificate waits any more, or after so long: a thousand Certificates
+/// at once have the API server to themselves.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often is looked whether any waits.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// kube's recorder looks through all that it remembers for each Event that it writes. It remembers
 /// in order to count an Event that comes again; for that the last few hundred are enough.
@@ -26,7 +36,9 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// waits for one, and a thousand at once do not crowd out what they are about.
 #[derive(Clone, Debug)]
 pub struct Events {
-    queue: mpsc::Sender<Told>,
+    good: mpsc::Sender<Told>,
+    bad: mpsc::Sender<Told>,
+    is_ending: Arc<AtomicBool>,
     dropped: Counter,
 }
 
@@ -38,19 +50,29 @@ enum Told {
 
 impl Events {
     /// Events of the operator. They are written by a task of their own, which ends with the last
-    /// clone of this.
+    /// clone of this. `certificates` says how many of them wait.
     #[must_use]
-    pub fn new(client: kube::Client, dropped: Counter) -> Self {
-        let (queue, told) = mpsc::channel(MOST_WAITING);
-        tokio::spawn(write_all(client, told));
-        Self { queue, dropped }
+    pub fn new(client: kube::Client, certificates: Tally, dropped: Counter) -> Self {
+        let (good, good_told) = mpsc::channel(MOST_GOOD);
+        let (bad, bad_told) = mpsc::channel(MOST_BAD);
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let desk = Desk {
+            good: good_told,
+            bad: bad_told,
+            certificates,
+            is_ending: is_ending.clone(),
+            held: Held::default(),
+        };
+        tokio::spawn(write_all(client, desk));
+        Self { good, bad, is_ending, dropped }
     }
 
     /// Waits until what was told so far is written, or until it takes too long.
     pub async fn flush(&self) {
+        self.is_ending.store(true, Ordering::Release);
         let (flushed, is_flushed) = oneshot::channel();
         let writing = async {
-            if self.queue.send(Told::Flushed(flushed)).await.is_ok() {
+            if self.good.send(Told::Flushed(flushed)).await.is_ok() {
                 // An error means that the writer has ended, and nothing more is written.
                 let _ = is_flushed.await;
             }
@@ -100,27 +122,69 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        let room = self.queue.capacity();
-        let is_crowded = matches!(event.type_, EventType::Normal) && room < ROOM_FOR_WARNINGS;
-        let told = Told::Event(Box::new((event, about.clone())));
-        if is_crowded || self.queue.try_send(told).is_err() {
+        let is_good = matches!(event.type_, EventType::Normal);
+        let queue = if is_good { &self.good } else { &self.bad };
+        if queue.try_send(Told::Event(Box::new((event, about.clone())))).is_err() {
             self.dropped.inc();
         }
     }
 }
 
-async fn write_all(client: kube::Client, mut told: mpsc::Receiver<Told>) {
+/// What is told, and what comes first.
+struct Desk {
+    good: mpsc::Receiver<Told>,
+    bad: mpsc::Receiver<Told>,
+    certificates: Tally,
+    is_ending: Arc<AtomicBool>,
+    held: Held,
+}
+
+impl Desk {
+    /// What is told next, bad news first; `None` once nobody can tell any more.
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            let is_ending = self.is_ending.load(Ordering::Acquire);
+            let may_tell = is_ending || self.held.may_tell(self.certificates.waiting());
+            tokio::select! {
+                biased;
+                Some(told) = self.bad.recv() => break Some(told),
+                told = self.good.recv(), if may_tell => break told,
+                () = tokio::time::sleep(LOOK), if !may_tell => self.held.go_on(),
+            }
+        }
+    }
+}
+
+/// For how long good news were held back.
+#[derive(Debug, Default)]
+struct Held(Duration);
+
+impl Held {
+    fn may_tell(&mut self, waiting: usize) -> bool {
+        if waiting == 0 {
+            self.0 = Duration::ZERO;
+        }
+        waiting == 0 || self.0 >= PATIENCE
+    }
+
+    fn go_on(&mut self) {
+        self.0 += LOOK;
+    }
+}
+
+async fn write_all(client: kube::Client, mut desk: Desk) {
     let reporter = Reporter { controller: "countersign-operator".to_owned(), instance: None };
     let mut recorder = Recorder::new(client.clone(), reporter.clone());
     let mut written = 0;
-    while let Some(told) = told.recv().await {
-        let Told::Event(event) = told else {
-            if let Told::Flushed(flushed) = told {
+    while let Some(told) = desk.next().await {
+        let (event, about) = match told {
+            Told::Event(event) => *event,
+            Told::Flushed(flushed) => {
+                // An error means that nobody waits for it any more.
                 let _ = flushed.send(());
+                continue;
             }
-            continue;
         };
-        let (event, about) = *event;
         if let Err(error) = recorder.publish(&event, &about).await {
             warn!(%error, event.reason, "event not written");
         }
@@ -128,5 +192,25 @@ async fn write_all(client: kube::Client, mut told: mpsc::Receiver<Told>) {
         if written % REMEMBERED == 0 {
             recorder = Recorder::new(client.clone(), reporter.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_news_wait_for_the_work_and_not_for_ever() {
+        let mut held = Held::default();
+        assert!(held.may_tell(0), "nothing waits");
+        assert!(!held.may_tell(1));
+        while !held.may_tell(1000) {
+            assert!(held.0 < PATIENCE);
+            held.go_on();
+        }
+        assert_eq!(held.0, PATIENCE);
+        assert!(held.may_tell(1), "it was long enough");
+        assert!(held.may_tell(0), "nothing waits any more");
+        assert!(!held.may_tell(1), "the next time it is as before");
     }
 }

@@ -80,7 +80,9 @@ impl Controllers {
     #[must_use]
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers) = stores();
-        let events = Events::new(client.clone(), metrics.events_dropped.clone());
+        let certificates = metrics.work.of::<Certificate>();
+        let dropped = metrics.events_dropped.clone();
+        let events = Events::new(client.clone(), certificates, dropped);
         let (authorities, repairs, pending_keys) = Default::default();
         let context = Context {
             client,

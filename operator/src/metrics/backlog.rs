@@ -65,6 +65,11 @@ impl Backlog {
         }
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.inner().waiting.len()
+    }
+
     pub(super) fn level(&self, now: Instant) -> Level {
         let inner = self.inner();
         let oldest = inner.waiting.values().min();

@@ -96,6 +96,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// How many objects wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.backlog.waiting()
+    }
+
     /// An object must be looked at.
     pub fn put<K: Lookup>(&self, reference: &ObjectRef<K>) {
         self.backlog.put((reference.namespace.as_deref(), &reference.name), Instant::now());

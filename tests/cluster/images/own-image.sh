@@ -2,11 +2,7 @@
 # own-image.sh ARCHIVE IMAGE: both programs, fully static, in an image from scratch.
 set -euo pipefail
 archive=$1 image=$2
-host=$(rustc -vV | sed -n 's/^host: //p')
-upper=$(tr 'a-z-' 'A-Z_' <<<"$host")
-export "CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static"
-cargo build --release --target "$host" -p countersign-operator -p countersign-sidecar
-bins=target/$host/release
+bins=$(bash "$(dirname "$0")/programs.sh")
 exec 9>"$archive.lock"
 flock 9
 folder=$(mktemp -d)

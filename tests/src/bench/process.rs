@@ -9,17 +9,18 @@ use anyhow::{Context as _, ensure};
 
 use crate::cluster::repository;
 
-/// Builds a program as the image has it.
+/// Builds the programs as the image has them.
 ///
 /// # Errors
-/// When it does not build.
+/// When they do not build.
 pub fn released(program: &str) -> anyhow::Result<PathBuf> {
     println!("building {program}, optimised");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "-p", program, "--bin", program]);
-    let status = cargo.current_dir(repository()).status().context("starting cargo")?;
-    ensure!(status.success(), "{program} does not build");
-    Ok(repository().join("target/release").join(program))
+    let script = repository().join("tests/cluster/images/programs.sh");
+    let built = Command::new("bash").arg(script).current_dir(repository()).output();
+    let built = built.context("starting bash")?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success(), "{program} does not build: {said}");
+    Ok(repository().join(String::from_utf8_lossy(&built.stdout).trim()).join(program))
 }
 
 /// User and system time of a process, from its clock ticks of 10 ms (proc(5)). Linux scales both so

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use countersign_crds::Certificate;
 use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -13,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::inject::{keep, own_certificate};
+use crate::metrics::Work;
 
 const NAME: &str = "countersign-webhook.countersign-system.svc";
 
@@ -42,7 +44,9 @@ impl Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let api = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let events = Events::new(kube::Client::try_from(api).unwrap(), Counter::default());
+        let certificates = Work::default().of::<Certificate>();
+        let client = kube::Client::try_from(api).unwrap();
+        let events = Events::new(client, certificates, Counter::default());
         let router = router(Line::parse_from(["test"]).args, events);
         let stop = CancellationToken::new();
         let acceptor = tls(provider.clone(), current).unwrap();
