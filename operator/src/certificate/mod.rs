@@ -25,6 +25,7 @@ pub mod secret;
 mod settled;
 pub mod signer;
 pub mod status;
+mod stored;
 #[cfg(test)]
 pub(crate) mod support;
 pub mod unfinished;
