@@ -122,7 +122,7 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
 }
 
 /// Whether a decision puts right what somebody else did: neither the spec asks for something new,
-/// nor is it time, nor did anybody ask.
+/// nor is it time, nor did anybody ask, nor is it the first of all.
 #[must_use]
 pub fn is_repair(seen: &Observed, decision: &Decision) -> bool {
     let by_itself = match decision {
@@ -133,7 +133,8 @@ pub fn is_repair(seen: &Observed, decision: &Decision) -> bool {
         ),
         _ => false,
     };
-    by_itself && !checks::spec_changed(&seen.certificate)
+    let was_issued = seen.certificate.status.as_ref().is_some_and(|s| s.revision.is_some());
+    by_itself && was_issued && !checks::spec_changed(&seen.certificate)
 }
 
 fn contested(seen: &Observed, decision: &Decision, now: Timestamp) -> Option<Decision> {

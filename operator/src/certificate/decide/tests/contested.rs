@@ -10,14 +10,21 @@ fn again_and_again(seen: Observed) -> Observed {
     Observed { repairs: ages.map(|age| now() - age).collect(), ..seen }
 }
 
+/// A Certificate that was issued once.
+fn issued() -> Certificate {
+    let web = certificate("web").saying("Ready", ConditionStatus::True, "Ready");
+    web.having(|status| status.revision = Some(1))
+}
+
 #[test]
 fn what_somebody_else_breaks_again_and_again_is_put_right_once_a_minute() {
-    let web = certificate("web").saying("Ready", ConditionStatus::True, "Ready");
+    let web = issued();
     let broken = secret_of(&web).made().holding("tls.key", "garbage");
     let untidy = secret_of(&web).made().without_labels();
     let changed = web.clone().dns("www.test");
     let mut edited = changed.clone();
     edited.metadata.generation = Some(2);
+    let first = web.clone().having(|status| status.revision = None);
     let of = |certificate: &Certificate, secret: &Secret| seen(certificate, Some(secret));
     let due = secret_of(&web).expiring_in(hours(1)).made();
     let cases = [
@@ -29,6 +36,7 @@ fn what_somebody_else_breaks_again_and_again_is_put_right_once_a_minute() {
         ("due", of(&web, &due), "Issue Renewing", false),
         ("asked for", healthy(&web.clone().asked_for()), "Issue ManuallyTriggered", false),
         ("as it should be", healthy(&web), "Keep", false),
+        ("the first", seen(&first, None), "Issue DoesNotExist", false),
     ];
     for (what, seen, plain, is_held) in cases {
         assert_eq!(word(&decided(&seen)), plain, "{what}");
@@ -39,7 +47,7 @@ fn what_somebody_else_breaks_again_and_again_is_put_right_once_a_minute() {
 
 #[test]
 fn who_changes_it_is_told_and_when_it_is_put_right() {
-    let web = certificate("web").saying("Ready", ConditionStatus::True, "Ready");
+    let web = issued();
     let broken = secret_of(&web).made().holding("tls.key", "garbage").written_by("a-script");
     let seen = again_and_again(seen(&web, Some(&broken)));
     let Decision::Contested { message, until } = decided(&seen) else { panic!("not contested") };
