@@ -32,8 +32,8 @@ pub struct Args {
     #[arg(long, default_value = "24h", value_parser = lifetime)]
     pub identity_duration: Duration,
 
-    /// Over how long leaves are issued again after their authority was replaced, a Go duration, 24h
-    /// at most.
+    /// Over how long at most leaves are issued again after their authority was replaced, some thirty
+    /// a second, a Go duration, 24h at most.
     #[arg(long, default_value = "5m", value_parser = spread)]
     pub reissue_spread: Duration,
 

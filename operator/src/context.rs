@@ -93,7 +93,7 @@ pub struct Settings {
     pub identity_issuer: String,
     /// How long an identity is valid.
     pub identity_duration: Duration,
-    /// Over how long leaves are issued again after their authority was replaced.
+    /// Over how long at most leaves are issued again after their authority was replaced.
     pub reissue_spread: Duration,
     /// The issuer of Certificates that name none, where their namespace names none either.
     pub default_issuer: Option<IssuerId>,

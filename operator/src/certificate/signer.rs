@@ -42,7 +42,8 @@ impl Signer {
             let found = context.seen.issuers.get(&ObjectRef::new(&id.name).within(&namespace))?;
             ((namespace, found.spec.ca.as_ref()?.secret_name.clone()), found.status.clone()?)
         };
-        let spread = context.settings.reissue_spread.into();
+        let many = context.seen.certificates.len();
+        let spread = paced(many, context.settings.reissue_spread.into());
         told(&status, context.authorities.fingerprint(&secret).as_deref(), spread)
     }
 
@@ -65,6 +66,15 @@ impl Signer {
         let later = SignedDuration::from_secs((spread * i32::from(share_of(uid)) / 1000).as_secs());
         Some(self.since.checked_add(later).unwrap_or(self.since))
     }
+}
+
+/// So much time for each Certificate that there is: some thirty a second are issued again.
+const PACE: Duration = Duration::from_millis(30);
+
+/// Over how long leaves are issued again: a handful at once, very many within the longest time.
+fn paced(many: usize, longest: Duration) -> Duration {
+    let many = u32::try_from(many).unwrap_or(u32::MAX);
+    PACE.checked_mul(many).map_or(longest, |time| time.min(longest))
 }
 
 /// What an issuer's status tells, unless another authority was read meanwhile: it then tells of
@@ -102,6 +112,17 @@ mod tests {
             assert!(now() <= at && at < now() + minutes(1), "{at}");
             assert_eq!(signer().reissues_at(&web, signed_by), Some(at), "always the same");
         }
+    }
+
+    #[test]
+    fn few_need_not_wait_for_as_long_as_many() {
+        let longest = MINUTE * 5;
+        let cases = [(0, 0), (1, 30), (100, 3_000), (10_000, 300_000), (usize::MAX, 300_000)];
+        for (many, milliseconds) in cases {
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(paced(many, longest), expected, "{many}");
+        }
+        assert_eq!(paced(10_000, Duration::ZERO), Duration::ZERO, "nobody wants to wait");
     }
 
     #[test]

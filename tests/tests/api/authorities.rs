@@ -15,13 +15,20 @@ use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
 
 /// The data of a Secret with a new root of this name, as a user brings one.
 fn root(name: &str) -> Value {
+    root_above(name, None)
+}
+
+/// The same, below which so many authorities may follow.
+fn root_above(name: &str, path_len: Option<u8>) -> Value {
     let key = generate_key(KeyAlgorithm::EcdsaP256).unwrap();
     let at = |text: &str| text.parse().unwrap();
     let validity =
         Validity { not_before: at("2024-01-01T00:00:00Z"), not_after: at("2124-01-01T00:00:00Z") };
     let common_name = Some(name.to_owned());
     let request = Request { common_name, is_ca: true, ..Request::default() };
-    let der = self_sign(&Template::new(request, validity).unwrap(), &key).unwrap();
+    let mut template = Template::new(request, validity).unwrap();
+    template.path_len = path_len;
+    let der = self_sign(&template, &key).unwrap();
     let bytes = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap();
     let key = key.to_pem(KeyEncoding::Pkcs8).unwrap();
     json!({ "tls.crt": bytes(&certificates_to_pem([&der])), "tls.key": bytes(key.expose()) })
@@ -111,6 +118,20 @@ pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space:
     let settled = space.ready("web").await;
     let issuer = space.when::<Issuer>("ca", "is ready", is_ready).await;
     assert_eq!(settled.status.unwrap().authority, issuer.status.unwrap().authority);
+}
+
+pub(crate) async fn an_authority_below_which_none_may_follow_signs_leaves_only(space: Space) {
+    press(&space, &root_above("the only one", Some(0))).await;
+    signed_by_press(&space, "web").await;
+    let authority = json!({ "issuerRef": { "name": "press" }, "isCA": true, "commonName": "below" });
+    space.make::<Certificate>("below", json!({ "spec": leaf("below", authority) })).await;
+    let told = |one: &Certificate| {
+        let message = condition(one, "Issuing").and_then(|issuing| issuing.message.clone());
+        message.is_some_and(|text| text.contains("path length allows no authority below it"))
+    };
+    let refused = space.certificate_when("below", "says why not", told).await;
+    assert_eq!(refused.status.unwrap().failed_issuance_attempts, Some(1));
+    assert!(space.api::<Secret>().get_opt("below").await.unwrap().is_none());
 }
 
 pub(crate) async fn an_authority_that_comes_back_as_it_was_changes_nothing(space: Space) {
