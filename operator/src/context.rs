@@ -65,7 +65,11 @@ pub struct Watched {
     /// Secrets of users' that are followed by their names.
     pub named: Arc<Named>,
     /// What we wrote a moment ago.
-    pub own_writes: Arc<OwnWrites>,
+    pub own_writes: Arc<OwnWrites<Certificate>>,
+    /// The same of Issuers.
+    pub own_issuers: Arc<OwnWrites<Issuer>>,
+    /// The same of ClusterIssuers.
+    pub own_cluster_issuers: Arc<OwnWrites<ClusterIssuer>>,
     /// Injected pods, with their labels and service account only.
     pub pods: Store<Pod>,
     /// Services, with their selectors only.

@@ -58,7 +58,8 @@ fn stores() -> (Watched, Writers) {
         pods: to_pods,
         services: to_services,
     };
-    let (claims, secrets, named, own_writes) = Default::default();
+    let (claims, secrets, named) = Default::default();
+    let (own_writes, own_issuers, own_cluster_issuers) = Default::default();
     let watched = Watched {
         certificates,
         issuers,
@@ -69,6 +70,8 @@ fn stores() -> (Watched, Writers) {
         secrets,
         named,
         own_writes,
+        own_issuers,
+        own_cluster_issuers,
         pods,
         services,
     };

@@ -21,6 +21,7 @@ use super::authority::{self, AuthorityUnavailable};
 use crate::context::{Context, FIELD_MANAGER};
 use crate::metrics::ReasonLabels;
 use crate::pki::Authority;
+use crate::watch::OwnWrites;
 
 /// A Secret of which no watch tells (there are very many issuers, or the issuer is new) is looked at
 /// again by time: often while it cannot sign, seldom while it can.
@@ -44,6 +45,8 @@ pub trait AnyIssuer:
     fn authority_namespace(&self, context: &Context) -> String;
     /// Where it is itself.
     fn api(&self, context: &Context) -> Api<Self>;
+    /// What we wrote of its kind a moment ago.
+    fn own_writes(context: &Context) -> &OwnWrites<Self>;
 }
 
 impl AnyIssuer for Issuer {
@@ -62,6 +65,9 @@ impl AnyIssuer for Issuer {
     fn api(&self, context: &Context) -> Api<Self> {
         Api::namespaced(context.client.clone(), &self.namespace().unwrap_or_default())
     }
+    fn own_writes(context: &Context) -> &OwnWrites<Self> {
+        &context.seen.own_issuers
+    }
 }
 
 impl AnyIssuer for ClusterIssuer {
@@ -79,6 +85,9 @@ impl AnyIssuer for ClusterIssuer {
     }
     fn api(&self, context: &Context) -> Api<Self> {
         Api::all(context.client.clone())
+    }
+    fn own_writes(context: &Context) -> &OwnWrites<Self> {
+        &context.seen.own_cluster_issuers
     }
 }
 
@@ -103,6 +112,7 @@ pub async fn reconcile<K: AnyIssuer>(
     if issuer.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let issuer = K::own_writes(&context).newest(issuer);
     let secret = issuer
         .authority_secret()
         .map(|name| (issuer.authority_namespace(&context), name.to_owned()));
@@ -199,7 +209,8 @@ async fn write<K: AnyIssuer>(
         .api(context)
         .patch_status(&issuer.name_any(), &parameters, &Patch::Merge(&patch))
         .await;
-    written.map_err(|source| Error { issuer: ObjectRef::from_obj(issuer).to_string(), source })?;
+    let failed = |source| Error { issuer: ObjectRef::from_obj(issuer).to_string(), source };
+    K::own_writes(context).note(written.map_err(failed)?);
     tell(context, issuer, &status);
     Ok(())
 }

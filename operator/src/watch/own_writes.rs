@@ -4,30 +4,34 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_crds::Certificate;
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 
 use super::versions::is_later;
 
-/// Certificates as the API server last gave them back to us.
-#[derive(Debug, Default)]
-pub struct OwnWrites(Mutex<HashMap<ObjectRef<Certificate>, Arc<Certificate>>>);
+/// Objects of a kind as the API server last gave them back to us.
+#[derive(Debug)]
+pub struct OwnWrites<K: Resource<DynamicType = ()>>(Mutex<HashMap<ObjectRef<K>, Arc<K>>>);
 
-impl OwnWrites {
+impl<K: Resource<DynamicType = ()>> Default for OwnWrites<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> OwnWrites<K> {
     /// Remembers what the API server answered to a write.
-    pub fn note(&self, mut certificate: Certificate) {
-        certificate.managed_fields_mut().clear();
+    pub fn note(&self, mut object: K) {
+        object.managed_fields_mut().clear();
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(ObjectRef::from_obj(&certificate), Arc::new(certificate));
+        written.insert(ObjectRef::from_obj(&object), Arc::new(object));
     }
 
     /// The later one of what the watch says and what we wrote.
     #[must_use]
-    pub fn newest(&self, watched: Arc<Certificate>) -> Arc<Certificate> {
+    pub fn newest(&self, watched: Arc<K>) -> Arc<K> {
         let key = ObjectRef::from_obj(&*watched);
-        let version =
-            |certificate: &Certificate| certificate.resource_version().unwrap_or_default();
+        let version = |object: &K| object.resource_version().unwrap_or_default();
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match written.get(&key) {
             Some(ours)
@@ -43,15 +47,17 @@ impl OwnWrites {
         }
     }
 
-    /// Forgets a Certificate that is gone.
-    pub fn forget(&self, certificate: &Certificate) {
+    /// Forgets an object that is gone.
+    pub fn forget(&self, object: &K) {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        written.remove(&ObjectRef::from_obj(certificate));
+        written.remove(&ObjectRef::from_obj(object));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use countersign_crds::Certificate;
+
     use super::*;
 
     fn at(version: &str, uid: &str) -> Certificate {

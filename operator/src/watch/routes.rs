@@ -57,6 +57,9 @@ impl Routes {
 
     /// An issuer concerns itself, and whoever wants something of it.
     pub fn issuer(&self, change: Change<'_, Issuer>) {
+        if let Change::Gone(issuer) = &change {
+            self.seen.own_issuers.forget(issuer);
+        }
         let (Change::There(issuer) | Change::Gone(issuer)) = change;
         self.queues.issuers.put(issuer);
         self.seen.named.look();
@@ -65,6 +68,9 @@ impl Routes {
 
     /// The same, in all namespaces.
     pub fn cluster_issuer(&self, change: Change<'_, ClusterIssuer>) {
+        if let Change::Gone(issuer) = &change {
+            self.seen.own_cluster_issuers.forget(issuer);
+        }
         let (Change::There(issuer) | Change::Gone(issuer)) = change;
         self.queues.cluster_issuers.put(issuer);
         self.seen.named.look();

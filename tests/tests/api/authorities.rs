@@ -123,7 +123,8 @@ pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space:
 pub(crate) async fn an_authority_below_which_none_may_follow_signs_leaves_only(space: Space) {
     press(&space, &root_above("the only one", Some(0))).await;
     signed_by_press(&space, "web").await;
-    let authority = json!({ "issuerRef": { "name": "press" }, "isCA": true, "commonName": "below" });
+    let authority =
+        json!({ "issuerRef": { "name": "press" }, "isCA": true, "commonName": "below" });
     space.make::<Certificate>("below", json!({ "spec": leaf("below", authority) })).await;
     let told = |one: &Certificate| {
         let message = condition(one, "Issuing").and_then(|issuing| issuing.message.clone());
