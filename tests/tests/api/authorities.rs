@@ -120,6 +120,16 @@ pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space:
     assert_eq!(settled.status.unwrap().authority, issuer.status.unwrap().authority);
 }
 
+pub(crate) async fn an_issuer_that_can_sign_is_told_of_once(space: Space) {
+    space.make::<Secret>("press", json!({ "data": root("the only one") })).await;
+    let spec = json!({ "spec": { "ca": { "secretName": "press" } } });
+    let made = space.make::<Issuer>("press", spec).await;
+    signed_by_press(&space, "web").await;
+    let start = made.metadata.resource_version.unwrap();
+    let told: Vec<Issuer> = versions_since(&space, "press", &start).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
 pub(crate) async fn an_authority_below_which_none_may_follow_signs_leaves_only(space: Space) {
     press(&space, &root_above("the only one", Some(0))).await;
     signed_by_press(&space, "web").await;

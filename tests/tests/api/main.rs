@@ -129,6 +129,7 @@ fn signing(world: &Arc<World>) -> Vec<Trial> {
         authorities::{
             what_a_replaced_authority_signed_is_issued_again_and_serves_meanwhile,
             a_renewed_hierarchy_is_issued_again_from_the_top_down,
+            an_issuer_that_can_sign_is_told_of_once,
             an_authority_below_which_none_may_follow_signs_leaves_only,
             an_authority_that_comes_back_as_it_was_changes_nothing,
             whoever_breaks_a_secret_again_and_again_is_told_and_keeps_nobody_busy,
