@@ -25,6 +25,7 @@ pub mod metrics;
 pub use countersign_pki as pki;
 pub mod request;
 pub mod run;
+pub mod story;
 pub mod telemetry;
 pub mod watch;
 mod worker;

@@ -6,6 +6,7 @@ mod renewal;
 mod secret;
 mod usage;
 
+use countersign_contract::names::API_GROUP;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
@@ -252,6 +253,18 @@ impl IssuerRef {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self == &Self::default()
+    }
+
+    /// Its kind: Issuer unless set.
+    #[must_use]
+    pub fn effective_kind(&self) -> &str {
+        self.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("Issuer")
+    }
+
+    /// Its API group: ours unless set.
+    #[must_use]
+    pub fn effective_group(&self) -> &str {
+        self.group.as_deref().filter(|group| !group.is_empty()).unwrap_or(API_GROUP)
     }
 }
 

@@ -84,13 +84,6 @@ impl Error {
     /// The whole story, from what was done down to why it failed.
     #[must_use]
     pub fn story(&self) -> String {
-        let mut story = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            story.push_str(": ");
-            story.push_str(&error.to_string());
-            cause = error.source();
-        }
-        story
+        crate::story::story(self)
     }
 }

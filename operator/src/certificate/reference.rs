@@ -21,12 +21,9 @@ impl IssuerId {
     /// Fills in the defaults.
     #[must_use]
     pub fn of(reference: &IssuerRef) -> Self {
-        let or = |value: &Option<String>, default: &str| {
-            value.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
-        };
         Self {
-            kind: or(&reference.kind, "Issuer"),
-            group: or(&reference.group, API_GROUP),
+            kind: reference.effective_kind().to_owned(),
+            group: reference.effective_group().to_owned(),
             name: reference.name.clone(),
         }
     }

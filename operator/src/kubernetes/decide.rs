@@ -7,6 +7,7 @@ use kube::ResourceExt;
 
 use super::signer::{NoIssuer, Signer, signer};
 use crate::pki::{ParsedCsr, Request, Usage, parse_csr};
+use crate::story::story;
 
 /// Lifetime where none is asked for: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -156,16 +157,6 @@ fn lifetime(request: &CertificateSigningRequest) -> Result<Duration, Refusal> {
     let asked = text.parse::<kube::core::Duration>().ok().map(Duration::from);
     let asked = asked.filter(|asked| !text.starts_with('-') && asked.as_secs() > 0);
     asked.ok_or_else(|| invalid(DURATION, text))
-}
-
-fn story(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 #[cfg(test)]

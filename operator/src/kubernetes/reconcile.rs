@@ -23,6 +23,7 @@ use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::last_word::LastWords;
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
+use crate::story::story;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
@@ -207,12 +208,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         reason => reason,
     };
     let is_passing = error.is_passing();
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
+    let message = story(&error);
     if is_passing {
         Verdict::Pending { reason, message }
     } else {

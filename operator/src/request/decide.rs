@@ -8,6 +8,7 @@ use countersign_crds::{CertificateRequest, Condition, ConditionStatus};
 use crate::certificate::reference::IssuerId;
 use crate::certificate::wanted::usages_of;
 use crate::pki::{ParsedCsr, Request, parse_csr};
+use crate::story::story;
 
 /// Lifetime where none is asked for: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -98,16 +99,6 @@ fn order(request: &CertificateRequest, issuer: IssuerId) -> Result<Order, String
     }
     let lifetime = spec.duration.map_or(DEFAULT_LIFETIME, Duration::from);
     Ok(Order { issuer, request: wanted, csr, lifetime, is_approved: false })
-}
-
-fn story(error: &dyn std::error::Error) -> String {
-    let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::issuer::authority::AuthorityUnavailable;
 use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
+use crate::story::story;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
@@ -180,7 +181,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         }
         Err(error) => {
             let reason = if error.is_passing() { "Pending" } else { "Failed" };
-            let conditions = vec![(READY, ConditionStatus::False, reason, chain(&error))];
+            let conditions = vec![(READY, ConditionStatus::False, reason, story(&error))];
             (conditions, None, !error.is_passing())
         }
     };
@@ -195,16 +196,6 @@ fn event(error: &SignError) -> &'static str {
         SignError::Authority(_) => "SecretInvalidData",
         error => error.reason(),
     }
-}
-
-fn chain(error: &SignError) -> String {
-    let mut story = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        story = format!("{story}: {error}");
-        cause = error.source();
-    }
-    story
 }
 
 async fn write(

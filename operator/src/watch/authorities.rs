@@ -95,6 +95,8 @@ impl Following<'_> {
 
     /// Sees to it that the Secret of every authority is followed.
     fn look(&mut self, tasks: &mut JoinSet<()>, watches: &mut HashMap<Key, AbortHandle>) {
+        // Those that were ended before are forgotten.
+        while tasks.try_join_next().is_some() {}
         let all = secrets_of(&self.routes);
         let new: Vec<_> = all.difference(&self.all).cloned().collect();
         self.all.clone_from(&all);
