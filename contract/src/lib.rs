@@ -5,12 +5,14 @@
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
+pub mod ending;
 pub mod identity;
 pub mod names;
 pub mod policy;
 pub mod refusal;
 pub mod upstream;
 
+pub use ending::Ending;
 pub use identity::{ExpectedPeer, SpiffeId, TrustDomain};
 pub use refusal::Refusal;
 pub use upstream::Upstream;

@@ -53,6 +53,13 @@ pub const KEY_FILE: &str = "tls.key";
 /// File: the roots that peers must chain to, PEM.
 pub const ROOTS_FILE: &str = "ca.crt";
 
+/// File, where there is one: revocation lists of the authorities that peers chain to, PEM.
+pub const REVOCATIONS_FILE: &str = "ca.crl";
+
+/// File, instead of certificate and key: the key (PKCS#8), then the chain, PEM; what Kubernetes
+/// writes for a pod certificate (KEP-4317, credentialBundlePath).
+pub const BUNDLE_FILE: &str = "credentialbundle.pem";
+
 /// The port of the sidecar to which the pod's inbound connections are redirected.
 pub const INBOUND_PORT: u16 = 14143;
 

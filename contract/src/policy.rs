@@ -41,6 +41,21 @@ pub struct PortPolicy {
     /// Which peers may pass: `spiffe://...` exactly, `spiffe://.../*` for all below, `dns:NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
+    /// Which protocols may be spoken inside TLS (RFC 7301), best first: `h2`, `http/1.1`. A client
+    /// that offers none of them is refused; one that offers nothing is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+    /// The oldest version of TLS that is spoken; 1.3 unless a partner cannot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub min_version: TlsVersion,
+    /// Which certificates are shown, by their names in the folder of certificates; the first whose
+    /// names cover the one that the client asks for (SNI), or else the first. Our own identity, if
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
+    /// Whether the application is told first who calls, in a PROXY protocol header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// How a port speaks TLS.
@@ -52,6 +67,35 @@ pub enum Mode {
     Mutual,
     /// Only we present one: for customers.
     Server,
+    /// Whoever speaks TLS must present a certificate; whoever does not passes as it is, unless
+    /// `allow` is set. For the time of migration.
+    Permissive,
+    /// The port is left as it is.
+    Off,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// RFC 5246, with AEAD ciphers and ephemeral keys only.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// RFC 8446.
+    #[default]
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProxyProtocol {
+    /// Version 2, binary, with the peer's identity in it.
+    #[serde(rename = "v2")]
+    V2,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

@@ -1,67 +1,152 @@
-//! Health and metrics, plain HTTP: /livez, /readyz, /metrics.
+//! Health, metrics, and what is going on, plain HTTP.
+//!
+//! `/livez`, `/readyz` and `/metrics` are for whoever can reach the port. Who is connected, and how
+//! much is logged, only for callers on loopback: `kubectl port-forward` and `kubectl exec`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
+use crate::connections;
 use crate::credentials::Watched;
+use crate::listen::{accept_all, unmapped};
+use crate::live::Table;
 use crate::metrics::Metrics;
+use crate::pending::Pending;
+use crate::telemetry::Level;
 
-struct Shared {
-    registry: Registry,
-    metrics: Metrics,
-    credentials: Watched,
+/// How many callers may be connected at once, and how long each may take to ask.
+const CALLERS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest request body: a log filter.
+const LONGEST: usize = 4096;
+
+/// What is told of.
+pub(crate) struct Admin {
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) serving: Watched,
+    pub(crate) pending: Vec<Arc<Pending>>,
+    pub(crate) tables: Vec<Arc<Table>>,
+    pub(crate) level: Level,
 }
 
-/// Serves until `stop` is resolved.
+/// Serves until `stop` is cancelled.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: std::net::TcpListener,
-    registry: Registry,
-    metrics: Metrics,
-    credentials: Watched,
-    stop: impl Future<Output = ()> + Send + 'static,
+    admin: Admin,
+    stop: CancellationToken,
 ) -> std::io::Result<()> {
+    let private = Router::new()
+        .route("/connections", get(list))
+        .route("/log", get(level).put(set_level))
+        .layer(middleware::from_fn(only_from_loopback));
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
-        .with_state(Arc::new(Shared { registry, metrics, credentials }));
+        .merge(private)
+        .with_state(Arc::new(admin));
     let listener = TcpListener::from_std(listener)?;
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    let permits = Arc::new(Semaphore::new(CALLERS));
+    accept_all(&listener, &permits, &stop, |accepted| {
+        let router = router.clone().layer(axum::Extension(ConnectInfo(accepted.client)));
+        drop(tokio::spawn(answer(accepted.stream, router, accepted.permit)));
+    })
+    .await;
+    Ok(())
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
-    match shared.credentials.borrow().missing(UnixTime::now()) {
+async fn answer(stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+    let service = TowerToHyperService::new(router);
+    let answered = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = answered {
+        tracing::debug!(%error, "admin");
+    }
+    drop(permit);
+}
+
+async fn only_from_loopback(
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if unmapped(client).ip().is_loopback() {
+        return next.run(request).await;
+    }
+    let why = "only for callers on loopback: use kubectl port-forward or kubectl exec\n";
+    (StatusCode::FORBIDDEN, why).into_response()
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    match admin.serving.borrow().missing(UnixTime::now()) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
     }
 }
 
-async fn exposition(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+async fn list(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let text = connections::json(&admin.tables, UnixTime::now());
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+async fn level(State(admin): State<Arc<Admin>>) -> String {
+    admin.level.get() + "\n"
+}
+
+async fn set_level(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+) -> Result<String, (StatusCode, String)> {
+    let bad = |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, format!("{error}\n"));
+    let read = tokio::time::timeout(PATIENCE, axum::body::to_bytes(request.into_body(), LONGEST));
+    let body = read.await.map_err(|error| bad(&error))?.map_err(|error| bad(&error))?;
+    let filter = std::str::from_utf8(&body).map_err(|error| bad(&error))?.trim().to_owned();
+    admin.level.set(&filter).map_err(|error| bad(&error))?;
+    tracing::info!(filter, "log level changed");
+    Ok(admin.level.get() + "\n")
+}
+
+async fn exposition(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let mut text = String::new();
-    shared.metrics.memory.set(resident_bytes().await);
-    let (status, kind) =
-        match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
-            Ok(()) => {
-                (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8")
-            }
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain"),
-        };
+    let pending: usize = admin.pending.iter().map(|pending| pending.len()).sum();
+    admin.metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    admin.metrics.memory.set(resident_bytes());
+    let (status, kind) = match prometheus_client::encoding::text::encode(&mut text, &admin.registry)
+    {
+        Ok(()) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain"),
+    };
     (status, [(header::CONTENT_TYPE, kind)], text)
 }
 
-/// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS).
-async fn resident_bytes() -> i64 {
-    let status = tokio::fs::read_to_string("/proc/self/status").await.unwrap_or_default();
+/// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS). The file is made
+/// by the kernel when it is read: nothing waits for a disk.
+fn resident_bytes() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
     kilobytes * 1024

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use countersign_contract::{ExpectedPeer, Upstream, names, upstream};
+use countersign_contract::{ExpectedPeer, SpiffeId, Upstream, names, upstream};
+
+use crate::sweep::Deadlines;
 
 /// Terminates and originates mutual TLS.
 #[derive(Clone, Debug, Parser)]
@@ -53,24 +56,106 @@ pub struct Common {
     /// Health and metrics, plain HTTP.
     #[arg(long, value_name = "ADDR")]
     pub admin: SocketAddr,
-    /// How many threads serve connections.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: u16,
-    /// How long a peer may take from its first byte until its handshake is done.
+    /// The SPIFFE ID that our own certificate must bear; any, if unset.
+    #[arg(long, value_name = "ID")]
+    pub identity: Option<SpiffeId>,
+    /// How many threads serve connections, or `auto`: one for each core that we may use, 4 at most.
+    #[arg(long, default_value = "auto")]
+    pub workers: Workers,
+    /// How long a client may take until it sends its first byte.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub first_byte_timeout: Duration,
+    /// How long a peer may take until its handshake is done.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub handshake_timeout: Duration,
     /// How long a connection to the application, or to an upstream, may take.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub dial_timeout: Duration,
+    /// How long a connection may last over which nothing passes.
+    #[arg(long, default_value = "24h", value_parser = duration)]
+    pub idle_timeout: Duration,
+    /// The same, once one of its ends is done.
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub half_closed_timeout: Duration,
+    /// How long either end may leave unread, or unacknowledged, what it was sent.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub stall_timeout: Duration,
+    /// How long a connection may go on after its peer's certificate has ended.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub peer_expiry_grace: Duration,
     /// How long live connections may go on after SIGTERM.
     #[arg(long, default_value = "25s", value_parser = duration)]
     pub drain_timeout: Duration,
     /// How many connections may be open at once.
     #[arg(long, default_value_t = 16384)]
     pub max_connections: u32,
-    /// How many handshakes may be under way at once.
-    #[arg(long, default_value_t = 1024)]
+    /// How many handshakes may be under way at once; the oldest gives way to those above.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_handshakes: u32,
+    /// How many of them from one address.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_handshakes_per_source: u32,
+}
+
+impl Common {
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            idle: self.idle_timeout,
+            half_closed: self.half_closed_timeout,
+            stall: self.stall_timeout,
+            grace: self.peer_expiry_grace,
+        }
+    }
+}
+
+/// How many threads serve connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// As many as there are cores for us.
+    Auto,
+    /// So many.
+    Count(u16),
+}
+
+impl Workers {
+    /// Without a limit on its CPU, a sidecar on a large node still is a small program.
+    const MOST: usize = 4;
+
+    /// How many that are here: what the limits of the container, or taskset, leave us.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::Count(count) => usize::from(count),
+            Self::Auto => {
+                std::thread::available_parallelism().map_or(1, |cores| cores.get().min(Self::MOST))
+            }
+        }
+    }
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let count = text.parse().ok().filter(|count| (1..=256).contains(count));
+        count
+            .map(Self::Count)
+            .ok_or_else(|| "it is neither auto nor a number from 1 to 256".to_owned())
+    }
+}
+
+/// Who may pass, and what they are shown.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PolicyArgs {
+    /// How each port answers, and which peers may pass; JSON.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A folder with a folder for each certificate that the policy names.
+    #[arg(long, value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
 }
 
 /// `inbound`
@@ -85,9 +170,9 @@ pub struct InboundArgs {
     /// Pass connections on to where they went before they were redirected here.
     #[arg(long, conflicts_with = "to")]
     pub transparent: bool,
-    /// Which peers may pass; JSON.
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// Who may pass, and what they are shown.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// What every proxy is told.
     #[command(flatten)]
     pub common: Common,
@@ -105,6 +190,9 @@ pub struct OutboundArgs {
     /// Who must answer: spiffe://... or dns:NAME.
     #[arg(long)]
     pub peer: ExpectedPeer,
+    /// Protocols to offer inside TLS, best first, comma separated: h2, http/1.1.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub alpn: Vec<String>,
     /// What every proxy is told.
     #[command(flatten)]
     pub common: Common,
@@ -119,9 +207,9 @@ pub struct PodArgs {
     /// PORT=HOST:PORT or PORT=HOST:PORT=PEER; may be given several times.
     #[arg(long = "upstream", value_name = "UPSTREAM")]
     pub upstreams: Vec<Upstream>,
-    /// Which peers may pass; JSON.
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
+    /// Who may pass, and what they are shown.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
     /// What every proxy is told.
     #[command(flatten)]
     pub common: Common,
@@ -164,7 +252,7 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(Target { host: host.to_owned(), port })
 }
 
-/// `500ms`, `10s` or `2m`.
+/// `500ms`, `10s`, `2m` or `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -173,6 +261,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
         _ => Err("it is not a duration such as 10s".to_owned()),
     }
 }

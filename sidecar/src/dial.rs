@@ -11,20 +11,28 @@ use crate::args::Target;
 use crate::connection::Refused;
 use crate::listen::tuned;
 
-/// Connects to an address.
+/// Connects to the application. It is in the same pod: whether it is gone, the kernel knows.
 pub(crate) async fn dial(address: SocketAddr, patience: Duration) -> Result<TcpStream, Refused> {
-    dial_any([address].into_iter(), Instant::now() + patience).await
+    let stream = dial_any([address].into_iter(), Instant::now() + patience).await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "socket options");
+    }
+    Ok(stream)
 }
 
 /// Resolves a name and connects to the first of its addresses that answers.
-pub(crate) async fn dial_target(target: &Target, patience: Duration) -> Result<TcpStream, Refused> {
+pub(crate) async fn dial_target(
+    target: &Target,
+    patience: Duration,
+    stall: Option<Duration>,
+) -> Result<TcpStream, Refused> {
     let deadline = Instant::now() + patience;
     let unresolved = |detail: String| Refused::new(Refusal::ResolveFailed, detail);
     let resolved = timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await;
     let addresses = resolved
         .map_err(|_| unresolved(format!("{} was not resolved in time", target.host)))?
         .map_err(|error| unresolved(format!("{}: {error}", target.host)))?;
-    dial_any(addresses, deadline).await
+    dial_any(addresses, deadline).await.map(|stream| tuned(stream, stall))
 }
 
 async fn dial_any(
@@ -34,7 +42,7 @@ async fn dial_any(
     let mut last = Refused::new(Refusal::ResolveFailed, "the name has no address".to_owned());
     for address in addresses {
         match timeout_at(deadline, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(tuned(stream)),
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 last = Refused::new(Refusal::DialFailed, format!("{address}: {error}"))
             }

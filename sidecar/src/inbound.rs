@@ -5,62 +5,68 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_contract::Refusal;
-use countersign_contract::policy::{Mode, PolicyDocument};
+use countersign_contract::policy::{Mode, PortPolicy};
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
-use crate::connection::{Connection, Ends, Refused, reset};
-use crate::credentials::Watched;
+use crate::connection::{Connection, Refused};
+use crate::credentials::{Serving, Watched};
 use crate::detect::{Opening, classify};
 use crate::dial::dial;
 use crate::listen::Accepted;
+use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
 use crate::original_dst::original_dst;
+use crate::pending::Pending;
 use crate::policy::is_allowed;
-use crate::tls::{self, Peer};
+use crate::proxy_header;
+use crate::record::{Negotiated, Session, alert};
+use crate::relay::{Relay, reset};
+use crate::tls::handshake::{self, shake};
+use crate::tls::{self, Asked, Peer};
 
 /// What every inbound connection is judged by.
 #[derive(Debug)]
-pub struct Inbound {
+pub(crate) struct Inbound {
     /// Where connections go; to where they were redirected from, if unset.
-    pub to: Option<SocketAddr>,
-    /// Which peers may pass.
-    pub policy: PolicyDocument,
-    /// Our own credentials.
-    pub credentials: Watched,
-    /// How many handshakes may be under way at once.
-    pub handshakes: Arc<Semaphore>,
-    /// How long a peer may take from its first byte until its handshake is done.
-    pub handshake_timeout: Duration,
+    pub(crate) to: Option<SocketAddr>,
+    /// Our own credentials, and the policy.
+    pub(crate) serving: Watched,
+    /// Handshakes that are under way.
+    pub(crate) pending: Arc<Pending>,
+    /// How long a peer may take until its first byte.
+    pub(crate) first_byte_timeout: Duration,
+    /// How long a peer may take until its handshake is done.
+    pub(crate) handshake_timeout: Duration,
     /// How long the application may take to accept.
-    pub dial_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
     /// What is counted.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 /// A client that proved who it is, where it had to.
-struct Admitted {
-    stream: TlsStream<TcpStream>,
-    peer: Option<Peer>,
-    app: TcpStream,
-    to: SocketAddr,
+pub(crate) struct Client {
+    pub(crate) session: Option<Box<Session>>,
+    /// What it sent behind its handshake, or instead of one.
+    pub(crate) early: Vec<u8>,
+    pub(crate) peer: Option<Arc<Peer>>,
+    /// The protocol that is spoken inside.
+    pub(crate) alpn: Option<Vec<u8>>,
+    /// The name that it asked for.
+    pub(crate) server_name: Option<String>,
 }
 
 /// Serves one connection. Read this first.
-pub(crate) async fn serve(inbound: &Inbound, accepted: Accepted) {
+pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accepted) {
     let Accepted { stream, client, permit } = accepted;
     let connection = Connection::open(&inbound.metrics, Direction::inbound, client);
-    match admit(inbound, stream).await {
-        Ok(Admitted { mut stream, peer, mut app, to }) => {
-            let peer = peer.map_or_else(|| "anonymous".to_owned(), |peer| peer.to_string());
-            let ends = Ends { peer: &peer, to: &to };
-            if connection.copy(&mut stream, &mut app, &ends).await.is_err() {
-                reset(&app);
-            }
+    match Box::pin(admit(inbound, table, stream, client)).await {
+        Ok(mut relay) => {
+            let ended = relay.run().await;
+            connection.tell(&relay, &ended);
         }
         Err(refused) => connection.refuse(&refused),
     }
@@ -69,16 +75,65 @@ pub(crate) async fn serve(inbound: &Inbound, accepted: Accepted) {
 
 /// Everything up to the first byte of the application's. The backend is dialled only for a client
 /// that may pass, so that a stranger costs it nothing.
-async fn admit(inbound: &Inbound, stream: TcpStream) -> Result<Admitted, Refused> {
-    let to = destination(inbound, &stream)?;
-    let policy = inbound.policy.of_port(to.port());
-    let (stream, peer) = handshake(inbound, stream, policy.mode).await?;
-    if !is_allowed(policy, peer.as_ref()) {
-        let who = peer.map_or_else(|| "anonymous".to_owned(), |peer| peer.to_string());
-        return Err(Refused::new(Refusal::PeerNotAllowed, format!("{who} on port {}", to.port())));
+async fn admit(
+    inbound: &Inbound,
+    table: &Arc<Table>,
+    mut stream: TcpStream,
+    from: SocketAddr,
+) -> Result<Relay, Refused> {
+    let since = UnixTime::now();
+    let known = destination(inbound, &stream)
+        .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
+    let (to, serving) = known.inspect_err(|_| reset(&stream))?;
+    let policy = serving.policy.of_port(to.port());
+    let mut client = match policy.mode {
+        Mode::Off => Client::plain(Vec::new()),
+        _ => handshake(inbound, &serving, policy, to.port(), &mut stream, from).await?,
+    };
+    let app = match authorised(policy, &client, to) {
+        Ok(()) => dial(to, inbound.dial_timeout).await,
+        Err(refused) => Err(refused),
+    };
+    let app = match app {
+        Ok(app) => app,
+        Err(refused) => return Err(turned_away(stream, &mut client, refused).await),
+    };
+    let greeting = proxy_header::of(policy, from, to, &client);
+    let Client { session, early, peer, .. } = client;
+    let (direction, since) = (Direction::inbound, since.as_secs());
+    let about = About { direction, client: from, to: To::Address(to), peer, since };
+    Ok(Relay::new(app, stream, session, early, &greeting, table.open(about)))
+}
+
+fn authorised(policy: &PortPolicy, client: &Client, to: SocketAddr) -> Result<(), Refused> {
+    let peer = client.peer.as_deref();
+    if policy.mode == Mode::Off || is_allowed(policy, peer) {
+        return Ok(());
     }
-    let app = dial(to, inbound.dial_timeout).await?;
-    Ok(Admitted { stream, peer, app, to })
+    let who = peer.map_or_else(|| "anonymous".to_owned(), ToString::to_string);
+    Err(Refused::new(Refusal::PeerNotAllowed, format!("{who} on port {}", to.port())))
+}
+
+/// Tells a client whose handshake is done, by an alert, that it goes no further.
+async fn turned_away(mut stream: TcpStream, client: &mut Client, refused: Refused) -> Refused {
+    let alert = match refused.reason {
+        Refusal::PeerNotAllowed => alert::ACCESS_DENIED,
+        _ => alert::INTERNAL_ERROR,
+    };
+    let mut said = [0; 64];
+    let sealed = client.session.as_mut().map(|session| session.seal_alert(alert, &mut said));
+    match sealed {
+        Some(Ok(len)) => handshake::last_word(&mut stream, &said[..len]).await,
+        _ => reset(&stream),
+    }
+    refused
+}
+
+/// What handshakes are made with now.
+pub(crate) fn serving(watched: &Watched, now: UnixTime) -> Result<Arc<Serving>, Refused> {
+    let state = watched.borrow();
+    let missing = || Refused::new(Refusal::NoCredentials, state.missing(now).unwrap_or_default());
+    state.usable(now).ok_or_else(missing)
 }
 
 fn destination(inbound: &Inbound, stream: &TcpStream) -> Result<SocketAddr, Refused> {
@@ -87,69 +142,128 @@ fn destination(inbound: &Inbound, stream: &TcpStream) -> Result<SocketAddr, Refu
     found.ok_or_else(|| Refused::new(Refusal::NoOriginalDestination, detail()))
 }
 
+impl Client {
+    fn plain(early: Vec<u8>) -> Self {
+        Self { session: None, early, peer: None, alpn: None, server_name: None }
+    }
+}
+
+/// A handshake that ends: well, badly, too late, or because others came for whom there was no room.
 async fn handshake(
     inbound: &Inbound,
-    stream: TcpStream,
-    mode: Mode,
-) -> Result<(TlsStream<TcpStream>, Option<Peer>), Refused> {
-    let Ok(_pending) = inbound.handshakes.try_acquire() else {
-        return Err(Refused::new(Refusal::Overloaded, "too many handshakes at once".to_owned()));
+    serving: &Serving,
+    policy: &PortPolicy,
+    port: u16,
+    stream: &mut TcpStream,
+    from: SocketAddr,
+) -> Result<Client, Refused> {
+    let place = inbound.pending.begin(from.ip());
+    let made = async {
+        let opening = opening(inbound, stream).await;
+        if policy.mode == Mode::Permissive
+            && let Some(early) = plain(&opening)
+        {
+            return Ok(Client::plain(early));
+        }
+        server(inbound, serving, port, stream, opening?).await
     };
-    inbound.metrics.pending.inc();
-    let done = timeout(inbound.handshake_timeout, detected_handshake(inbound, stream, mode)).await;
-    inbound.metrics.pending.dec();
-    done.unwrap_or_else(|_| {
+    let late = || {
         let detail = format!("after {:?}", inbound.handshake_timeout);
         Err(Refused::new(Refusal::HandshakeTimeout, detail))
+    };
+    let made = tokio::select! {
+        biased;
+        made = timeout(inbound.handshake_timeout, made) => made.unwrap_or_else(|_| late()),
+        () = place.given_away() => {
+            let detail = "too many handshakes at once, and this one took longest".to_owned();
+            Err(Refused::new(Refusal::Overloaded, detail))
+        }
+    };
+    made.inspect_err(|refused| {
+        if !is_told(refused.reason) {
+            reset(stream);
+        }
     })
 }
 
-async fn detected_handshake(
-    inbound: &Inbound,
-    stream: TcpStream,
-    mode: Mode,
-) -> Result<(TlsStream<TcpStream>, Option<Peer>), Refused> {
-    detect(&stream, inbound.handshake_timeout).await?;
-    let state = inbound.credentials.borrow().clone();
-    let now = UnixTime::now();
-    let Some(credentials) = state.usable(now) else {
-        let why = state.missing(now).unwrap_or_default();
-        return Err(Refused::new(Refusal::NoCredentials, why));
-    };
-    let config = match mode {
-        Mode::Mutual => credentials.mutual.clone(),
-        Mode::Server => credentials.server_only.clone(),
-    };
-    let started = Instant::now();
-    let stream = TlsAcceptor::from(config)
-        .accept(stream)
-        .await
-        .map_err(|error| Refused::new(tls::of_error(&error), error.to_string()))?;
-    inbound.metrics.handshake.observe(started.elapsed().as_secs_f64());
-    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = leaf.map(Peer::of);
-    Ok((stream, peer))
+/// Whether TLS has an alert for it, which the client was sent. Whoever was not told must not take
+/// the end of the connection for an answer that is empty.
+fn is_told(reason: Refusal) -> bool {
+    !matches!(
+        reason,
+        Refusal::FirstByteTimeout
+            | Refusal::Plaintext
+            | Refusal::HandshakeTimeout
+            | Refusal::HandshakeAborted
+            | Refusal::Overloaded
+    )
 }
 
-/// Looks at the first byte, which stays where it is.
-async fn detect(stream: &TcpStream, patience: Duration) -> Result<(), Refused> {
-    let mut first = [0];
-    // A little before the whole handshake's deadline, so that silence has a name of its own.
-    let peeked = timeout(patience * 9 / 10, stream.peek(&mut first)).await;
-    match peeked {
-        Err(_) => {
-            Err(Refused::new(Refusal::FirstByteTimeout, "the client sent nothing".to_owned()))
-        }
-        Ok(Err(error)) => Err(Refused::new(Refusal::HandshakeAborted, error.to_string())),
-        Ok(Ok(0)) => Err(Refused::new(
-            Refusal::HandshakeAborted,
-            "the client sent nothing and closed".to_owned(),
-        )),
-        Ok(Ok(_)) => match classify(first[0]) {
-            Opening::Tls => Ok(()),
-            Opening::Plaintext => {
-                Err(Refused::new(Refusal::Plaintext, "the client does not speak TLS".to_owned()))
-            }
-        },
+/// What came first, where that was plaintext or nothing, for ports that admit either.
+fn plain(opening: &Result<Vec<u8>, Refused>) -> Option<Vec<u8>> {
+    match opening {
+        Ok(first) => (classify(first) != Opening::Tls).then(|| first.clone()),
+        Err(refused) => (refused.reason == Refusal::FirstByteTimeout).then(Vec::new),
     }
+}
+
+/// The first bytes that come.
+async fn opening(inbound: &Inbound, stream: &mut TcpStream) -> Result<Vec<u8>, Refused> {
+    let mut first = Vec::new();
+    // A little before the whole handshake's deadline, so that silence has a name of its own.
+    let patience = inbound.first_byte_timeout.min(inbound.handshake_timeout * 9 / 10);
+    match timeout(patience, handshake::read_hello(stream, &mut first)).await {
+        Ok(read) => read.map_err(|error| of_handshake(&error))?,
+        Err(_) => {
+            let detail = "the client sent nothing".to_owned();
+            return Err(Refused::new(Refusal::FirstByteTimeout, detail));
+        }
+    }
+    Ok(first)
+}
+
+async fn server(
+    inbound: &Inbound,
+    serving: &Serving,
+    port: u16,
+    stream: &mut TcpStream,
+    first: Vec<u8>,
+) -> Result<Client, Refused> {
+    let opening = classify(&first);
+    if opening != Opening::Tls {
+        let detail = format!("the client does not speak TLS, but {opening}");
+        return Err(Refused::new(Refusal::Plaintext, detail));
+    }
+    let started = Instant::now();
+    let tls = |error: rustls::Error| of_handshake(&error.into());
+    let (config, asked) = config(serving, port);
+    let mut side = Box::new(UnbufferedServerConnection::new(config).map_err(tls)?);
+    let early = shake(stream, &mut *side, first).await.map_err(|error| of_handshake(&error))?;
+    inbound.metrics.handshake.observe(started.elapsed().as_secs_f64());
+    let chain = side.peer_certificates();
+    let peer = chain.map(|chain| serving.credentials.trust.client(chain, UnixTime::now()));
+    let peer = peer.transpose().map_err(tls)?;
+    let alpn = side.alpn_protocol().map(<[u8]>::to_vec);
+    let server_name = asked.and_then(|asked| asked.name());
+    let (secrets, kernel) = side.dangerous_into_kernel_connection().map_err(tls)?;
+    let session = Session::new(secrets, Negotiated::Server(kernel))
+        .map_err(|error| Refused::new(Refusal::TlsIncompatible, error.to_string()))?;
+    Ok(Client { session: Some(Box::new(session)), early, peer, alpn, server_name })
+}
+
+/// How a port answers; where the application is told, with somebody who notes which name was asked
+/// for.
+fn config(serving: &Serving, port: u16) -> (Arc<ServerConfig>, Option<Arc<Asked>>) {
+    let config = serving.of_port(port).clone();
+    if serving.policy.of_port(port).proxy_protocol.is_none() {
+        return (config, None);
+    }
+    let asked = Arc::new(Asked::of(config.cert_resolver.clone()));
+    let mut config = ServerConfig::clone(&config);
+    config.cert_resolver = asked.clone();
+    (Arc::new(config), Some(asked))
+}
+
+pub(crate) fn of_handshake(error: &handshake::Error) -> Refused {
+    Refused::new(tls::of_error(error), error.to_string())
 }

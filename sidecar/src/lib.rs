@@ -4,20 +4,29 @@
 //! Read `inbound` first, the story of one connection from first byte to last, then `outbound`, its
 //! mirror. `credentials` are published whole or not at all; without them every handshake fails.
 
-pub mod admin;
+mod admin;
 pub mod args;
 mod connection;
+mod connections;
 pub mod credentials;
+mod descriptors;
 pub mod detect;
 mod dial;
 mod file;
-pub mod inbound;
+mod inbound;
 mod listen;
+mod live;
 pub mod metrics;
 mod original_dst;
-pub mod outbound;
+mod outbound;
+mod pending;
 pub mod policy;
+mod proxy_header;
+pub mod record;
 pub mod redirect;
+mod relay;
 pub mod run;
+mod sweep;
 pub mod telemetry;
 pub mod tls;
+mod worker;

@@ -1,14 +1,18 @@
 //! Accepts connections, no more than may be open, and waits when it cannot.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+/// How many connections the kernel keeps for us before we accept them.
+const BACKLOG: i32 = 4096;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +24,13 @@ pub struct Error {
     pub source: std::io::Error,
 }
 
-/// Listens; several workers may, on the same address.
-pub(crate) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
+/// Listens; several workers may, on the same address. What is set here holds for every connection
+/// that is accepted, without a call for each. A peer that acknowledges nothing, or reads nothing,
+/// for `patience` is given up by the kernel (TCP_USER_TIMEOUT, RFC 5482).
+pub(crate) fn listen(
+    address: SocketAddr,
+    patience: Option<Duration>,
+) -> Result<std::net::TcpListener, Error> {
     let bound = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
@@ -30,8 +39,9 @@ pub(crate) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, Error
             // IPv4 clients come as mapped addresses, on the same socket.
             socket.set_only_v6(false)?;
         }
+        tune(&socket, patience)?;
         socket.bind(&address.into())?;
-        socket.listen(1024)?;
+        socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         std::io::Result::Ok(socket.into())
     };
@@ -45,35 +55,51 @@ pub(crate) struct Accepted {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// The next connection; nothing once `stop` is cancelled. The right to a connection is taken
-/// before it is accepted: those for whom there is none wait in the kernel's queue.
-pub(crate) async fn accept(
+/// Accepts until `stop` is cancelled. The right to a connection is taken before it is accepted:
+/// those for whom there is none wait in the kernel's queue.
+pub(crate) async fn accept_all(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<Accepted> {
-    let mut backoff = Duration::from_millis(5);
-    let permit = tokio::select! {
-        permit = permits.clone().acquire_owned() => permit.ok()?,
-        () = stop.cancelled() => return None,
-    };
+    mut serve: impl FnMut(Accepted),
+) {
+    let mut stopped = pin!(stop.cancelled());
+    let mut backoff = Backoff::default();
     loop {
+        let next = async {
+            let permit = permits.clone().acquire_owned().await.ok()?;
+            Some((permit, listener.accept().await))
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return None,
+            biased;
+            () = &mut stopped => return,
+            accepted = next => accepted,
         };
         match accepted {
-            Ok((stream, client)) => {
-                let client = unmapped(client);
-                return Some(Accepted { stream: tuned(stream), client, permit });
+            Some((permit, Ok((stream, client)))) => {
+                backoff = Backoff::default();
+                serve(Accepted { stream, client: unmapped(client), permit });
             }
-            Err(error) => {
-                // Most likely out of descriptors: they come back as connections end.
-                warn!(%error, "accepting");
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(Duration::from_secs(1));
-            }
+            Some((_, Err(error))) => backoff.wait(&error).await,
+            None => return,
         }
+    }
+}
+
+/// Most likely we are out of descriptors: they come back as connections end.
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(Duration::from_millis(5))
+    }
+}
+
+impl Backoff {
+    async fn wait(&mut self, error: &std::io::Error) {
+        warn!(%error, "accepting");
+        tokio::time::sleep(self.0).await;
+        self.0 = (self.0 * 2).min(Duration::from_secs(1));
     }
 }
 
@@ -83,15 +109,20 @@ pub(crate) fn unmapped(address: SocketAddr) -> SocketAddr {
 }
 
 /// Small answers are not held back, and a peer that is gone is noticed.
-pub(crate) fn tuned(stream: TcpStream) -> TcpStream {
+fn tune(socket: &Socket, patience: Option<Duration>) -> std::io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(30))
         .with_interval(Duration::from_secs(10))
         .with_retries(3);
-    let set = stream
-        .set_nodelay(true)
-        .and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive));
-    if let Err(error) = set {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(patience)
+}
+
+/// The same for a connection that we made.
+pub(crate) fn tuned(stream: TcpStream, patience: Option<Duration>) -> TcpStream {
+    let socket = SockRef::from(&stream);
+    if let Err(error) = tune(&socket, patience) {
         warn!(%error, "socket options");
     }
     stream

@@ -10,9 +10,10 @@ use countersign_sidecar::{redirect, run, telemetry};
 fn main() -> ExitCode {
     let started = Instant::now();
     let Cli { command, log, log_format } = Cli::parse_or_exit();
-    if let Err(error) = telemetry::start(&log, log_format) {
-        return failed(&error, 2);
-    }
+    let level = match telemetry::start(&log, log_format) {
+        Ok(level) => level,
+        Err(error) => return failed(&error, 2),
+    };
     let plan = match command {
         Command::Inbound(args) => Plan::Inbound(args),
         Command::Outbound(args) => Plan::Outbound(args),
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    match run::run(&plan, started) {
+    match run::run(&plan, level, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, if error.is_usage() { 2 } else { 1 }),
     }

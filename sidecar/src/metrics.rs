@@ -1,13 +1,21 @@
 //! What can be counted about the sidecar, in Prometheus' naming.
 
-use countersign_contract::Refusal;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::Counter;
+use std::sync::Arc;
+
+use countersign_contract::{Ending, Refusal};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+use crate::live::Table;
 
 /// Which way a connection goes.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
@@ -19,6 +27,10 @@ pub enum Direction {
     outbound,
 }
 
+impl Direction {
+    const ALL: [Self; 2] = [Self::inbound, Self::outbound];
+}
+
 /// Which way a connection goes.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct DirectionLabels {
@@ -26,13 +38,21 @@ pub struct DirectionLabels {
     pub direction: Direction,
 }
 
-/// Which way, and why not.
+/// Which way, and why not, or how it ended.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct RefusalLabels {
+pub struct ReasonLabels {
     /// Which way.
     pub direction: Direction,
-    /// The refusal's name.
+    /// The refusal's or the ending's name.
     pub reason: &'static str,
+}
+
+/// Which way, and whose.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByteLabels {
+    direction: Direction,
+    /// Whether they were received from the peer, or sent to it.
+    way: &'static str,
 }
 
 /// How it ended.
@@ -46,15 +66,11 @@ pub struct ResultLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// `countersign_sidecar_connections_opened_total`
-    pub opened: Family<DirectionLabels, Counter>,
+    opened: Family<DirectionLabels, Counter>,
     /// `countersign_sidecar_connections_closed_total`
-    pub closed: Family<DirectionLabels, Counter>,
-    /// `countersign_sidecar_connections`
-    pub live: Family<DirectionLabels, Gauge>,
-    /// `countersign_sidecar_bytes_total`: plaintext, both ways together.
-    pub bytes: Family<DirectionLabels, Counter>,
+    closed: Family<ReasonLabels, Counter>,
     /// `countersign_sidecar_refusals_total`
-    pub refusals: Family<RefusalLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
     /// `countersign_sidecar_credential_reloads_total`
     pub reloads: Family<ResultLabels, Counter>,
     /// `countersign_sidecar_handshake_duration_seconds`
@@ -68,14 +84,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every metric; every refusal starts at zero, so that a first one is an increase.
+    /// Registers every metric; every reason starts at zero, so that a first one is an increase.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             opened: Family::default(),
             closed: Family::default(),
-            live: Family::default(),
-            bytes: Family::default(),
             refusals: Family::default(),
             reloads: Family::default(),
             handshake: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
@@ -90,10 +104,13 @@ impl Metrics {
     }
 
     fn start_at_zero(&self) {
-        for direction in [Direction::inbound, Direction::outbound] {
-            for reason in Refusal::ALL {
-                let labels = RefusalLabels { direction, reason: reason.as_str() };
-                drop(self.refusals.get_or_create(&labels));
+        for direction in Direction::ALL {
+            drop(self.opened.get_or_create(&DirectionLabels { direction }));
+            for reason in Refusal::ALL.iter().map(|reason| reason.as_str()) {
+                drop(self.refusals.get_or_create(&ReasonLabels { direction, reason }));
+            }
+            for reason in Ending::ALL.iter().map(|ending| ending.as_str()).chain([REFUSED]) {
+                drop(self.closed.get_or_create(&ReasonLabels { direction, reason }));
             }
         }
         for result in ["ok", "rejected"] {
@@ -109,18 +126,8 @@ impl Metrics {
         );
         registry.register(
             "countersign_sidecar_connections_closed",
-            "Connections ended",
+            "Connections ended, by how",
             self.closed.clone(),
-        );
-        registry.register(
-            "countersign_sidecar_connections",
-            "Connections that are open",
-            self.live.clone(),
-        );
-        registry.register(
-            "countersign_sidecar_bytes",
-            "Plaintext bytes passed on",
-            self.bytes.clone(),
         );
         registry.register(
             "countersign_sidecar_refusals",
@@ -159,9 +166,60 @@ impl Metrics {
         registry.register("countersign_sidecar_build", "What was built", version);
     }
 
+    /// Counts a connection that was accepted.
+    pub fn opened(&self, direction: Direction) {
+        self.opened.get_or_create(&DirectionLabels { direction }).inc();
+    }
+
+    /// Counts a connection that ended.
+    pub fn closed(&self, direction: Direction, how: Ending) {
+        self.closed.get_or_create(&ReasonLabels { direction, reason: how.as_str() }).inc();
+    }
+
     /// Counts a refusal.
     pub fn refused(&self, direction: Direction, reason: Refusal) {
-        let labels = RefusalLabels { direction, reason: reason.as_str() };
+        let labels = ReasonLabels { direction, reason: reason.as_str() };
         self.refusals.get_or_create(&labels).inc();
+        self.closed.get_or_create(&ReasonLabels { direction, reason: REFUSED }).inc();
+    }
+}
+
+/// How a connection ends that was refused.
+const REFUSED: &str = "refused";
+
+/// What is summed up when it is asked for, so that no connection pays for it.
+#[derive(Debug)]
+pub(crate) struct Sums(pub(crate) Vec<Arc<Table>>);
+
+impl Collector for Sums {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut live = encoder.encode_descriptor(
+            "countersign_sidecar_connections",
+            "Connections that are open, past their handshake",
+            None,
+            MetricType::Gauge,
+        )?;
+        for direction in Direction::ALL {
+            let count: usize = self.0.iter().map(|table| table.count(direction)).sum();
+            let gauge = prometheus_client::metrics::gauge::ConstGauge::new(
+                i64::try_from(count).unwrap_or(i64::MAX),
+            );
+            gauge.encode(live.encode_family(&DirectionLabels { direction })?)?;
+        }
+        let mut bytes = encoder.encode_descriptor(
+            "countersign_sidecar_bytes",
+            "Plaintext bytes passed on, received from peers and sent to them",
+            None,
+            MetricType::Counter,
+        )?;
+        for direction in Direction::ALL {
+            let sums = self.0.iter().map(|table| table.bytes(direction));
+            let [received, sent] = sums.fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
+            for (way, sum) in [("received", received), ("sent", sent)] {
+                let labels = ByteLabels { direction, way };
+                ConstCounter::new(sum).encode(bytes.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }

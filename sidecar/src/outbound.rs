@@ -1,88 +1,152 @@
 //! One outbound connection: the mirror of `inbound`.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_contract::{ExpectedPeer, Refusal};
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
 use rustls_pki_types::{ServerName, UnixTime};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::args::Target;
-use crate::connection::{Connection, Ends, Refused, reset};
-use crate::credentials::Watched;
+use crate::connection::{Connection, Refused};
+use crate::credentials::{Credentials, Watched};
 use crate::dial::dial_target;
+use crate::inbound::{of_handshake, serving};
 use crate::listen::Accepted;
+use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
+use crate::pending::Pending;
+use crate::record::{Negotiated, Session};
+use crate::relay::{Relay, reset};
 use crate::tls;
+use crate::tls::handshake::shake;
 
 /// Where an upstream is, and who must answer.
 #[derive(Debug)]
-pub struct Outbound {
+pub(crate) struct Outbound {
     /// Where it is.
-    pub to: Target,
+    pub(crate) to: Target,
+    /// The same, for people.
+    pub(crate) name: Arc<str>,
     /// Who must answer.
-    pub peer: ExpectedPeer,
+    pub(crate) peer: ExpectedPeer,
+    /// What is spoken inside, best first.
+    pub(crate) alpn: Vec<String>,
     /// Our own credentials.
-    pub credentials: Watched,
-    /// How many handshakes may be under way at once.
-    pub handshakes: Arc<Semaphore>,
+    pub(crate) serving: Watched,
+    /// Handshakes that are under way.
+    pub(crate) pending: Arc<Pending>,
     /// How long a handshake may take.
-    pub handshake_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     /// How long resolving and connecting may take together.
-    pub dial_timeout: Duration,
+    pub(crate) dial_timeout: Duration,
+    /// How long the upstream may leave what it is sent unacknowledged.
+    pub(crate) stall_timeout: Duration,
     /// What is counted.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    /// The configuration that was made for the credentials of the moment.
+    pub(crate) config: Mutex<Option<(Arc<Credentials>, Arc<ClientConfig>)>>,
 }
 
 /// Serves one connection. Nothing that the application sends goes on before the server has proved
 /// who it is.
-pub(crate) async fn serve(outbound: &Outbound, accepted: Accepted) {
-    let Accepted { mut stream, client, permit } = accepted;
+pub(crate) async fn serve(outbound: &Outbound, table: &Arc<Table>, accepted: Accepted) {
+    let Accepted { stream, client, permit } = accepted;
     let connection = Connection::open(&outbound.metrics, Direction::outbound, client);
-    match call(outbound).await {
-        Ok(mut upstream) => {
-            let to = format!("{}:{}", outbound.to.host, outbound.to.port);
-            let ends = Ends { peer: &outbound.peer, to: &to };
-            if connection.copy(&mut stream, &mut upstream, &ends).await.is_err() {
-                reset(&stream);
-            }
+    match Box::pin(call(outbound, table, stream, client)).await {
+        Ok(mut relay) => {
+            let ended = relay.run().await;
+            connection.tell(&relay, &ended);
         }
-        Err(refused) => {
-            connection.refuse(&refused);
-            reset(&stream);
-        }
+        Err(refused) => connection.refuse(&refused),
     }
     drop(permit);
 }
 
-async fn call(outbound: &Outbound) -> Result<TlsStream<TcpStream>, Refused> {
-    let state = outbound.credentials.borrow().clone();
+async fn call(
+    outbound: &Outbound,
+    table: &Arc<Table>,
+    app: TcpStream,
+    from: SocketAddr,
+) -> Result<Relay, Refused> {
+    match answered(outbound).await {
+        Ok((stream, session, early, about)) => {
+            let about = About { client: from, ..about };
+            Ok(Relay::new(app, stream, Some(Box::new(session)), early, &[], table.open(about)))
+        }
+        Err(refused) => {
+            // The application must not take a refusal for an answer that is empty.
+            reset(&app);
+            Err(refused)
+        }
+    }
+}
+
+/// The server that was expected, and nobody else.
+async fn answered(outbound: &Outbound) -> Result<(TcpStream, Session, Vec<u8>, About), Refused> {
     let now = UnixTime::now();
-    let Some(credentials) = state.usable(now) else {
-        let why = state.missing(now).unwrap_or_default();
-        return Err(Refused::new(Refusal::NoCredentials, why));
-    };
-    let Ok(_pending) = outbound.handshakes.try_acquire() else {
-        return Err(Refused::new(Refusal::Overloaded, "too many handshakes at once".to_owned()));
-    };
-    let (key, roots) = (credentials.key.clone(), credentials.roots.clone());
-    let config = tls::client_configuration(key, roots, outbound.peer.clone())
-        .map_err(|error| Refused::new(Refusal::NoCredentials, error.to_string()))?;
+    let credentials = serving(&outbound.serving, now)?.credentials.clone();
+    let tls = |error: rustls::Error| of_handshake(&error.into());
+    let config = outbound.config(&credentials).map_err(tls)?;
     let name = ServerName::try_from(outbound.to.host.clone())
         .map_err(|error| Refused::new(Refusal::ResolveFailed, error.to_string()))?;
-    let stream = dial_target(&outbound.to, outbound.dial_timeout).await?;
+    let patience = Some(outbound.stall_timeout);
+    let mut stream = dial_target(&outbound.to, outbound.dial_timeout, patience).await?;
     let started = Instant::now();
-    let handshake = TlsConnector::from(config).connect(name, stream);
-    let stream = timeout(outbound.handshake_timeout, handshake)
-        .await
-        .map_err(|_| Refused::new(Refusal::HandshakeTimeout, outbound.to.host.clone()))?
-        .map_err(|error| {
-            Refused::new(tls::of_error(&error), format!("{}: {error}", outbound.peer))
-        })?;
+    let mut side = Box::new(UnbufferedClientConnection::new(config, name).map_err(tls)?);
+    let early = within(outbound, &mut stream, &mut side).await?;
     outbound.metrics.handshake.observe(started.elapsed().as_secs_f64());
-    Ok(stream)
+    let chain = side.peer_certificates().unwrap_or_default();
+    let peer = Some(credentials.trust.server(chain, UnixTime::now()).map_err(tls)?);
+    let (secrets, kernel) = side.dangerous_into_kernel_connection().map_err(tls)?;
+    let session = Session::new(secrets, Negotiated::Client(kernel))
+        .map_err(|error| Refused::new(Refusal::TlsIncompatible, error.to_string()))?;
+    let to = To::Name(outbound.name.clone());
+    let client = SocketAddr::from(([0, 0, 0, 0], 0));
+    let about = About { direction: Direction::outbound, client, to, peer, since: now.as_secs() };
+    Ok((stream, session, early, about))
+}
+
+/// A handshake that ends: well, badly, too late, or because others came for whom there was no room.
+async fn within(
+    outbound: &Outbound,
+    stream: &mut TcpStream,
+    side: &mut UnbufferedClientConnection,
+) -> Result<Vec<u8>, Refused> {
+    let place = outbound.pending.begin([0, 0, 0, 0].into());
+    let host = || outbound.to.host.clone();
+    let made = timeout(outbound.handshake_timeout, shake(stream, side, Vec::new()));
+    tokio::select! {
+        biased;
+        made = made => match made {
+            Ok(Ok(early)) => Ok(early),
+            Ok(Err(error)) => {
+                let detail = format!("{}: {error}", outbound.peer);
+                Err(Refused::new(tls::of_error(&error), detail))
+            }
+            Err(_) => Err(Refused::new(Refusal::HandshakeTimeout, host())),
+        },
+        () = place.given_away() => Err(Refused::new(Refusal::Overloaded, host())),
+    }
+}
+
+impl Outbound {
+    /// The configuration for these credentials, made once for each.
+    fn config(&self, credentials: &Arc<Credentials>) -> Result<Arc<ClientConfig>, rustls::Error> {
+        let mut made = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, config)) = &*made
+            && Arc::ptr_eq(of, credentials)
+        {
+            return Ok(config.clone());
+        }
+        let (key, trust) = (credentials.key.clone(), credentials.trust.clone());
+        let alpn = self.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        let config = tls::client_configuration(key, trust, self.peer.clone(), alpn)?;
+        *made = Some((credentials.clone(), config.clone()));
+        Ok(config)
+    }
 }

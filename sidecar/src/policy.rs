@@ -1,61 +1,48 @@
 //! Who may pass: reads the policy document, and decides; pure once it is read.
 
-use std::path::{Path, PathBuf};
+use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy};
 
-use countersign_contract::policy::{PolicyDocument, PortPolicy};
-
-use crate::file;
 use crate::tls::Peer;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read.
-    #[error("--policy {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is not a policy document.
-    #[error("--policy {path}: {source}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where it is wrong.
-        source: serde_json::Error,
-    },
+    /// It is not a policy document.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
     /// A pattern can match nobody.
-    #[error("--policy {path}: {pattern:?} in allow is neither spiffe://... nor dns:NAME")]
-    Pattern {
-        /// The file.
-        path: PathBuf,
-        /// The pattern.
-        pattern: String,
-    },
+    #[error("{0:?} in allow is neither spiffe://... nor dns:NAME")]
+    Pattern(String),
+    /// A name of a protocol that TLS cannot carry.
+    #[error("{0:?} in alpn is no name of a protocol: 1 to 255 bytes (RFC 7301, 3.1)")]
+    Alpn(String),
+    /// A port that needs a certificate shows none.
+    #[error(
+        "certificates are shown by ports of mode mutual, server or permissive, and not by one that is off"
+    )]
+    Off,
 }
 
 /// Reads a policy document.
 ///
 /// # Errors
-/// Names the file, and what is wrong in it.
-pub fn read(path: &Path) -> Result<PolicyDocument, Error> {
-    let io = |source| Error::Read { path: path.to_owned(), source };
-    let text = file::read(path).map_err(io)?;
-    let document: PolicyDocument = serde_json::from_slice(&text)
-        .map_err(|source| Error::Parse { path: path.to_owned(), source })?;
-    match unmatchable(&document) {
-        Some(pattern) => Err(Error::Pattern { path: path.to_owned(), pattern }),
-        None => Ok(document),
-    }
+/// Says what is wrong in it.
+pub fn parse(text: &[u8]) -> Result<PolicyDocument, Error> {
+    let document: PolicyDocument = serde_json::from_slice(text)?;
+    document.ports.values().chain([&document.default]).try_for_each(check)?;
+    Ok(document)
 }
 
-fn unmatchable(document: &PolicyDocument) -> Option<String> {
-    let policies = document.ports.values().chain([&document.default]);
-    let mut patterns = policies.filter_map(|policy| policy.allow.as_ref()).flatten();
+fn check(policy: &PortPolicy) -> Result<(), Error> {
     let is_known = |pattern: &str| pattern.starts_with("spiffe://") || pattern.starts_with("dns:");
-    patterns.find(|pattern| !is_known(pattern)).cloned()
+    if let Some(pattern) = policy.allow.iter().flatten().find(|pattern| !is_known(pattern)) {
+        return Err(Error::Pattern(pattern.clone()));
+    }
+    if let Some(name) = policy.alpn.iter().find(|name| !(1..=255).contains(&name.len())) {
+        return Err(Error::Alpn(name.clone()));
+    }
+    let is_off = policy.mode == Mode::Off && !policy.certificates.is_empty();
+    if is_off { Err(Error::Off) } else { Ok(()) }
 }
 
 /// Whether a peer may pass. An absent list admits everybody whose chain verified.
@@ -85,7 +72,7 @@ mod tests {
 
     fn peer(uris: &[&str], dns_names: &[&str]) -> Peer {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Peer { uris: owned(uris), dns_names: owned(dns_names), subject: String::new() }
+        Peer { uris: owned(uris), dns_names: owned(dns_names), ..Peer::default() }
     }
 
     fn allow(patterns: &[&str]) -> PortPolicy {

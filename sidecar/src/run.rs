@@ -2,36 +2,40 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use countersign_contract::policy::PolicyDocument;
+use countersign_contract::ExpectedPeer;
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpListener;
-use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::args::{Common, InboundArgs, OutboundArgs, PodArgs, Target};
-use crate::credentials::{self, Watched};
-use crate::inbound::{self, Inbound};
-use crate::listen::{self, accept, listen};
-use crate::metrics::Metrics;
-use crate::outbound::{self, Outbound};
-use crate::{admin, policy, tls};
+use crate::admin::{self, Admin};
+use crate::args::{Common, InboundArgs, OutboundArgs, PodArgs, PolicyArgs, Target};
+use crate::credentials::{self, Sources, Watched};
+use crate::inbound::Inbound;
+use crate::listen::{self, listen};
+use crate::live::Table;
+use crate::metrics::{Metrics, Sums};
+use crate::outbound::Outbound;
+use crate::pending::Pending;
+use crate::telemetry::Level;
+use crate::worker::{self, Side, Worker};
+use crate::{descriptors, file, policy, tls};
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's text says what it is")]
 pub enum Error {
-    #[error("--credentials {0}: there is no such folder")]
-    NoFolder(PathBuf),
-    #[error(transparent)]
-    Policy(#[from] policy::Error),
+    #[error("{0} {1}: there is no such folder")]
+    NoFolder(&'static str, PathBuf),
+    #[error("--policy {path}: {source}")]
+    ReadPolicy { path: PathBuf, source: std::io::Error },
+    #[error("--policy {path}: {source}")]
+    Policy { path: PathBuf, source: policy::Error },
     #[error(transparent)]
     Listen(#[from] listen::Error),
     #[error("starting: {0}")]
@@ -48,19 +52,13 @@ impl Error {
     }
 }
 
-/// What listens where.
-#[derive(Clone)]
-enum Side {
-    In(Arc<Inbound>),
-    Out(Arc<Outbound>),
-}
-
 /// What all sides of one process share.
 struct Shared {
     common: Common,
-    credentials: Watched,
+    serving: Watched,
     metrics: Metrics,
-    handshakes: Arc<Semaphore>,
+    /// Inbound and outbound handshakes that are under way.
+    pending: [Arc<Pending>; 2],
     connections: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -84,13 +82,33 @@ impl Plan {
         }
     }
 
-    fn policy(&self) -> Result<PolicyDocument, policy::Error> {
-        let path = match self {
-            Self::Inbound(args) => args.policy.as_ref(),
-            Self::Pod(args) => args.policy.as_ref(),
-            Self::Outbound(_) => None,
-        };
-        path.map_or_else(|| Ok(PolicyDocument::default()), |path| policy::read(path))
+    fn policy(&self) -> PolicyArgs {
+        match self {
+            Self::Inbound(args) => args.policy.clone(),
+            Self::Pod(args) => args.policy.clone(),
+            Self::Outbound(_) => PolicyArgs::default(),
+        }
+    }
+
+    /// Where everything is read from. A policy that is wrong from the start is the caller's mistake;
+    /// one that becomes wrong leaves the one before in force.
+    fn sources(&self) -> Result<Sources, Error> {
+        let common = self.common();
+        let PolicyArgs { policy, certificates } = self.policy();
+        let folders = [("--credentials", Some(&common.credentials))];
+        for (name, folder) in folders.into_iter().chain([("--certificates", certificates.as_ref())])
+        {
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                return Err(Error::NoFolder(name, folder.clone()));
+            }
+        }
+        if let Some(path) = &policy {
+            let text = file::read(path)
+                .map_err(|source| Error::ReadPolicy { path: path.clone(), source })?;
+            policy::parse(&text).map_err(|source| Error::Policy { path: path.clone(), source })?;
+        }
+        let identity = common.identity.as_ref().map(ToString::to_string);
+        Ok(Sources { credentials: common.credentials.clone(), identity, policy, certificates })
     }
 }
 
@@ -98,54 +116,37 @@ impl Plan {
 ///
 /// # Errors
 /// When nothing can be served.
-pub fn run(plan: &Plan, started: Instant) -> Result<(), Error> {
-    let common = plan.common().clone();
-    if !common.credentials.is_dir() {
-        return Err(Error::NoFolder(common.credentials));
-    }
-    let policy = plan.policy()?;
+pub fn run(plan: &Plan, level: Level, started: Instant) -> Result<(), Error> {
+    let sources = plan.sources()?;
     tls::provider::warm_up(&tls::provider::provider()).map_err(|_| Error::Random)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(plan, common, policy, started))
+    let served = worker::runtime()?.block_on(serve(plan, sources, level, started));
+    crate::telemetry::flush();
+    served
 }
 
-async fn serve(
-    plan: &Plan,
-    common: Common,
-    policy: PolicyDocument,
-    started: Instant,
-) -> Result<(), Error> {
+async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) -> Result<(), Error> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let admin_listener = listen(common.admin)?;
-    let (credentials, publishing) = credentials::watch(common.credentials.clone(), metrics.clone());
+    let common = plan.common().clone();
+    let admin_listener = listen(common.admin, None)?;
+    let (serving, publishing) = credentials::watch(sources, metrics.clone());
     let publishing = tokio::spawn(publishing);
-    let shared = Shared {
-        credentials: credentials.clone(),
-        metrics: metrics.clone(),
-        handshakes: Arc::new(Semaphore::new(common.max_handshakes as usize)),
-        connections: Arc::new(Semaphore::new(common.max_connections as usize)),
-        stop: CancellationToken::new(),
-        common,
-    };
-    let sides = sides(plan, &shared, policy)?;
+    let shared = shared(common, serving.clone(), metrics.clone());
+    let workers = workers(plan, &shared)?;
+    let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
+    registry.register_collector(Box::new(Sums(tables.clone())));
     let end = CancellationToken::new();
-    let admin = admin::serve(
-        admin_listener,
-        registry,
-        metrics,
-        credentials.clone(),
-        end.clone().cancelled_owned(),
-    );
-    let admin = tokio::spawn(admin);
-    tokio::spawn(announce(credentials, started));
+    let pending = shared.pending.to_vec();
+    let admin = Admin { registry, metrics, serving: serving.clone(), pending, tables, level };
+    let admin = tokio::spawn(admin::serve(admin_listener, admin, end.clone()));
+    tokio::spawn(announce(serving, started));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let workers = work(&shared, sides)?;
+    let working = worker::start(workers)?;
     tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
     info!("stopping: no more connections are accepted");
     shared.stop.cancel();
-    workers.wait().await;
+    working.wait().await;
     end.cancel();
     publishing.abort();
     drop(admin.await);
@@ -153,44 +154,73 @@ async fn serve(
     Ok(())
 }
 
+fn shared(common: Common, serving: Watched, metrics: Metrics) -> Shared {
+    let most = common.max_handshakes as usize;
+    let of_one = common.max_handshakes_per_source as usize;
+    // Whoever calls out is our own application, which is one source.
+    let pending = [Pending::new(most, of_one), Pending::new(most, most)].map(Arc::new);
+    let wanted = common.max_connections;
+    let connections = descriptors::raise_for(wanted);
+    if connections < wanted {
+        warn!(
+            connections,
+            wanted, "fewer connections than --max-connections: the descriptors do not suffice"
+        );
+    }
+    let connections = Arc::new(Semaphore::new(connections as usize));
+    Shared { common, serving, metrics, pending, connections, stop: CancellationToken::new() }
+}
+
 /// Says once when handshakes can be made, and how long that took.
-async fn announce(mut credentials: Watched, started: Instant) {
-    let ready = credentials.wait_for(|state| state.missing(UnixTime::now()).is_none()).await;
+async fn announce(mut serving: Watched, started: Instant) {
+    let ready = serving.wait_for(|state| state.missing(UnixTime::now()).is_none()).await;
     if ready.is_ok() {
         info!(ready_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "ready");
     }
 }
 
-/// Every listening socket of every worker, and what it serves.
-type Sides = Vec<Vec<(std::net::TcpListener, Side)>>;
-
-fn sides(plan: &Plan, shared: &Shared, policy: PolicyDocument) -> Result<Sides, Error> {
+fn workers(plan: &Plan, shared: &Shared) -> Result<Vec<Worker>, Error> {
     let wanted = match plan {
-        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to, policy))],
+        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to))],
         Plan::Outbound(args) => {
-            vec![(args.listen, outbound_side(shared, args.to.clone(), args.peer.clone()))]
+            let side = outbound_side(shared, args.to.clone(), args.peer.clone(), &args.alpn);
+            vec![(args.listen, side)]
         }
-        Plan::Pod(args) => pod_sides(args, shared, policy),
+        Plan::Pod(args) => pod_sides(args, shared),
     };
-    (0..shared.common.workers)
+    let patience = Some(shared.common.stall_timeout);
+    (0..shared.common.workers.count())
         .map(|_| {
-            let listened =
-                wanted.iter().map(|(address, side)| Ok((listen(*address)?, side.clone())));
-            listened.collect::<Result<Vec<_>, Error>>()
+            let listened = wanted
+                .iter()
+                .map(|(address, side)| Ok((listen(*address, patience)?, side.clone())));
+            Ok(one_worker(shared, listened.collect::<Result<_, Error>>()?))
         })
         .collect()
 }
 
+fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) -> Worker {
+    Worker {
+        listeners,
+        table: Arc::new(Table::default()),
+        serving: shared.serving.clone(),
+        permits: shared.connections.clone(),
+        deadlines: shared.common.deadlines(),
+        stop: shared.stop.clone(),
+        drain: shared.common.drain_timeout,
+    }
+}
+
 /// Inbound on every address, upstreams on loopback; of both families, where the pod has both.
-fn pod_sides(args: &PodArgs, shared: &Shared, policy: PolicyDocument) -> Vec<(SocketAddr, Side)> {
+fn pod_sides(args: &PodArgs, shared: &Shared) -> Vec<(SocketAddr, Side)> {
     let at = |ip: IpAddr, port: u16| SocketAddr::new(ip, port);
-    let has_ipv6 = listen(at(Ipv6Addr::LOCALHOST.into(), 0)).is_ok();
+    let has_ipv6 = listen(at(Ipv6Addr::LOCALHOST.into(), 0), None).is_ok();
     let any: IpAddr =
         if has_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let mut sides = vec![(at(any, args.inbound), inbound_side(shared, None, policy))];
+    let mut sides = vec![(at(any, args.inbound), inbound_side(shared, None))];
     for upstream in &args.upstreams {
         let target = Target { host: upstream.host.clone(), port: upstream.port };
-        let side = outbound_side(shared, target, upstream.peer.clone());
+        let side = outbound_side(shared, target, upstream.peer.clone(), &[]);
         sides.push((at(Ipv4Addr::LOCALHOST.into(), upstream.listen), side.clone()));
         if has_ipv6 {
             sides.push((at(Ipv6Addr::LOCALHOST.into(), upstream.listen), side));
@@ -199,97 +229,32 @@ fn pod_sides(args: &PodArgs, shared: &Shared, policy: PolicyDocument) -> Vec<(So
     sides
 }
 
-fn inbound_side(shared: &Shared, to: Option<SocketAddr>, policy: PolicyDocument) -> Side {
+fn inbound_side(shared: &Shared, to: Option<SocketAddr>) -> Side {
+    let common = &shared.common;
     Side::In(Arc::new(Inbound {
         to,
-        policy,
-        credentials: shared.credentials.clone(),
-        handshakes: shared.handshakes.clone(),
-        handshake_timeout: shared.common.handshake_timeout,
-        dial_timeout: shared.common.dial_timeout,
+        serving: shared.serving.clone(),
+        pending: shared.pending[0].clone(),
+        first_byte_timeout: common.first_byte_timeout,
+        handshake_timeout: common.handshake_timeout,
+        dial_timeout: common.dial_timeout,
         metrics: shared.metrics.clone(),
     }))
 }
 
-fn outbound_side(shared: &Shared, to: Target, peer: countersign_contract::ExpectedPeer) -> Side {
+fn outbound_side(shared: &Shared, to: Target, peer: ExpectedPeer, alpn: &[String]) -> Side {
+    let common = &shared.common;
     Side::Out(Arc::new(Outbound {
+        name: format!("{}:{}", to.host, to.port).into(),
         to,
         peer,
-        credentials: shared.credentials.clone(),
-        handshakes: shared.handshakes.clone(),
-        handshake_timeout: shared.common.handshake_timeout,
-        dial_timeout: shared.common.dial_timeout,
+        alpn: alpn.to_vec(),
+        serving: shared.serving.clone(),
+        pending: shared.pending[1].clone(),
+        handshake_timeout: common.handshake_timeout,
+        dial_timeout: common.dial_timeout,
+        stall_timeout: common.stall_timeout,
         metrics: shared.metrics.clone(),
+        config: Mutex::default(),
     }))
-}
-
-/// Starts a worker for each set of listeners: the first in this thread's runtime, the others in
-/// threads of their own, so that one worker costs one thread.
-fn work(shared: &Shared, sides: Sides) -> Result<TaskTracker, Error> {
-    let workers = TaskTracker::new();
-    for (place, listeners) in sides.into_iter().enumerate() {
-        let drain = shared.common.drain_timeout;
-        let work = worker(listeners, shared.connections.clone(), shared.stop.clone(), drain);
-        if place == 0 {
-            workers.spawn(work);
-            continue;
-        }
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let name = format!("worker-{place}");
-        let (done, ended) = tokio::sync::oneshot::channel::<()>();
-        std::thread::Builder::new().name(name).spawn(move || {
-            runtime.block_on(work);
-            drop(done);
-        })?;
-        workers.spawn(async move { drop(ended.await) });
-    }
-    workers.close();
-    Ok(workers)
-}
-
-/// Accepts on every listener until told to stop, and then waits for what is live.
-async fn worker(
-    listeners: Vec<(std::net::TcpListener, Side)>,
-    permits: Arc<Semaphore>,
-    stop: CancellationToken,
-    drain: Duration,
-) {
-    let live = TaskTracker::new();
-    let mut accepting = tokio::task::JoinSet::new();
-    for (listener, side) in listeners {
-        match TcpListener::from_std(listener) {
-            Ok(listener) => drop(accepting.spawn(accept_all(
-                listener,
-                side,
-                permits.clone(),
-                stop.clone(),
-                live.clone(),
-            ))),
-            Err(error) => warn!(%error, "listening"),
-        }
-    }
-    while accepting.join_next().await.is_some() {}
-    live.close();
-    if tokio::time::timeout(drain, live.wait()).await.is_err() {
-        warn!(connections = live.len(), "the drain is over: what is live is cut");
-    }
-}
-
-async fn accept_all(
-    listener: TcpListener,
-    side: Side,
-    permits: Arc<Semaphore>,
-    stop: CancellationToken,
-    live: TaskTracker,
-) {
-    while let Some(accepted) = accept(&listener, &permits, &stop).await {
-        match side.clone() {
-            Side::In(inbound) => {
-                drop(live.spawn(async move { inbound::serve(&inbound, accepted).await }))
-            }
-            Side::Out(outbound) => {
-                drop(live.spawn(async move { outbound::serve(&outbound, accepted).await }))
-            }
-        }
-    }
 }

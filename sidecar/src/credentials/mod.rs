@@ -1,10 +1,11 @@
-//! Our own certificate and key, and the roots that peers must chain to.
-//!
-//! `load` reads and checks a whole set; `watch` publishes it to new connections. A set is
-//! published whole or not at all, and a broken one leaves the one before in use.
+//! Our own credentials, whom we trust, and the policy, from files that change while we run.
 
+mod files;
 mod load;
+mod serving;
 mod watch;
 
-pub use load::{Credentials, Error, load};
+pub use files::Files;
+pub use load::{Credentials, Error};
+pub use serving::{Serving, Sources};
 pub use watch::{State, Watched, watch};

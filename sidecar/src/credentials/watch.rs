@@ -1,6 +1,6 @@
 //! Publishes each new set, whole or not at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::load::{Credentials, load};
+use super::serving::{Read, Serving, Sources, folders};
 use crate::metrics::{Metrics, ResultLabels};
 
 /// inotify may miss a swap, for example on some network file systems: a poll stands behind it.
@@ -20,7 +20,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// The set in use, if there ever was a good one.
-    pub current: Option<Arc<Credentials>>,
+    pub current: Option<Arc<Serving>>,
     /// What was wrong with the last set that was looked at.
     pub problem: Option<String>,
 }
@@ -28,64 +28,109 @@ pub struct State {
 /// What new connections find, now.
 pub type Watched = watch::Receiver<State>;
 
-/// Starts to publish what is in a folder.
-pub fn watch(folder: PathBuf, metrics: Metrics) -> (Watched, impl Future<Output = ()> + Send) {
-    let first = looked_at(&folder, &State::default(), &metrics).unwrap_or_default();
-    let (sender, receiver) = watch::channel(first);
-    (receiver, publish(folder, metrics, sender))
+/// Who looks, and what was seen last.
+struct Look {
+    sources: Sources,
+    metrics: Metrics,
+    /// What is published, so that an unchanged set is not published again.
+    published: Read,
 }
 
-async fn publish(folder: PathBuf, metrics: Metrics, sender: watch::Sender<State>) {
+/// Starts to publish what is in a folder.
+pub fn watch(sources: Sources, metrics: Metrics) -> (Watched, impl Future<Output = ()> + Send) {
+    let mut look = Look { sources, metrics, published: Read::default() };
+    let first = look.at(&State::default()).unwrap_or_default();
+    let (sender, receiver) = watch::channel(first);
+    (receiver, publish(look, sender))
+}
+
+async fn publish(mut look: Look, sender: watch::Sender<State>) {
     let mut buffer = [0; 4096];
     let mut changes =
-        changes(&folder).and_then(|inotify| inotify.into_event_stream(&mut buffer).ok());
+        changes(&look.sources).and_then(|inotify| inotify.into_event_stream(&mut buffer).ok());
     while !sender.is_closed() {
         match changes.as_mut() {
             Some(changes) => drop(tokio::time::timeout(PERIOD, changes.next()).await),
             None => tokio::time::sleep(PERIOD).await,
         }
         let before = sender.borrow().clone();
-        if let Some(state) = looked_at(&folder, &before, &metrics) {
+        if let Some(state) = look.at(&before) {
             sender.send_replace(state);
         }
     }
 }
 
-/// The kubelet swaps the link `..data` in the folder; plain files are written in it.
-fn changes(folder: &std::path::Path) -> Option<Inotify> {
-    let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::DELETE;
+/// The kubelet swaps the link `..data` in a folder; plain files are written in it. Whatever else
+/// changes is found by the poll.
+fn changes(sources: &Sources) -> Option<Inotify> {
     let inotify = Inotify::init().ok()?;
-    match inotify.watches().add(folder, mask) {
-        Ok(_) => Some(inotify),
-        Err(error) => {
-            warn!(%error, "credentials are polled: the folder cannot be watched");
-            None
-        }
-    }
+    watched(sources).iter().all(|folder| is_watched(&inotify, folder)).then_some(inotify)
 }
 
-/// Looks at the folder; the new state, if it is another one.
-fn looked_at(folder: &std::path::Path, before: &State, metrics: &Metrics) -> Option<State> {
-    let count = |result| metrics.reloads.get_or_create(&ResultLabels { result }).inc();
-    match load(folder, UnixTime::now()) {
-        Ok(found) if before.current.as_ref().is_some_and(|current| current.is_same_as(&found)) => {
-            before.problem.is_some().then(|| State { problem: None, ..before.clone() })
+fn is_watched(inotify: &Inotify, folder: &Path) -> bool {
+    let mask = WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::DELETE;
+    let watched = inotify.watches().add(folder, mask);
+    if let Err(error) = &watched {
+        warn!(%error, folder = %folder.display(), "files are polled: the folder cannot be watched");
+    }
+    watched.is_ok()
+}
+
+fn watched(sources: &Sources) -> Vec<PathBuf> {
+    let mut all = vec![sources.credentials.clone()];
+    all.extend(sources.policy.as_ref().and_then(|path| path.parent()).map(|parent| {
+        // A file that is named without its folder is in this one.
+        if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
+    }));
+    if let Some(certificates) = &sources.certificates {
+        all.push(certificates.clone());
+        all.extend(folders(certificates).unwrap_or_default());
+    }
+    all
+}
+
+impl Look {
+    /// Looks at the files; the new state, if it is another one.
+    fn at(&mut self, before: &State) -> Option<State> {
+        let read = Read::new(&self.sources);
+        if let Ok(read) = &read
+            && before.current.is_some()
+            && *read == self.published
+        {
+            return before.problem.is_some().then(|| State { problem: None, ..before.clone() });
         }
-        Ok(found) => {
-            count("ok");
-            metrics.expiration.set(found.not_after);
-            info!(serial = found.serial, not_after = found.not_after, "credentials in use");
-            Some(State { current: Some(Arc::new(found)), problem: None })
+        let made = read.and_then(|read| {
+            let current = before.current.as_deref();
+            let serving = Serving::of(&read, &self.sources, current, UnixTime::now())?;
+            self.published = read;
+            Ok(serving)
+        });
+        match made {
+            Ok(serving) => Some(self.publishes(serving)),
+            Err(problem) => self.rejects(before, problem.to_string()),
         }
-        Err(problem) => {
-            let problem = problem.to_string();
-            if before.problem.as_ref() == Some(&problem) {
-                return None;
-            }
-            count("rejected");
-            error!(problem, keeps_old = before.current.is_some(), "credentials rejected");
-            Some(State { problem: Some(problem), ..before.clone() })
+    }
+
+    fn publishes(&self, serving: Serving) -> State {
+        let credentials = &serving.credentials;
+        self.count("ok");
+        self.metrics.expiration.set(i64::try_from(credentials.not_after).unwrap_or(i64::MAX));
+        let (serial, not_after) = (&credentials.serial, credentials.not_after);
+        info!(serial, not_after, "credentials in use");
+        State { current: Some(Arc::new(serving)), problem: None }
+    }
+
+    fn rejects(&self, before: &State, problem: String) -> Option<State> {
+        if before.problem.as_ref() == Some(&problem) {
+            return None;
         }
+        self.count("rejected");
+        error!(problem, keeps_old = before.current.is_some(), "credentials rejected");
+        Some(State { problem: Some(problem), ..before.clone() })
+    }
+
+    fn count(&self, result: &'static str) {
+        self.metrics.reloads.get_or_create(&ResultLabels { result }).inc();
     }
 }
 
@@ -95,7 +140,7 @@ impl State {
     pub fn missing(&self, now: UnixTime) -> Option<String> {
         match &self.current {
             None => Some(self.problem.clone().unwrap_or_else(|| "no credentials".to_owned())),
-            Some(current) if current.is_expired(now) => {
+            Some(current) if current.credentials.is_expired(now) => {
                 Some("our certificate has expired".to_owned())
             }
             Some(_) => None,
@@ -104,7 +149,7 @@ impl State {
 
     /// The set to make a handshake with, if one can be made.
     #[must_use]
-    pub fn usable(&self, now: UnixTime) -> Option<Arc<Credentials>> {
-        self.current.clone().filter(|current| !current.is_expired(now))
+    pub fn usable(&self, now: UnixTime) -> Option<Arc<Serving>> {
+        self.current.clone().filter(|current| !current.credentials.is_expired(now))
     }
 }

@@ -1,12 +1,16 @@
 //! TLS: one provider, one way to serve, one way to call, and names for what goes wrong.
 
 mod client;
+pub(crate) mod handshake;
 mod peer;
 pub mod provider;
 mod refusal;
 mod server;
+mod trust;
+mod verified;
 
 pub use client::configuration as client_configuration;
 pub use peer::Peer;
 pub use refusal::of_error;
-pub use server::{mutual, server_only};
+pub use server::{Answer, Asked, configuration as server_configuration};
+pub use trust::{InvalidList, Trust};

@@ -6,7 +6,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
-/// The names in a peer's certificate, whose chain was verified.
+/// A peer whose chain was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
     /// Its URIs; a SPIFFE certificate has exactly one.
@@ -15,6 +15,12 @@ pub struct Peer {
     pub dns_names: Vec<String>,
     /// Its subject.
     pub subject: String,
+    /// Its subject's common name, if it has one.
+    pub common_name: Option<String>,
+    /// When the first certificate of its chain ends, in seconds since 1970.
+    pub not_after: u64,
+    /// What it presented, itself first: looked at again when the roots change.
+    pub chain: Vec<CertificateDer<'static>>,
 }
 
 impl Peer {
@@ -22,7 +28,10 @@ impl Peer {
     #[must_use]
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let Ok((_, parsed)) = parse_x509_certificate(certificate) else { return Self::default() };
-        let mut peer = Self { subject: parsed.subject().to_string(), ..Self::default() };
+        let subject = parsed.subject();
+        let common_name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+        let common_name = common_name.map(str::to_owned);
+        let mut peer = Self { subject: subject.to_string(), common_name, ..Self::default() };
         let names = parsed.subject_alternative_name().ok().flatten();
         for name in names.into_iter().flat_map(|extension| &extension.value.general_names) {
             match name {
@@ -53,4 +62,19 @@ impl fmt::Display for Peer {
             (None, None) => f.write_str(&self.subject),
         }
     }
+}
+
+/// When every certificate of a chain is valid: from and until, in seconds since 1970; nothing of a
+/// chain that cannot be read.
+pub(super) fn validity(chain: &[CertificateDer<'_>]) -> Option<(u64, u64)> {
+    let mut all = (0, u64::MAX);
+    for certificate in chain {
+        let (_, parsed) = parse_x509_certificate(certificate).ok()?;
+        let validity = parsed.validity();
+        // Before 1970 is before everything.
+        let from = u64::try_from(validity.not_before.timestamp()).unwrap_or(0);
+        let until = u64::try_from(validity.not_after.timestamp()).unwrap_or(0);
+        all = (all.0.max(from), all.1.min(until));
+    }
+    Some(all)
 }

@@ -1,22 +1,26 @@
 //! Which name a failed handshake has; pure.
 
 use countersign_contract::Refusal;
-use rustls::{CertificateError, Error};
+use rustls::CertificateError;
+
+use super::handshake;
 
 /// The name of what went wrong in a handshake.
 #[must_use]
-pub fn of_error(error: &std::io::Error) -> Refusal {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(error) => of_tls(error),
-        None => Refusal::HandshakeAborted,
+pub fn of_error(error: &handshake::Error) -> Refusal {
+    match error {
+        handshake::Error::Tls(error) => of_tls(error),
+        handshake::Error::TooLong(_) => Refusal::TlsProtocol,
+        handshake::Error::Ended | handshake::Error::Io(_) => Refusal::HandshakeAborted,
     }
 }
 
-fn of_tls(error: &Error) -> Refusal {
+fn of_tls(error: &rustls::Error) -> Refusal {
+    use rustls::Error;
     match error {
         Error::NoCertificatesPresented => Refusal::NoClientCertificate,
         Error::InvalidCertificate(error) => of_certificate(error),
-        Error::PeerIncompatible(_) => Refusal::TlsIncompatible,
+        Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Refusal::TlsIncompatible,
         Error::AlertReceived(_) => Refusal::RefusedByPeer,
         _ => Refusal::TlsProtocol,
     }
@@ -29,6 +33,10 @@ fn of_certificate(error: &CertificateError) -> Refusal {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Refusal::PeerNotYetValid
         }
+        CertificateError::Revoked => Refusal::PeerRevoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => Refusal::RevocationUnknown,
         CertificateError::NotValidForName
         | CertificateError::NotValidForNameContext { .. }
         | CertificateError::ApplicationVerificationFailure => Refusal::PeerUnexpected,

@@ -1,0 +1,84 @@
+//! Single reads and writes of a socket that tokio watches.
+//!
+//! A read that does not fill its room has emptied the socket, and a write that does not take all has
+//! filled it. tokio's own `poll_read` knows that, its `try_read` does not: it would ask the kernel
+//! once more, each time. Telling tokio that the call would have blocked has the same effect.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Reads once into `room`; nothing if there is nothing to read. 0 is the end.
+pub(super) fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+    let whole = room.len();
+    attempt(stream, Interest::READABLE, whole, || {
+        Ok(rustix::net::recv(stream, &mut *room, RecvFlags::empty())?.0)
+    })
+}
+
+/// Reads once, whatever tokio knows of the socket.
+pub(super) fn read_now(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(stream, room, RecvFlags::DONTWAIT)?.0)
+}
+
+/// Reads once onto the end of a vector, which becomes no longer than `most`.
+pub(crate) fn read_onto(
+    stream: &TcpStream,
+    bytes: &mut Vec<u8>,
+    most: usize,
+) -> io::Result<Option<usize>> {
+    let mut room = [0; 4096];
+    let len = room.len().min(most - bytes.len());
+    let read = read(stream, &mut room[..len])?;
+    bytes.extend_from_slice(&room[..read.unwrap_or_default()]);
+    Ok(read)
+}
+
+/// Writes once; nothing if nothing can be taken.
+fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+    attempt(stream, Interest::WRITABLE, bytes.len(), || {
+        Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
+    })
+}
+
+/// Writes once, or has the task woken when that is worth trying.
+pub(super) fn poll_write(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        if let Some(written) = write(stream, bytes)? {
+            return Poll::Ready(Ok(written));
+        }
+    }
+}
+
+fn attempt(
+    stream: &TcpStream,
+    interest: Interest,
+    whole: usize,
+    call: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    let mut short = None;
+    let tried = stream.try_io(interest, || {
+        let done = call()?;
+        if 0 < done && done < whole {
+            short = Some(done);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(done)
+    });
+    match tried {
+        Ok(done) => Ok(Some(done)),
+        Err(_) if short.is_some() => Ok(short),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+            _ => Err(error),
+        },
+    }
+}

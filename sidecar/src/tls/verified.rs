@@ -1,0 +1,122 @@
+//! Chains that verified a moment ago are not verified again.
+//!
+//! Whether a chain verifies depends on its bytes, the roots, the revocation lists, the use and the
+//! time. A set of these belongs to one set of roots and lists and to one use, and goes when they
+//! do. What is left is the bytes, which are the key, and the time, which is an interval: while
+//! every certificate in the chain is valid and the lists are current, verifying again would find
+//! what it found. Only the holder of the leaf's key can use an entry: `CertificateVerify` is
+//! always checked. Only a chain that verified is ever remembered, so that strangers fill nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use rustls::{CertificateError, Error};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::peer::{Peer, validity};
+
+/// How many chains are remembered.
+const MOST: usize = 1024;
+
+type Key = [u8; 32];
+
+/// Chains that verified under one set of roots and lists, for one use.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// When the first of the revocation lists ends, in seconds since 1970.
+    lists_until: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    chains: HashMap<Key, Chain>,
+    /// Oldest first.
+    order: VecDeque<Key>,
+}
+
+#[derive(Clone, Debug)]
+struct Chain {
+    from: u64,
+    /// When its first certificate ends.
+    not_after: u64,
+    /// The peer, as long as somebody of that name is connected.
+    peer: Weak<Peer>,
+}
+
+impl Verified {
+    pub(super) fn new(lists_until: u64) -> Self {
+        Self { lists_until, known: Mutex::default() }
+    }
+
+    /// The peer of a chain, which is verified if it was not.
+    ///
+    /// # Errors
+    /// What `verify` says.
+    pub(super) fn peer(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+        verify: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Arc<Peer>, Error> {
+        let key = key(chain);
+        let known = self.lock().chains.get(&key).cloned();
+        let known = known.filter(|chain| self.holds(chain, now));
+        if let Some(peer) = known.as_ref().and_then(|chain| chain.peer.upgrade()) {
+            return Ok(peer);
+        }
+        let (from, not_after) = match known {
+            Some(chain) => (chain.from, chain.not_after),
+            None => {
+                verify()?;
+                validity(chain).ok_or(CertificateError::BadEncoding)?
+            }
+        };
+        let peer = Arc::new(described(chain, not_after)?);
+        self.lock().remember(key, Chain { from, not_after, peer: Arc::downgrade(&peer) });
+        Ok(peer)
+    }
+
+    /// Whether verifying a chain again would find what it found.
+    fn holds(&self, chain: &Chain, now: UnixTime) -> bool {
+        let until = chain.not_after.min(self.lists_until);
+        (chain.from..until).contains(&now.as_secs())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember(&mut self, key: Key, chain: Chain) {
+        if self.chains.insert(key, chain).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.chains.remove(&oldest);
+        }
+    }
+}
+
+fn described(chain: &[CertificateDer<'_>], not_after: u64) -> Result<Peer, Error> {
+    let leaf = chain.first().ok_or(Error::NoCertificatesPresented)?;
+    let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    Ok(Peer { not_after, chain, ..Peer::of(leaf) })
+}
+
+/// The chain's bytes, and where each certificate ends.
+fn key(chain: &[CertificateDer<'_>]) -> Key {
+    let mut digest = Context::new(&SHA256);
+    for certificate in chain {
+        digest.update(&(certificate.len() as u64).to_be_bytes());
+        digest.update(certificate);
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(digest.finish().as_ref());
+    key
+}

@@ -1,0 +1,118 @@
+//! Workers: one thread each, with a runtime, listeners and connections of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_contract::Ending;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::credentials::Watched;
+use crate::inbound::{self, Inbound};
+use crate::listen::accept_all;
+use crate::live::Table;
+use crate::outbound::{self, Outbound};
+use crate::sweep::{Deadlines, sweep};
+use crate::telemetry;
+
+/// What listens where.
+#[derive(Clone)]
+pub(crate) enum Side {
+    In(Arc<Inbound>),
+    Out(Arc<Outbound>),
+}
+
+/// What one worker does.
+pub(crate) struct Worker {
+    pub(crate) listeners: Vec<(std::net::TcpListener, Side)>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) serving: Watched,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) stop: CancellationToken,
+    pub(crate) drain: Duration,
+}
+
+/// The runtime of one thread, which writes its log lines before it rests.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    telemetry::gather();
+    Builder::new_current_thread().enable_all().on_thread_park(telemetry::flush).build()
+}
+
+/// Starts every worker: the first in this thread's runtime, the others in threads of their own, so
+/// that one worker costs one thread.
+pub(crate) fn start(workers: Vec<Worker>) -> std::io::Result<TaskTracker> {
+    let tracker = TaskTracker::new();
+    for (place, worker) in workers.into_iter().enumerate() {
+        if place == 0 {
+            tracker.spawn(worker.run());
+            continue;
+        }
+        let (done, ended) = oneshot::channel::<std::io::Result<()>>();
+        std::thread::Builder::new().name(format!("worker-{place}")).spawn(move || {
+            let ran = runtime().map(|runtime| runtime.block_on(worker.run()));
+            telemetry::flush();
+            drop(done.send(ran));
+        })?;
+        tracker.spawn(async move {
+            if let Ok(Err(error)) = ended.await {
+                warn!(%error, "a worker did not start");
+            }
+        });
+    }
+    tracker.close();
+    Ok(tracker)
+}
+
+impl Worker {
+    /// Accepts on every listener until told to stop, and then waits for what is live.
+    async fn run(self) {
+        let live = TaskTracker::new();
+        let sweeping = tokio::spawn(sweep(self.table.clone(), self.deadlines, self.serving));
+        let mut accepting = tokio::task::JoinSet::new();
+        for (listener, side) in self.listeners {
+            let (table, live) = (self.table.clone(), live.clone());
+            let (permits, stop) = (self.permits.clone(), self.stop.clone());
+            accepting.spawn(async move {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => accept(listener, side, table, permits, stop, live).await,
+                    Err(error) => warn!(%error, "listening"),
+                }
+            });
+        }
+        while accepting.join_next().await.is_some() {}
+        live.close();
+        if tokio::time::timeout(self.drain, live.wait()).await.is_err() {
+            warn!(connections = live.len(), "the drain is over: what is live is cut");
+            self.table.for_each(|entry| entry.end(Ending::Drained));
+            drop(tokio::time::timeout(Duration::from_secs(1), live.wait()).await);
+        }
+        sweeping.abort();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    side: Side,
+    table: Arc<Table>,
+    permits: Arc<Semaphore>,
+    stop: CancellationToken,
+    live: TaskTracker,
+) {
+    accept_all(&listener, &permits, &stop, |accepted| {
+        let table = table.clone();
+        match side.clone() {
+            Side::In(inbound) => drop(live.spawn(async move {
+                inbound::serve(&inbound, &table, accepted).await;
+            })),
+            Side::Out(outbound) => drop(live.spawn(async move {
+                outbound::serve(&outbound, &table, accepted).await;
+            })),
+        }
+    })
+    .await;
+}
