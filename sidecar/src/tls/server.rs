@@ -13,7 +13,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use super::provider::provider;
+use super::provider::{provider, provider_of_both_versions};
 use super::trust::Trust;
 
 /// How a port answers.
@@ -34,12 +34,12 @@ pub struct Answer {
 /// # Errors
 /// Never, with our own provider.
 pub fn configuration(answer: Answer) -> Result<Arc<ServerConfig>, Error> {
-    let versions: &[&SupportedProtocolVersion] = match answer.allows_tls12 {
-        true => &[&version::TLS13, &version::TLS12],
-        false => &[&version::TLS13],
+    const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+    let (provider, versions) = match answer.allows_tls12 {
+        true => (provider_of_both_versions(), BOTH),
+        false => (provider(), &BOTH[..1]),
     };
-    let builder =
-        ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
     let builder = match answer.clients {
         Some(trust) => builder.with_client_cert_verifier(Arc::new(Clients::of(trust))),
         None => builder.with_no_client_auth(),
