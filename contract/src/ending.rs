@@ -38,3 +38,16 @@ names! {
         Failed => "failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ending_is_documented() {
+        let documentation = include_str!("../../docs/refusals.md");
+        for ending in Ending::ALL {
+            assert!(documentation.contains(&format!("| `{ending}` |")), "{ending} is not");
+        }
+    }
+}
