@@ -2,13 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod authority;
 mod command_line;
 mod credentials;
+mod crowds;
 mod ending;
+mod ends;
+mod half_close;
+mod half_close_bulk;
 mod inbound;
+mod misconduct;
 mod network;
 mod outbound;
 mod peer;
 mod program;
 mod redirect;
+mod stream;
+mod tls13;
