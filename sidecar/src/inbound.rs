@@ -25,6 +25,7 @@ use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Negotiated, Session, alert};
 use crate::relay::{Relay, reset};
+use crate::sweep::catch_up;
 use crate::tls::handshake::{self, shake};
 use crate::tls::{self, Asked, Peer};
 
@@ -102,7 +103,9 @@ async fn admit(
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let about = About { direction, client: from, to: To::Address(to), peer, since };
-    Ok(Relay::new(app, stream, session, early, &greeting, table.open(about)))
+    let live = table.open(about);
+    catch_up(live.entry(), &serving, &inbound.serving);
+    Ok(Relay::new(app, stream, session, early, &greeting, live))
 }
 
 fn authorised(policy: &PortPolicy, client: &Client, to: SocketAddr) -> Result<(), Refused> {
