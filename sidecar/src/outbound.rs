@@ -45,8 +45,8 @@ pub(crate) struct Outbound {
     pub(crate) handshake_timeout: Duration,
     /// How long resolving and connecting may take together.
     pub(crate) dial_timeout: Duration,
-    /// How long the upstream may leave what it is sent unacknowledged.
-    pub(crate) stall_timeout: Duration,
+    /// How long the upstream may leave what it is sent unacknowledged, as the kernel sees it.
+    pub(crate) kernel_patience: Duration,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// The configuration that was made for the credentials of the moment.
@@ -99,7 +99,7 @@ async fn answered(
     let config = outbound.config(credentials).map_err(tls)?;
     let name = ServerName::try_from(outbound.to.host.clone())
         .map_err(|error| Refused::new(Refusal::ResolveFailed, error.to_string()))?;
-    let patience = Some(outbound.stall_timeout);
+    let patience = Some(outbound.kernel_patience);
     let mut stream = dial_target(&outbound.to, outbound.dial_timeout, patience).await?;
     let started = Instant::now();
     let mut side = Box::new(UnbufferedClientConnection::new(config, name).map_err(tls)?);
