@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use serde_json::Value;
 
-use crate::authority::{Authority, Folder, WEB};
+use crate::authority::{Authority, Folder, Set, WEB};
 use crate::peer::{client_side, connect, server_side};
 use crate::program::{PATIENCE, Port, Sidecar, until};
 use crate::stream::Peer;
@@ -25,10 +25,6 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Inbound, Self::Outbound, Self::Permissive, Self::Off];
     pub(crate) const TLS: [Self; 2] = [Self::Inbound, Self::Outbound];
-
-    pub(crate) fn speaks_tls(self) -> bool {
-        Self::TLS.contains(&self)
-    }
 
     fn policy(self) -> &'static str {
         match self {
@@ -101,16 +97,20 @@ impl Ends {
 
     /// A connection through the sidecar: its peer's end, and its application's.
     pub(crate) fn connect(&self) -> (Peer, TcpStream) {
-        let set = self.authority.issue(WEB);
+        self.connect_as(&self.authority.issue(WEB))
+    }
+
+    /// The same, of a peer that presents `set`.
+    pub(crate) fn connect_as(&self, set: &Set) -> (Peer, TcpStream) {
         match self.kind {
             Kind::Inbound => {
-                let tls = client_side(&self.authority.pem(), Some(&set));
+                let tls = client_side(&self.authority.pem(), Some(set));
                 let peer = Peer::shaken(connect(self.at), tls);
                 (peer, self.accept())
             }
             Kind::Outbound => {
                 let app = connect(self.at);
-                let tls = server_side(&set, &self.authority.pem());
+                let tls = server_side(set, &self.authority.pem());
                 (Peer::shaken(self.accept(), tls), app)
             }
             Kind::Permissive | Kind::Off => (Peer::plain(connect(self.at)), self.accept()),
@@ -121,6 +121,17 @@ impl Ends {
         let (stream, _) = self.behind.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
+    }
+
+    /// Connects as somebody who must be refused for `reason`.
+    pub(crate) fn refuses(&mut self, set: &Set, reason: &str) {
+        let tls = client_side(&self.authority.pem(), Some(set));
+        // In TLS 1.3 a client learns only after its handshake that it is refused.
+        if let Ok(mut peer) = Peer::try_shaken(connect(self.at), tls) {
+            assert!(peer.rest().is_err(), "{reason}");
+        }
+        let line = self.sidecar.line("message", "refused");
+        assert_eq!(line["reason"], reason, "{line}");
     }
 
     /// Waits until a connection has ended, and checks how; its line.

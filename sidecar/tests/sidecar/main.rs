@@ -4,6 +4,7 @@
 
 mod attacks;
 mod authority;
+mod chains;
 mod command_line;
 mod credentials;
 mod crowds;
@@ -12,6 +13,7 @@ mod ends;
 mod half_close;
 mod half_close_bulk;
 mod inbound;
+mod live;
 mod misconduct;
 mod network;
 mod outbound;
