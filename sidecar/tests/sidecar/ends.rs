@@ -26,6 +26,10 @@ impl Kind {
     pub(crate) const ALL: [Self; 4] = [Self::Inbound, Self::Outbound, Self::Permissive, Self::Off];
     pub(crate) const TLS: [Self; 2] = [Self::Inbound, Self::Outbound];
 
+    pub(crate) fn speaks_tls(self) -> bool {
+        Self::TLS.contains(&self)
+    }
+
     fn policy(self) -> &'static str {
         match self {
             Self::Permissive => r#"{"default":{"mode":"permissive"}}"#,

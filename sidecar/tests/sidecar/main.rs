@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod admin;
 mod attacks;
 mod authority;
 mod chains;
@@ -13,12 +14,15 @@ mod ends;
 mod half_close;
 mod half_close_bulk;
 mod inbound;
+mod keys;
 mod live;
 mod misconduct;
 mod network;
+mod openssl;
 mod outbound;
 mod peer;
 mod program;
 mod redirect;
 mod stream;
+mod tls12;
 mod tls13;

@@ -106,6 +106,10 @@ impl Sidecar {
         self.metric(&format!("{name}{{direction=\"{direction}\",reason=\"{reason}\"}}"))
     }
 
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
