@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SanType, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
+    RevokedCertParams, SanType, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -78,6 +78,23 @@ impl Authority {
     /// A certificate for a SPIFFE ID and the DNS name `web.test`, for both ends of a connection.
     pub(crate) fn issue(&self, id: &str) -> Set {
         self.issue_for(id, Validity::Now)
+    }
+
+    /// A certificate of a server, for a DNS name only.
+    pub(crate) fn issue_named(&self, dns: &str) -> Set {
+        self.issue_named_for(dns, &KeyPair::generate().unwrap())
+    }
+
+    /// The same, for a key of RSA.
+    pub(crate) fn issue_rsa(&self, dns: &str) -> Set {
+        self.issue_named_for(dns, &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
+    }
+
+    fn issue_named_for(&self, dns: &str, key: &KeyPair) -> Set {
+        let mut params = CertificateParams::new(vec![dns.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = params.signed_by(key, &self.0).unwrap();
+        Set { crt: leaf.pem(), key: key.serialize_pem(), ca: self.pem() }
     }
 
     /// Two certificates for one key.

@@ -5,6 +5,7 @@
 mod admin;
 mod attacks;
 mod authority;
+mod bundles;
 mod chains;
 mod command_line;
 mod credentials;
@@ -21,8 +22,10 @@ mod network;
 mod openssl;
 mod outbound;
 mod peer;
+mod ports;
 mod program;
 mod redirect;
 mod stream;
 mod tls12;
 mod tls13;
+mod told;

@@ -113,7 +113,7 @@ pub(crate) fn server_side(set: &Set, ca: &str) -> ServerConnection {
     ServerConnection::new(Arc::new(server_config(set, ca))).unwrap()
 }
 
-fn server_config(set: &Set, ca: &str) -> ServerConfig {
+pub(crate) fn server_config(set: &Set, ca: &str) -> ServerConfig {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)), provider())
         .build()
         .unwrap();

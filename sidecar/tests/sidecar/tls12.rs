@@ -8,7 +8,7 @@ use countersign_sidecar::tls::provider::provider_of_both_versions;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ProtocolVersion, SupportedCipherSuite, version};
 
-use crate::authority::WEB;
+use crate::authority::{Authority, Folder, WEB};
 use crate::ends::Ends;
 use crate::openssl::{Openssl, carries};
 use crate::peer::{chain, client_of, connect, key, roots};
@@ -95,6 +95,33 @@ fn ends_of_1_2_are_told_as_exactly_as_those_of_1_3() {
         (&cut_app).read_exact(&mut heard).unwrap();
         assert!(is_reset(&rest(&cut_app)), "{suite:?}");
         ends.ended("truncated");
+    }
+}
+
+#[test]
+fn a_certificate_of_rsa_is_shown_with_the_suites_that_are_for_it() {
+    let (customers, folder) = (Authority::new("public"), Folder::new());
+    std::fs::create_dir(folder.path().join("old")).unwrap();
+    let set = customers.issue_rsa("web.test");
+    std::fs::write(folder.path().join("old/tls.crt"), set.crt).unwrap();
+    std::fs::write(folder.path().join("old/tls.key"), set.key).unwrap();
+    let policy = r#"{"default":{"mode":"server","minVersion":"1.2","certificates":["old"]}}"#;
+    let ends = Ends::with_policy(policy, &["--certificates", folder.path().to_str().unwrap()]);
+    for suite in provider_of_both_versions().cipher_suites.clone() {
+        let only =
+            CryptoProvider { cipher_suites: vec![suite], ..(*provider_of_both_versions()).clone() };
+        let config = ClientConfig::builder_with_provider(Arc::new(only))
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .unwrap()
+            .with_root_certificates(roots(&customers.pem()))
+            .with_no_client_auth();
+        let shaken = Peer::try_shaken(connect(ends.at), client_of(config));
+        assert_eq!(shaken.is_ok(), !format!("{suite:?}").contains("ECDSA"), "{suite:?}");
+        let Ok(mut peer) = shaken else { continue };
+        let app = ends.accept();
+        peer.send(b"hello").unwrap();
+        peer.end();
+        assert_eq!(rest(&app).unwrap(), b"hello");
     }
 }
 
