@@ -81,7 +81,9 @@ impl Ends {
         };
         args.extend(["--listen", &at, "--to", &to, "--credentials", credentials]);
         // A client that does not speak TLS and says nothing is let through once this is over.
-        args.extend(["--workers", "1"]);
+        if !more.contains(&"--workers") {
+            args.extend(["--workers", "1"]);
+        }
         args.extend(["--first-byte-timeout", "200ms"].iter().filter(|_| kind == Kind::Permissive));
         args.extend(more);
         let sidecar = Sidecar::start(&args, admin.address).ready();

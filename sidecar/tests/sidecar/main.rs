@@ -6,6 +6,7 @@ mod admin;
 mod attacks;
 mod authority;
 mod bundles;
+mod calm;
 mod chains;
 mod command_line;
 mod credentials;
