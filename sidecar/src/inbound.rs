@@ -211,7 +211,7 @@ fn plain(opening: &Result<Vec<u8>, Refused>) -> Option<Vec<u8>> {
 }
 
 /// The first bytes that come.
-async fn opening(inbound: &Inbound, stream: &mut TcpStream) -> Result<Vec<u8>, Refused> {
+async fn opening(inbound: &Inbound, stream: &TcpStream) -> Result<Vec<u8>, Refused> {
     let mut first = Vec::new();
     // A little before the whole handshake's deadline, so that silence has a name of its own.
     let patience = inbound.first_byte_timeout.min(inbound.handshake_timeout * 9 / 10);

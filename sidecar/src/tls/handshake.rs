@@ -119,16 +119,13 @@ pub(crate) async fn shake(
 }
 
 /// Reads the first bytes of a client.
-pub(crate) async fn read_hello(
-    stream: &mut TcpStream,
-    incoming: &mut Vec<u8>,
-) -> Result<(), Error> {
+pub(crate) async fn read_hello(stream: &TcpStream, incoming: &mut Vec<u8>) -> Result<(), Error> {
     read(stream, incoming, MAX_HELLO).await
 }
 
 /// Reads more. The buffer is on the stack, and only while there is something to read: a silent peer
 /// costs none.
-async fn read(stream: &mut TcpStream, incoming: &mut Vec<u8>, most: usize) -> Result<(), Error> {
+async fn read(stream: &TcpStream, incoming: &mut Vec<u8>, most: usize) -> Result<(), Error> {
     if incoming.len() >= most {
         return Err(Error::TooLong(most));
     }

@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
     RevokedCertParams, SanType, date_time_ymd,
 };
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// The identity that most tests use.
 pub(crate) const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -120,8 +120,8 @@ impl Authority {
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = match validity {
             Validity::Seconds(seconds) => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-                date_time_ymd(1970, 1, 1) + now + Duration::from_secs(seconds)
+                let until = UnixTime::now().as_secs() + seconds;
+                date_time_ymd(1970, 1, 1) + Duration::from_secs(until)
             }
             _ => date_time_ymd(until, 1, 1),
         };
