@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use countersign_contract::{Ending, Refusal};
 
 use crate::authority::{Authority, Folder, WEB};
+use crate::crowds::connect_from;
 use crate::ends::{Ends, Kind};
 use crate::network::{Cable, POD, inside};
 use crate::peer::connect;
@@ -129,4 +131,24 @@ fn who_is_connected_and_what_is_logged_is_not_for_callers_from_elsewhere() {
     for request in ["GET /livez", "GET /readyz", "GET /metrics"] {
         assert_eq!(from(&cable.outside, POD[0], request), 200, "{request}");
     }
+}
+
+#[test]
+fn callers_that_say_nothing_keep_no_probe_from_being_answered() {
+    let ends = Ends::of(Kind::Inbound);
+    let admin = ends.sidecar.admin();
+    let mut crowd = Vec::new();
+    for last in 3..9 {
+        crowd.extend((0..50).map(|_| connect_from([127, 0, 0, last], admin)));
+        // As long as a kubelet waits, and from an address that is crowded, too.
+        for source in [[127, 0, 0, 2], [127, 0, 0, last]] {
+            let mut probe = connect_from(source, admin);
+            probe.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            probe.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let mut answer = [0; 12];
+            probe.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+    }
+    assert!(ends.sidecar.descriptors() < 100);
 }

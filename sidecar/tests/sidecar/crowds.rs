@@ -16,7 +16,7 @@ use crate::stream::Peer;
 const PENDING: &str = "countersign_sidecar_pending_handshakes";
 
 /// A connection from another address of the machine.
-fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+pub(crate) fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect_timeout(&to.into(), PATIENCE).unwrap();

@@ -55,6 +55,25 @@ fn keys_may_change_at_any_time_in_either_role() {
     }
 }
 
+#[test]
+fn keys_may_change_after_the_other_side_has_ended() {
+    for kind in Kind::TLS {
+        let mut ends = Ends::of(kind);
+        let (mut peer, mut app) = ends.connect();
+        app.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(peer.rest().unwrap(), b"");
+        for _ in 0..5 {
+            // It asks for a change of ours, which has no use any more.
+            refresh(&mut peer);
+            peer.send(b"still here").unwrap();
+            app.read_exact(&mut [0; 10]).unwrap();
+        }
+        peer.end();
+        assert_eq!(rest(&app).unwrap(), b"");
+        ends.ended("closed");
+    }
+}
+
 fn hears(mut app: &TcpStream, line: &str) {
     let mut heard = vec![0; line.len()];
     app.read_exact(&mut heard).unwrap();
