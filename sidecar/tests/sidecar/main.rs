@@ -30,3 +30,4 @@ mod stream;
 mod tls12;
 mod tls13;
 mod told;
+mod upstreams;
