@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections;
@@ -26,11 +26,15 @@ use crate::credentials::Watched;
 use crate::listen::{accept_all, unmapped};
 use crate::live::Table;
 use crate::metrics::Metrics;
-use crate::pending::Pending;
+use crate::pending::{Pending, Place};
 use crate::telemetry::Level;
 
-/// How many callers may be connected at once, and how long each may take to ask.
+/// How many callers may be connected at once, and how many of them from one address. Whoever has been
+/// there longest gives way, so that callers that say nothing keep no probe from being answered.
 const CALLERS: usize = 64;
+const CALLERS_OF_ONE: usize = 16;
+
+/// How long each may take to ask.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest request body: a log filter.
@@ -66,27 +70,31 @@ pub(crate) async fn serve(
         .merge(private)
         .with_state(Arc::new(admin));
     let listener = TcpListener::from_std(listener)?;
-    let permits = Arc::new(Semaphore::new(CALLERS));
+    let callers = Arc::new(Pending::new(CALLERS, CALLERS_OF_ONE));
+    let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
     accept_all(&listener, &permits, &stop, |accepted| {
+        let place = callers.begin(accepted.client.ip());
         let router = router.clone().layer(axum::Extension(ConnectInfo(accepted.client)));
-        drop(tokio::spawn(answer(accepted.stream, router, accepted.permit)));
+        drop(tokio::spawn(answer(accepted.stream, router, place)));
     })
     .await;
     Ok(())
 }
 
-async fn answer(stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+async fn answer(stream: TcpStream, router: Router, place: Place) {
     let service = TowerToHyperService::new(router);
     let answered = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = answered {
-        tracing::debug!(%error, "admin");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        biased;
+        answered = answered => if let Err(error) = answered {
+            tracing::debug!(%error, "admin");
+        },
+        () = place.given_away() => {}
     }
-    drop(permit);
 }
 
 async fn only_from_loopback(

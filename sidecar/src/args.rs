@@ -98,6 +98,12 @@ pub struct Common {
 }
 
 impl Common {
+    /// The kernel gives up a peer that acknowledges nothing only when a sweep would have cut one that
+    /// does not read: to the kernel both look alike, and only we know the name.
+    pub(crate) fn kernel_patience(&self) -> Duration {
+        self.stall_timeout.saturating_add(self.stall_timeout.min(Duration::from_secs(4)))
+    }
+
     pub(crate) fn deadlines(&self) -> Deadlines {
         Deadlines {
             idle: self.idle_timeout,

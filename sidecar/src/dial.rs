@@ -24,7 +24,7 @@ pub(crate) async fn dial(address: SocketAddr, patience: Duration) -> Result<TcpS
 pub(crate) async fn dial_target(
     target: &Target,
     patience: Duration,
-    stall: Option<Duration>,
+    kernel_patience: Option<Duration>,
 ) -> Result<TcpStream, Refused> {
     let deadline = Instant::now() + patience;
     let unresolved = |detail: String| Refused::new(Refusal::ResolveFailed, detail);
@@ -32,7 +32,7 @@ pub(crate) async fn dial_target(
     let addresses = resolved
         .map_err(|_| unresolved(format!("{} was not resolved in time", target.host)))?
         .map_err(|error| unresolved(format!("{}: {error}", target.host)))?;
-    dial_any(addresses, deadline).await.map(|stream| tuned(stream, stall))
+    dial_any(addresses, deadline).await.map(|stream| tuned(stream, kernel_patience))
 }
 
 async fn dial_any(

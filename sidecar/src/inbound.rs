@@ -25,6 +25,7 @@ use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Negotiated, Session, alert};
 use crate::relay::{Relay, reset};
+use crate::sweep::catch_up;
 use crate::tls::handshake::{self, shake};
 use crate::tls::{self, Asked, Peer};
 
@@ -102,7 +103,9 @@ async fn admit(
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let about = About { direction, client: from, to: To::Address(to), peer, since };
-    Ok(Relay::new(app, stream, session, early, &greeting, table.open(about)))
+    let live = table.open(about);
+    catch_up(live.entry(), &serving, &inbound.serving);
+    Ok(Relay::new(app, stream, session, early, &greeting, live))
 }
 
 fn authorised(policy: &PortPolicy, client: &Client, to: SocketAddr) -> Result<(), Refused> {
@@ -208,7 +211,7 @@ fn plain(opening: &Result<Vec<u8>, Refused>) -> Option<Vec<u8>> {
 }
 
 /// The first bytes that come.
-async fn opening(inbound: &Inbound, stream: &mut TcpStream) -> Result<Vec<u8>, Refused> {
+async fn opening(inbound: &Inbound, stream: &TcpStream) -> Result<Vec<u8>, Refused> {
     let mut first = Vec::new();
     // A little before the whole handshake's deadline, so that silence has a name of its own.
     let patience = inbound.first_byte_timeout.min(inbound.handshake_timeout * 9 / 10);

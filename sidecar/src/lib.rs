@@ -26,6 +26,8 @@ pub mod record;
 pub mod redirect;
 mod relay;
 pub mod run;
+#[cfg(test)]
+mod sizes;
 mod sweep;
 pub mod telemetry;
 pub mod tls;

@@ -17,11 +17,12 @@ use crate::credentials::{Credentials, Watched};
 use crate::dial::dial_target;
 use crate::inbound::{of_handshake, serving};
 use crate::listen::Accepted;
-use crate::live::{About, Table, To};
+use crate::live::{About, Live, Table, To};
 use crate::metrics::{Direction, Metrics};
 use crate::pending::Pending;
 use crate::record::{Negotiated, Session};
 use crate::relay::{Relay, reset};
+use crate::sweep::catch_up;
 use crate::tls;
 use crate::tls::handshake::shake;
 
@@ -44,8 +45,8 @@ pub(crate) struct Outbound {
     pub(crate) handshake_timeout: Duration,
     /// How long resolving and connecting may take together.
     pub(crate) dial_timeout: Duration,
-    /// How long the upstream may leave what it is sent unacknowledged.
-    pub(crate) stall_timeout: Duration,
+    /// How long the upstream may leave what it is sent unacknowledged, as the kernel sees it.
+    pub(crate) kernel_patience: Duration,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// The configuration that was made for the credentials of the moment.
@@ -73,10 +74,9 @@ async fn call(
     app: TcpStream,
     from: SocketAddr,
 ) -> Result<Relay, Refused> {
-    match answered(outbound).await {
-        Ok((stream, session, early, about)) => {
-            let about = About { client: from, ..about };
-            Ok(Relay::new(app, stream, Some(Box::new(session)), early, &[], table.open(about)))
+    match answered(outbound, table, from).await {
+        Ok((stream, session, early, live)) => {
+            Ok(Relay::new(app, stream, Some(Box::new(session)), early, &[], live))
         }
         Err(refused) => {
             // The application must not take a refusal for an answer that is empty.
@@ -87,14 +87,19 @@ async fn call(
 }
 
 /// The server that was expected, and nobody else.
-async fn answered(outbound: &Outbound) -> Result<(TcpStream, Session, Vec<u8>, About), Refused> {
+async fn answered(
+    outbound: &Outbound,
+    table: &Arc<Table>,
+    from: SocketAddr,
+) -> Result<(TcpStream, Session, Vec<u8>, Live), Refused> {
     let now = UnixTime::now();
-    let credentials = serving(&outbound.serving, now)?.credentials.clone();
+    let serving = serving(&outbound.serving, now)?;
+    let credentials = &serving.credentials;
     let tls = |error: rustls::Error| of_handshake(&error.into());
-    let config = outbound.config(&credentials).map_err(tls)?;
+    let config = outbound.config(credentials).map_err(tls)?;
     let name = ServerName::try_from(outbound.to.host.clone())
         .map_err(|error| Refused::new(Refusal::ResolveFailed, error.to_string()))?;
-    let patience = Some(outbound.stall_timeout);
+    let patience = Some(outbound.kernel_patience);
     let mut stream = dial_target(&outbound.to, outbound.dial_timeout, patience).await?;
     let started = Instant::now();
     let mut side = Box::new(UnbufferedClientConnection::new(config, name).map_err(tls)?);
@@ -105,10 +110,10 @@ async fn answered(outbound: &Outbound) -> Result<(TcpStream, Session, Vec<u8>, A
     let (secrets, kernel) = side.dangerous_into_kernel_connection().map_err(tls)?;
     let session = Session::new(secrets, Negotiated::Client(kernel))
         .map_err(|error| Refused::new(Refusal::TlsIncompatible, error.to_string()))?;
-    let to = To::Name(outbound.name.clone());
-    let client = SocketAddr::from(([0, 0, 0, 0], 0));
-    let about = About { direction: Direction::outbound, client, to, peer, since: now.as_secs() };
-    Ok((stream, session, early, about))
+    let (to, since) = (To::Name(outbound.name.clone()), now.as_secs());
+    let live = table.open(About { direction: Direction::outbound, client: from, to, peer, since });
+    catch_up(live.entry(), &serving, &outbound.serving);
+    Ok((stream, session, early, live))
 }
 
 /// A handshake that ends: well, badly, too late, or because others came for whom there was no room.

@@ -1,4 +1,5 @@
-//! Handshakes under way: how many there may be, and who gives way when there are too many.
+//! Handshakes under way, and callers of the admin port: how many there may be, and who gives way when
+//! there are too many.
 //!
 //! Whoever has waited longest gives way. An honest handshake is over in milliseconds, so that a
 //! crowd of peers that never finish theirs pushes out one another and not those that come to do so.

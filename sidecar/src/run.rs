@@ -188,7 +188,7 @@ fn workers(plan: &Plan, shared: &Shared) -> Result<Vec<Worker>, Error> {
         }
         Plan::Pod(args) => pod_sides(args, shared),
     };
-    let patience = Some(shared.common.stall_timeout);
+    let patience = Some(shared.common.kernel_patience());
     (0..shared.common.workers.count())
         .map(|_| {
             let listened = wanted
@@ -253,7 +253,7 @@ fn outbound_side(shared: &Shared, to: Target, peer: ExpectedPeer, alpn: &[String
         pending: shared.pending[1].clone(),
         handshake_timeout: common.handshake_timeout,
         dial_timeout: common.dial_timeout,
-        stall_timeout: common.stall_timeout,
+        kernel_patience: common.kernel_patience(),
         metrics: shared.metrics.clone(),
         config: Mutex::default(),
     }))

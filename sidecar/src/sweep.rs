@@ -8,7 +8,7 @@ use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
 use crate::credentials::{Serving, Watched};
-use crate::live::{About, Seen, Table, To};
+use crate::live::{About, Entry, Seen, Table, To};
 use crate::metrics::Direction;
 use crate::policy::is_allowed;
 use crate::relay::buffers;
@@ -91,6 +91,17 @@ pub(crate) async fn sweep(table: Arc<Table>, deadlines: Deadlines, serving: Watc
             }
         });
         before = current;
+    }
+}
+
+/// A handshake may last across a change, and no sweep sees it while it does: what it was judged by may
+/// hold no longer. Changes that come after this are the sweep's.
+pub(crate) fn catch_up(entry: &Entry, judged_by: &Arc<Serving>, serving: &Watched) {
+    let current = serving.borrow().current.clone();
+    let changed = current.filter(|now| is_another(now, Some(judged_by)));
+    let how = changed.and_then(|current| refused(&entry.about, &current, UnixTime::now()));
+    if let Some(how) = how {
+        entry.end(how);
     }
 }
 

@@ -49,7 +49,7 @@ pub enum Error {
     #[error("{CERTIFICATE_FILE} is of {found}, and not of --identity {wanted}")]
     Identity { found: String, wanted: String },
     #[error("--certificates: {name}: {source}")]
-    Other { name: String, source: Box<Error> },
+    Other { name: String, source: Box<Self> },
     #[error("--policy: certificates names {0:?}, of which --certificates has no folder")]
     NoSuchCertificate(String),
     #[error("--policy: {0}")]

@@ -177,6 +177,6 @@ impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let asked = hello.server_name();
         let named = self.0.iter().find(|shown| asked.is_some_and(|asked| shown.is_for(asked)));
-        named.or(self.0.first()).map(|shown| shown.key.clone())
+        named.or_else(|| self.0.first()).map(|shown| shown.key.clone())
     }
 }

@@ -12,6 +12,8 @@ mod frame;
 mod handshake;
 mod key;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use frame::{Frame, frame};

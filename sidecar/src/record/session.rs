@@ -104,6 +104,12 @@ impl Session {
         })
     }
 
+    /// Every key may seal only so many records from now on.
+    #[cfg(test)]
+    pub(super) fn wear_out(&mut self, records: u64) {
+        self.limit = MARGIN + records;
+    }
+
     /// The version of TLS, as the PROXY protocol spells it.
     #[must_use]
     pub fn version(&self) -> &'static str {

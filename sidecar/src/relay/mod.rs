@@ -165,13 +165,17 @@ impl Relay {
     /// Whoever refuses us says why and closes: a write of ours may fail before that was read, and
     /// before tokio knows that there is something to read.
     fn last_word(&mut self, ended: Ended) -> Ended {
-        let mut buffer = buffers::take();
+        let Some(session) = &mut self.session else { return ended };
+        let (mut buffer, mut plain) = (buffers::take(), buffers::take());
         let before = self.partial.len();
-        match socket::read_now(&self.peer, &mut buffer[before..]) {
-            Ok(read) if read > 0 => match self.open_buffer(buffer, read) {
-                Err(said) if said.how == Ending::PeerAlert => said,
-                _ => ended,
-            },
+        buffer[..before].copy_from_slice(&self.partial);
+        let read = socket::read_now(&self.peer, &mut buffer[before..]).unwrap_or_default();
+        // Only the alert is of interest: the application may still have something in its way.
+        let said = session.open(&buffer[..before + read], &mut plain);
+        buffers::give(buffer);
+        buffers::give(plain);
+        match said {
+            Err(error @ record::Error::Alert(_)) => Ended::records(&error),
             _ => ended,
         }
     }

@@ -45,6 +45,8 @@ pub(crate) trait Side {
         &'c mut self,
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    /// Whether it has something to say.
+    fn has_to_say(&self) -> bool;
 }
 
 impl Side for UnbufferedServerConnection {
@@ -55,6 +57,9 @@ impl Side for UnbufferedServerConnection {
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
     }
+    fn has_to_say(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Side for UnbufferedClientConnection {
@@ -64,6 +69,9 @@ impl Side for UnbufferedClientConnection {
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(incoming)
+    }
+    fn has_to_say(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -111,16 +119,13 @@ pub(crate) async fn shake(
 }
 
 /// Reads the first bytes of a client.
-pub(crate) async fn read_hello(
-    stream: &mut TcpStream,
-    incoming: &mut Vec<u8>,
-) -> Result<(), Error> {
+pub(crate) async fn read_hello(stream: &TcpStream, incoming: &mut Vec<u8>) -> Result<(), Error> {
     read(stream, incoming, MAX_HELLO).await
 }
 
 /// Reads more. The buffer is on the stack, and only while there is something to read: a silent peer
 /// costs none.
-async fn read(stream: &mut TcpStream, incoming: &mut Vec<u8>, most: usize) -> Result<(), Error> {
+async fn read(stream: &TcpStream, incoming: &mut Vec<u8>, most: usize) -> Result<(), Error> {
     if incoming.len() >= most {
         return Err(Error::TooLong(most));
     }
@@ -204,7 +209,10 @@ fn encode<Data>(
 async fn tell(stream: &mut TcpStream, side: &mut impl Side, flights: &mut Flights) {
     let mut said = std::mem::take(&mut flights.outgoing);
     let shown = &mut flights.incoming[..flights.shown];
-    while let Ok(ConnectionState::EncodeTlsData(data)) = side.process(shown).state {
+    // Not once more than that: it would find the same fault again, and have another alert for it.
+    while side.has_to_say()
+        && let Ok(ConnectionState::EncodeTlsData(data)) = side.process(shown).state
+    {
         if encode(data, &mut said).is_err() {
             return;
         }

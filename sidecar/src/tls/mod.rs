@@ -6,6 +6,8 @@ mod peer;
 pub mod provider;
 mod refusal;
 mod server;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod verified;
 

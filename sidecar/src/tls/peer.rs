@@ -17,7 +17,7 @@ pub struct Peer {
     pub subject: String,
     /// Its subject's common name, if it has one.
     pub common_name: Option<String>,
-    /// When the first certificate of its chain ends, in seconds since 1970.
+    /// When the first certificate ends of those that lead to the root, in seconds since 1970.
     pub not_after: u64,
     /// What it presented, itself first: looked at again when the roots change.
     pub chain: Vec<CertificateDer<'static>>,

@@ -61,6 +61,12 @@ impl Trust {
         &self.roots
     }
 
+    /// How many clients' chains are remembered.
+    #[cfg(test)]
+    pub(super) fn remembers(&self) -> usize {
+        self.clients.len()
+    }
+
     /// The client whose chain this is.
     ///
     /// # Errors
@@ -77,20 +83,24 @@ impl Trust {
         self.servers.peer(chain, now, || self.verify(chain, now, KeyUsage::server_auth()))
     }
 
+    /// The path that leads to a root: what a peer sends may hold more than that.
     fn verify(
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
         usage: KeyUsage,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<CertificateDer<'static>>, Error> {
         let (leaf, above) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(named)?;
         let algorithms = provider().signature_verification_algorithms.all;
         let lists: Vec<_> = self.lists.iter().collect();
         let revocation = revocation(&lists);
-        leaf.verify_for_usage(algorithms, &self.roots.roots, above, now, usage, revocation, None)
-            .map(drop)
-            .map_err(named)
+        let roots = &self.roots.roots;
+        let path = leaf
+            .verify_for_usage(algorithms, roots, above, now, usage, revocation, None)
+            .map_err(named)?;
+        let above = path.intermediate_certificates().map(|above| above.der());
+        Ok(std::iter::once(leaf.der()).chain(above).map(CertificateDer::into_owned).collect())
     }
 }
 

@@ -50,7 +50,8 @@ impl Verified {
         Self { lists_until, known: Mutex::default() }
     }
 
-    /// The peer of a chain, which is verified if it was not.
+    /// The peer of a chain, which is verified if it was not: what `verify` returns are those of its
+    /// certificates on which that rests.
     ///
     /// # Errors
     /// What `verify` says.
@@ -58,7 +59,7 @@ impl Verified {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        verify: impl FnOnce() -> Result<(), Error>,
+        verify: impl FnOnce() -> Result<Vec<CertificateDer<'static>>, Error>,
     ) -> Result<Arc<Peer>, Error> {
         let key = key(chain);
         let known = self.lock().chains.get(&key).cloned();
@@ -68,10 +69,7 @@ impl Verified {
         }
         let (from, not_after) = match known {
             Some(chain) => (chain.from, chain.not_after),
-            None => {
-                verify()?;
-                validity(chain).ok_or(CertificateError::BadEncoding)?
-            }
+            None => validity(&verify()?).ok_or(CertificateError::BadEncoding)?,
         };
         let peer = Arc::new(described(chain, not_after)?);
         self.lock().remember(key, Chain { from, not_after, peer: Arc::downgrade(&peer) });
@@ -82,6 +80,13 @@ impl Verified {
     fn holds(&self, chain: &Chain, now: UnixTime) -> bool {
         let until = chain.not_after.min(self.lists_until);
         (chain.from..until).contains(&now.as_secs())
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        let known = self.lock();
+        assert_eq!(known.chains.len(), known.order.len());
+        known.chains.len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {

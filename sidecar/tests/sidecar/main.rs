@@ -2,13 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod admin;
+mod attacks;
 mod authority;
+mod bundles;
+mod calm;
+mod chains;
 mod command_line;
 mod credentials;
+mod crowds;
 mod ending;
+mod ends;
+mod half_close;
+mod half_close_bulk;
 mod inbound;
+mod keys;
+mod live;
+mod misconduct;
 mod network;
+mod openssl;
 mod outbound;
 mod peer;
+mod ports;
 mod program;
 mod redirect;
+mod stream;
+mod tls12;
+mod tls13;
+mod told;
+mod upstreams;

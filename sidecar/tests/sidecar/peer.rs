@@ -50,16 +50,28 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 
 /// A client that trusts `ca`, and that presents `set` if it has one.
 pub(crate) fn client(stream: TcpStream, ca: &str, set: Option<&Set>) -> Client {
+    StreamOwned::new(client_side(ca, set), stream)
+}
+
+/// The same, before it has a connection.
+pub(crate) fn client_side(ca: &str, set: Option<&Set>) -> ClientConnection {
+    client_of(client_config(ca, set))
+}
+
+/// A client of a configuration that was changed.
+pub(crate) fn client_of(config: ClientConfig) -> ClientConnection {
+    ClientConnection::new(Arc::new(config), "web.test".try_into().unwrap()).unwrap()
+}
+
+pub(crate) fn client_config(ca: &str, set: Option<&Set>) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .unwrap()
         .with_root_certificates(roots(ca));
-    let config = match set {
+    match set {
         Some(set) => builder.with_client_auth_cert(chain(set), key(set)).unwrap(),
         None => builder.with_no_client_auth(),
-    };
-    let name = "web.test".try_into().unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    }
 }
 
 /// Sends a request, ends it, and reads the answer, which comes after that.
@@ -86,16 +98,7 @@ pub(crate) fn ask_plainly(stream: &mut TcpStream, request: &[u8]) -> io::Result<
 pub(crate) fn server(set: &Set, ca: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)), provider())
-        .build()
-        .unwrap();
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&version::TLS13])
-        .unwrap()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(set), key(set))
-        .unwrap();
-    let config = Arc::new(config);
+    let config = Arc::new(server_config(set, ca));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let config = config.clone();
@@ -103,6 +106,23 @@ pub(crate) fn server(set: &Set, ca: &str) -> SocketAddr {
         }
     });
     address
+}
+
+/// The server's side of one connection.
+pub(crate) fn server_side(set: &Set, ca: &str) -> ServerConnection {
+    ServerConnection::new(Arc::new(server_config(set, ca))).unwrap()
+}
+
+pub(crate) fn server_config(set: &Set, ca: &str) -> ServerConfig {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)), provider())
+        .build()
+        .unwrap();
+    ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(set), key(set))
+        .unwrap()
 }
 
 fn answer_secretly(config: Arc<ServerConfig>, stream: TcpStream) {
@@ -115,15 +135,15 @@ fn answer_secretly(config: Arc<ServerConfig>, stream: TcpStream) {
     }
 }
 
-fn chain(set: &Set) -> Vec<CertificateDer<'static>> {
+pub(crate) fn chain(set: &Set) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(set.crt.as_bytes()).map(Result::unwrap).collect()
 }
 
-fn key(set: &Set) -> PrivateKeyDer<'static> {
+pub(crate) fn key(set: &Set) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(set.key.as_bytes()).unwrap()
 }
 
-fn roots(ca: &str) -> RootCertStore {
+pub(crate) fn roots(ca: &str) -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
     store

@@ -1,0 +1,110 @@
+//! Many at once: strangers that hang on the port, and peers that do not read.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::attacks::hello;
+use crate::authority::WEB;
+use crate::ends::{Ends, Kind};
+use crate::peer::{client_side, connect};
+use crate::program::{PATIENCE, until};
+use crate::stream::Peer;
+
+const PENDING: &str = "countersign_sidecar_pending_handshakes";
+
+/// A connection from another address of the machine.
+pub(crate) fn connect_from(source: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
+/// Whether an honest client from there gets through.
+fn passes(ends: &Ends, source: [u8; 4]) {
+    let set = ends.authority.issue(WEB);
+    let tls = client_side(&ends.authority.pem(), Some(&set));
+    let mut peer = Peer::shaken(connect_from(source, ends.at), tls);
+    let mut app = ends.accept();
+    peer.send(b"hello").unwrap();
+    app.read_exact(&mut [0; 5]).unwrap();
+}
+
+#[test]
+fn honest_clients_get_through_a_crowd_that_hangs_on_the_port() {
+    let limits = ["--max-handshakes", "120", "--max-handshakes-per-source", "60"];
+    let patience = ["--handshake-timeout", "60s", "--first-byte-timeout", "60s"];
+    let ends = Ends::with(Kind::Inbound, &[limits, patience].concat());
+    let hello = hello(&ends);
+    let crowd: Vec<_> = (0..320)
+        .map(|number| {
+            let mut stranger = connect_from([127, 0, 0, 3], ends.at);
+            // Some say nothing, some begin, and some stop in the middle.
+            let said = [&[][..], &hello[..1], &hello].map(<[u8]>::to_vec)[number % 3].clone();
+            stranger.write_all(&said).unwrap();
+            stranger
+        })
+        .collect();
+    let gave_way = |ends: &Ends| ends.sidecar.refusals("inbound", "overloaded").unwrap();
+    until("the oldest have given way", || (gave_way(&ends) >= 260.0).then_some(()));
+    assert_eq!(ends.sidecar.metric(PENDING), Some(60.0));
+    for _ in 0..10 {
+        // From the crowd's own address, from another one, and from a third one that is crowded, too.
+        passes(&ends, [127, 0, 0, 3]);
+        passes(&ends, [127, 0, 0, 2]);
+    }
+    let second: Vec<_> = (0..100).map(|_| connect_from([127, 0, 0, 4], ends.at)).collect();
+    until("the whole place is taken", || (gave_way(&ends) >= 300.0).then_some(()));
+    passes(&ends, [127, 0, 0, 2]);
+    assert!(ends.sidecar.metric(PENDING).unwrap() <= 120.0);
+    drop((crowd, second));
+    ends.leaks_nothing();
+}
+
+#[test]
+fn clients_for_whom_there_is_no_room_wait_until_there_is() {
+    let ends = Ends::with(Kind::Inbound, &["--max-connections", "2"]);
+    let (mut first, _app) = ends.connect();
+    let second = ends.connect();
+    let waiting = connect(ends.at);
+    let opened = "countersign_sidecar_connections_opened_total{direction=\"inbound\"}";
+    assert_eq!(ends.sidecar.metric(opened), Some(2.0));
+    first.end();
+    drop((first, _app));
+    let tls = client_side(&ends.authority.pem(), Some(&ends.authority.issue(WEB)));
+    Peer::shaken(waiting, tls);
+    drop(second);
+}
+
+/// So much of a connection's memory may stay while somebody does not read: a buffer each way.
+const MOST: usize = 200 * 1024;
+
+#[test]
+fn a_peer_that_does_not_read_costs_a_buffer_and_no_more() {
+    const CROWD: usize = 60;
+    for kind in Kind::TLS {
+        let ends = Ends::with(kind, &["--stall-timeout", "5m"]);
+        drop(ends.connect());
+        let before = ends.sidecar.resident();
+        let stuck: Vec<_> = (0..CROWD).map(|_| ends.connect()).collect();
+        std::thread::scope(|scope| {
+            for (_, app) in &stuck {
+                scope.spawn(|| fill(app));
+            }
+        });
+        let each = ends.sidecar.resident().saturating_sub(before) / CROWD;
+        assert!(each < MOST, "{kind:?}: {each} bytes for each");
+        drop(stuck);
+        ends.leaks_nothing();
+    }
+}
+
+/// Sends until nothing is taken any more.
+fn fill(mut stream: &TcpStream) {
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    while stream.write(&[7; 1 << 20]).is_ok() {}
+}
