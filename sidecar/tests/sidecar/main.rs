@@ -12,3 +12,4 @@ mod outbound;
 mod peer;
 mod program;
 mod redirect;
+mod relaid;
