@@ -31,7 +31,7 @@ pub(crate) fn of(
 }
 
 fn header(from: SocketAddr, to: SocketAddr, client: &Client) -> ProxyHeader<'static> {
-    let mut header = ProxyHeader::with_address(ProxiedAddress::stream(from, to));
+    let mut header = ProxyHeader::with_address(addresses(from, to));
     if let Some(alpn) = &client.alpn {
         header.append_tlv(Tlv::Alpn(alpn.into()));
     }
@@ -49,6 +49,23 @@ fn header(from: SocketAddr, to: SocketAddr, client: &Client) -> ProxyHeader<'sta
         }
     }
     header
+}
+
+/// The header has room for two addresses of one family. Where they are of two, which happens when
+/// `--to` is of the other one, the older is written as the newer (RFC 4291, 2.5.5.2): without a
+/// whole header, what the client says would be read as the rest of it.
+fn addresses(from: SocketAddr, to: SocketAddr) -> ProxiedAddress {
+    if from.is_ipv4() == to.is_ipv4() {
+        return ProxiedAddress::stream(from, to);
+    }
+    ProxiedAddress::stream(mapped(from), mapped(to))
+}
+
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+        SocketAddr::V6(_) => address,
+    }
 }
 
 fn ssl(version: &'static str, peer: Option<&Peer>) -> SslInfo<'static> {
@@ -73,4 +90,32 @@ fn encoded(header: &ProxyHeader<'_>) -> Vec<u8> {
     let bare = address.map_or_else(ProxyHeader::with_local, ProxyHeader::with_address);
     drop(bare.encode_v2(&mut bytes));
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy_header::ParseConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_header_is_whole_where_the_application_is_of_the_other_family() {
+        let policy =
+            PortPolicy { proxy_protocol: Some(ProxyProtocol::V2), ..PortPolicy::default() };
+        let client =
+            Client { session: None, early: vec![], peer: None, alpn: None, server_name: None };
+        let addresses = ["192.0.2.1:7", "[2001:db8::1]:7"];
+        let as_ipv6 = ["[::ffff:192.0.2.1]:7", "[2001:db8::1]:7"];
+        for (from, to) in [(0, 1), (1, 0)] {
+            let parsed = |list: [&str; 2], place: usize| list[place].parse::<SocketAddr>().unwrap();
+            let header = of(&policy, parsed(addresses, from), parsed(addresses, to), &client);
+            let (read, len) = ProxyHeader::parse(&header, ParseConfig::default()).unwrap();
+            let found = read.proxied_address().unwrap();
+            assert_eq!(
+                (found.source, found.destination),
+                (parsed(as_ipv6, from), parsed(as_ipv6, to))
+            );
+            assert_eq!(len, header.len());
+        }
+    }
 }
