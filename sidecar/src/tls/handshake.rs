@@ -3,6 +3,9 @@
 //! rustls is given one record at a time, and no more once the handshake is done: what lies behind it
 //! is the connection's, and opened by `record`. A flight of ours is one write.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod offline;
+
 use std::io;
 use std::time::Duration;
 
@@ -202,14 +205,29 @@ fn encode<Data>(
 
 /// Sends the alert that rustls has for its last error, and waits until the peer can have read it.
 async fn tell(stream: &mut TcpStream, side: &mut impl Side, flights: &mut Flights) {
+    if let Some(said) = parting(side, flights) {
+        last_word(stream, &said).await;
+    }
+}
+
+/// What was to be said, and the alert behind it, which is the last: asked once more, rustls would look
+/// again at what it refused.
+fn parting(side: &mut impl Side, flights: &mut Flights) -> Option<Vec<u8>> {
     let mut said = std::mem::take(&mut flights.outgoing);
     let shown = &mut flights.incoming[..flights.shown];
     while let Ok(ConnectionState::EncodeTlsData(data)) = side.process(shown).state {
-        if encode(data, &mut said).is_err() {
-            return;
+        let start = said.len();
+        encode(data, &mut said).ok()?;
+        if is_alert(&said[start..]) {
+            break;
         }
     }
-    last_word(stream, &said).await;
+    Some(said)
+}
+
+/// An alert is of two bytes; sealed in TLS 1.3, of three and a tag, which no other message is.
+fn is_alert(record: &[u8]) -> bool {
+    matches!(record, [21, ..] | [23, _, _, 0, 19, ..])
 }
 
 /// Says something, and closes once the peer can have read it.
