@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::application::{AFTERWARDS, ECHO, FIRST, GREETING, RESET};
@@ -52,8 +53,11 @@ type Stream = Box<dyn Duplex>;
 
 impl Door {
     async fn open(&self, is_reset_at_the_end: bool) -> anyhow::Result<Stream> {
-        let (Self::Mutual(at, _) | Self::Plain(at)) = self;
-        let stream = TcpStream::connect(at).await.context("connecting")?;
+        let stream = match self {
+            Self::Plain(at) => TcpStream::connect(at).await,
+            Self::Mutual(at, _) => from_somewhere(*at).await,
+        };
+        let stream = stream.context("connecting")?;
         stream.set_nodelay(true)?;
         if is_reset_at_the_end {
             stream.set_zero_linger()?;
@@ -67,6 +71,15 @@ impl Door {
             }
         }
     }
+}
+
+/// Clients of a pod are of many addresses, for each of which there is a bound of its own.
+async fn from_somewhere(to: SocketAddr) -> std::io::Result<TcpStream> {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let last = 2 + NEXT.fetch_add(1, Relaxed) % 32;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, last], 0).into())?;
+    socket.connect(to).await
 }
 
 /// Plays a story to its end.

@@ -44,10 +44,10 @@ pub(super) async fn minute(
         sleep(seconds(10)).await;
         let _storm = weather.storm();
         let limit = sidecar.starve()?;
-        sleep(seconds(3)).await;
-        sidecar.limit(limit)?;
-        // It waits for up to a second before it accepts again.
         sleep(seconds(2)).await;
+        sidecar.limit(limit)?;
+        // It waits for up to a second before it accepts again those who came meanwhile.
+        sleep(seconds(3)).await;
     }
     sleep(seconds(14)).await;
     Ok(())
