@@ -4,7 +4,7 @@ use super::load::Tally;
 use super::sidecar::Seen;
 
 /// What strangers and the faults here explain.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 9] = [
     "dial_failed",
     "dial_timeout",
     "first_byte_timeout",
@@ -12,6 +12,8 @@ const EXPECTED: [&str; 8] = [
     "handshake_timeout",
     "no_client_certificate",
     "plaintext",
+    // The outbound sidecar hears so of an application that is away.
+    "refused_by_peer",
     "tls_protocol",
 ];
 
