@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use crate::bench::process::{machine, released};
@@ -63,6 +64,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         tokio::select! {
             swapped = faults::swap(site.clone()) => bail!("{swapped:?}"),
             complaints = soak.run(options.minutes) => complaints,
+            interrupted = told_to_end() => bail!("{interrupted:?}"),
         }
     })?;
     if complaints.is_empty() {
@@ -71,6 +73,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("{}\nlogs: {}", complaints.join("\n"), site.folder.display())
+}
+
+/// What was started ends with this program, however it ends.
+async fn told_to_end() -> std::io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+    Ok("told to end")
 }
 
 struct Soak {
