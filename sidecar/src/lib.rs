@@ -13,6 +13,9 @@ mod descriptors;
 pub mod detect;
 mod dial;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbound;
 mod listen;
 mod live;

@@ -3,3 +3,5 @@
 pub mod bench;
 pub mod cluster;
 pub mod scenario;
+#[cfg(feature = "soak")]
+pub mod soak;

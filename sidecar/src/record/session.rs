@@ -259,4 +259,22 @@ impl Session {
         let level = if description == alert::CLOSE_NOTIFY { 1 } else { 2 };
         self.tx.seal(kind::ALERT, &[level, description], out)
     }
+    /// Seals whatever a peer of bad will, who has the keys, might send.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn seal_any(
+        &mut self,
+        kind: u8,
+        content: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        self.tx.seal(kind, content, out)
+    }
+
+    /// Changes our key without telling the peer of it.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn change_key(&mut self) -> Result<(), Error> {
+        let next = self.negotiated.next_tx();
+        self.tx = self.replaced(next)?;
+        Ok(())
+    }
 }

@@ -3,6 +3,9 @@
 //! rustls is given one record at a time, and no more once the handshake is done: what lies behind it
 //! is the connection's, and opened by `record`. A flight of ours is one write.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod offline;
+
 use std::io;
 use std::time::Duration;
 
@@ -207,17 +210,22 @@ fn encode<Data>(
 
 /// Sends the alert that rustls has for its last error, and waits until the peer can have read it.
 async fn tell(stream: &mut TcpStream, side: &mut impl Side, flights: &mut Flights) {
+    if let Some(said) = parting(side, flights) {
+        last_word(stream, &said).await;
+    }
+}
+
+/// What was to be said, and the alert behind it. rustls is not asked once more than that: it would
+/// find the same fault again, and have another alert for it.
+fn parting(side: &mut impl Side, flights: &mut Flights) -> Option<Vec<u8>> {
     let mut said = std::mem::take(&mut flights.outgoing);
     let shown = &mut flights.incoming[..flights.shown];
-    // Not once more than that: it would find the same fault again, and have another alert for it.
     while side.has_to_say()
         && let Ok(ConnectionState::EncodeTlsData(data)) = side.process(shown).state
     {
-        if encode(data, &mut said).is_err() {
-            return;
-        }
+        encode(data, &mut said).ok()?;
     }
-    last_word(stream, &said).await;
+    Some(said)
 }
 
 /// Says something, and closes once the peer can have read it.

@@ -26,6 +26,7 @@ mod peer;
 mod ports;
 mod program;
 mod redirect;
+mod relaid;
 mod stream;
 mod tls12;
 mod tls13;

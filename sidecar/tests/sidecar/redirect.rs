@@ -8,7 +8,7 @@ use crate::network::{Cable, OUTSIDE, POD, inside};
 use crate::peer::{ask, ask_plainly, client, connect, serve_application};
 use crate::program::{Sidecar, program};
 
-fn redirect(cable: &Cable, args: &[&str]) {
+pub(crate) fn redirect(cable: &Cable, args: &[&str]) {
     let output = inside(&cable.pod, || program(&["redirect"]).args(args).output().unwrap());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "redirect {args:?}: {said}");
@@ -19,7 +19,7 @@ fn application_in(namespace: &str) -> u16 {
     inside(namespace, || serve_application(TcpListener::bind("[::]:0").unwrap()).port())
 }
 
-fn at(ip: &str, port: u16) -> SocketAddr {
+pub(crate) fn at(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
 }
 

@@ -1,0 +1,22 @@
+//! A policy that is read says the same when it is written and read again, and judges anybody.
+#![no_main]
+
+use countersign_sidecar::policy::{is_allowed, parse};
+use countersign_sidecar::tls::Peer;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    let Ok(document) = parse(text) else { return };
+    let written = serde_json::to_vec(&document).expect("a policy can be written");
+    assert_eq!(parse(&written).ok().as_ref(), Some(&document), "it reads back as another");
+    let peer = Peer {
+        uris: vec!["spiffe://d/ns/shop/sa/web".to_owned()],
+        dns_names: vec!["web.shop.svc".to_owned()],
+        ..Peer::default()
+    };
+    for policy in document.ports.values().chain([&document.default]) {
+        let admits_all = policy.allow.is_none();
+        assert_eq!(is_allowed(policy, None), admits_all, "somebody without a name");
+        assert!(is_allowed(policy, Some(&peer)) || !admits_all);
+    }
+});
