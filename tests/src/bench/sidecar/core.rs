@@ -9,7 +9,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity, set_current_t
 /// The terminator has the first core alone; load and backend share this one.
 const LOAD: usize = 1;
 
-/// 10,000 connections have two ends in the bench, and the terminators inherit the limit.
+/// 10,000 connections have two ends in the bench, and in a terminator.
 const FILES: u64 = 65_536;
 
 /// Where the bench may run afterwards.
@@ -38,15 +38,16 @@ impl Drop for Kept {
     }
 }
 
-/// Raises the limit as far as is needed and allowed.
+/// Raises the limit as far as is needed and allowed; the terminators inherit it.
 fn files() -> anyhow::Result<()> {
-    let hard = getrlimit(Resource::Nofile).maximum;
-    if hard.is_none_or(|hard| hard >= FILES) {
-        let limit = Rlimit { current: Some(FILES), maximum: hard };
-        return setrlimit(Resource::Nofile, limit).context("raising the limit of open files");
-    }
-    let limit = Rlimit { current: Some(FILES), maximum: Some(FILES) };
-    setrlimit(Resource::Nofile, limit).with_context(|| {
-        format!("the limit of open files is below {FILES}, and only root may raise it")
-    })
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum.map_or(FILES, |most| most.min(FILES));
+    let limit = Rlimit { current: Some(current), maximum };
+    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")
+}
+
+/// How many connections a terminator can have: two files each, and some for itself.
+pub(super) fn most_connections() -> u32 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(FILES);
+    u32::try_from(files.saturating_sub(400) / 2 / 100 * 100).unwrap_or(u32::MAX)
 }

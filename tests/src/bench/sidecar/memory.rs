@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::contender::Contender;
+use super::core::most_connections;
 use super::figure::Figure;
 use super::found::Found;
 use super::load::backend::HOLD;
@@ -42,10 +43,12 @@ pub(super) fn measure(
     found.add(Figure::MemoryIdle, contender, idle);
     let mut channels = Vec::new();
     for count in sizes.idle {
-        let wanted = usize::try_from(*count)?;
-        channels.extend(opened(&client, wanted - channels.len())?);
-        let each = (settled(&terminator)? - idle) * 1e3 / f64::from(*count);
-        found.add(Figure::MemoryEach(*count), contender, each);
+        // Fewer where the machine does not allow as many files.
+        let count = (*count).min(most_connections());
+        let wanted = usize::try_from(count)?.saturating_sub(channels.len());
+        channels.extend(opened(&client, wanted)?);
+        let each = (settled(&terminator)? - idle) * 1e3 / f64::from(count);
+        found.add(Figure::MemoryEach(count), contender, each);
     }
     let most = channels.len();
     channels.into_iter().try_for_each(Channel::close)?;

@@ -7,13 +7,12 @@ pub(super) fn arguments(setting: &Setting<'_>) -> anyhow::Result<Arguments> {
     let (listen, to) = (setting.listen, setting.to);
     let (pem, ca) = (setting.credential("server.pem"), setting.credential("ca.crt"));
     // tune.ssl.cachesize and no-tls-tickets: nothing is resumed.
-    // maxconn: more than the bench opens. Timeouts: idle connections stay. No log line at all.
+    // maxconn: none, so that it takes as many as it may have files. Timeouts: idle connections stay.
     // Buffers keep their default of 16 KiB, a record: larger ones help bulk and cost each
     // connection twice that.
     let config = format!(
         "global
     nbthread 1
-    maxconn 20000
     tune.ssl.cachesize 0
 
 defaults

@@ -23,7 +23,6 @@ pub(super) fn arguments(setting: &Setting<'_>) -> anyhow::Result<Arguments> {
 user root;
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile 60000;
 pid {folder}/pid;
 error_log {folder}/error crit;
 events {{
