@@ -24,8 +24,10 @@ without_starting() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1
     local status=$?
     ((laid)) && rm -f "$rule"
-    command -v systemctl >/dev/null &&
-        systemctl disable --quiet haproxy nginx stunnel4 >/dev/null 2>&1
+    local package
+    for package in "$@"; do
+        systemctl disable --quiet "$package" >/dev/null 2>&1
+    done
     return $status
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
@@ -32,7 +33,7 @@ pub(super) fn measure(
         found.add(cpu, program.contender, window.microseconds_each() * 1e3);
         let rate = window.per_second() * 8.0 / 1e9;
         found.add(Figure::BulkRate(way, connections), program.contender, rate);
-        found.busy(cpu, program.contender, window.busy());
+        found.busy(cpu, program.contender, window.busy(), window.load());
     }
     Ok(())
 }
@@ -135,16 +136,26 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Whether all that went in came out.
-    fn is_whole(&self) -> anyhow::Result<()> {
-        let [taken, given, broken] = self.before;
+    /// What went in, and what came out.
+    fn ends(&self) -> (u64, u64) {
+        let [taken, given, _] = self.before;
         let clients = self.clients.load(Ordering::Relaxed);
-        let (sent, received) = match self.way {
+        match self.way {
             Way::ToServer => (clients, self.backend.taken() - taken),
             Way::ToClient => (self.backend.given() - given, clients),
-        };
+        }
+    }
+
+    /// Whether all that went in came out. A terminator may close towards the client while the
+    /// backend still reads what it was sent.
+    fn is_whole(&self) -> anyhow::Result<()> {
+        let closed = Instant::now();
+        while self.ends().0 != self.ends().1 && closed.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let (sent, received) = self.ends();
         ensure!(sent == received, "of {sent} bytes {received} arrived");
-        ensure!(self.backend.broken() == broken, "streams broke at the backend");
+        ensure!(self.backend.broken() == self.before[2], "streams broke at the backend");
         Ok(())
     }
 }

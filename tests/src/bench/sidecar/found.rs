@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::statistics::{median, range};
+use super::super::statistics::median;
 use super::contender::Contender;
 use super::figure::{Bar, Figure};
 
@@ -13,8 +13,10 @@ pub(super) type Runs = BTreeMap<Contender, Vec<f64>>;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) rows: BTreeMap<Figure, Runs>,
-    /// How busy a terminator's core was, where it ought to be the whole: a share.
+    /// How much of its core a terminator took where it ought to be the whole, as a share.
     pub(super) busy: BTreeMap<Figure, Runs>,
+    /// How much of theirs load and backend took meanwhile.
+    pub(super) load: BTreeMap<Figure, Runs>,
     /// What went wrong.
     pub(super) failures: Vec<String>,
 }
@@ -32,8 +34,10 @@ impl Found {
         self.rows.entry(figure).or_default().entry(contender).or_default().push(value);
     }
 
-    pub(super) fn busy(&mut self, figure: Figure, contender: Contender, share: f64) {
-        self.busy.entry(figure).or_default().entry(contender).or_default().push(share);
+    /// How much of their cores both sides took.
+    pub(super) fn busy(&mut self, figure: Figure, contender: Contender, core: f64, load: f64) {
+        self.busy.entry(figure).or_default().entry(contender).or_default().push(core);
+        self.load.entry(figure).or_default().entry(contender).or_default().push(load);
     }
 
     /// Every bar of a row that can be told, given what the others took in the same run.
@@ -51,15 +55,16 @@ impl Found {
         figure.bars().into_iter().filter_map(verdict).collect()
     }
 
-    /// Where the load, not the terminator, may have been what was slow.
+    /// Where the terminator was not what was slow, but the load, or somebody else on the machine.
     pub(super) fn not_saturated(&self) -> Vec<String> {
         let rows = self.busy.iter().flat_map(|(figure, runs)| {
-            let least = |(contender, shares): (&Contender, &Vec<f64>)| {
-                let share = range(shares)?.0;
-                let said = format!("{}, {contender}: {:.0} %", figure.what(), share * 100.0);
-                (share < 0.9).then_some(said)
-            };
-            runs.iter().filter_map(least).collect::<Vec<_>>()
+            runs.keys().filter_map(|contender| {
+                let busy = middle(runs, *contender)?;
+                let load = middle(self.load.get(figure)?, *contender)?;
+                let (busy, load) = (busy * 100.0, load * 100.0);
+                let said = format!("{}: {contender} {busy:.0} %, load {load:.0} %", figure.what());
+                (busy < 90.0).then_some(said)
+            })
         });
         rows.collect()
     }
@@ -120,10 +125,9 @@ mod tests {
     #[test]
     fn a_core_that_was_not_busy_is_told_of() {
         let mut found = Found::default();
-        found.busy(ROW, Contender::Envoy, 0.97);
-        found.busy(ROW, Contender::Countersign, 0.95);
-        found.busy(ROW, Contender::Countersign, 0.72);
-        let expected = ["handshake, X25519, seen before: CPU, countersign: 72 %"];
+        found.busy(ROW, Contender::Envoy, 0.97, 0.99);
+        found.busy(ROW, Contender::Countersign, 0.72, 0.984);
+        let expected = ["handshake, X25519, seen before: CPU: countersign 72 %, load 98 %"];
         assert_eq!(found.not_saturated(), expected);
     }
 }

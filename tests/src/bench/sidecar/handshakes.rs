@@ -37,7 +37,7 @@ pub(super) fn measure(
             let cpu = Figure::HandshakeCpu(group, peer);
             found.add(cpu, program.contender, window.microseconds_each());
             found.add(Figure::HandshakeRate(group, peer), program.contender, window.per_second());
-            found.busy(cpu, program.contender, window.busy());
+            found.busy(cpu, program.contender, window.busy(), window.load());
         }
     }
     Ok(())

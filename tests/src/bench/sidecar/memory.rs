@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 
 use super::contender::Contender;
-use super::core::most_connections;
+use super::cores::most_connections;
 use super::figure::Figure;
 use super::found::Found;
 use super::load::backend::HOLD;

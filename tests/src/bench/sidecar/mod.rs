@@ -3,13 +3,13 @@
 //!
 //! `site` is what all share, `peers` sets the programs up, `terminator` runs one, `load` is the load;
 //! `handshakes`, `bulk`, `requests`, `memory`, `start` and `reload` measure, `floor` what nobody can
-//! be below; `figure` says what must be reached, `found` keeps, `report` and `plot` show it.
+//! be below, and `rounds` calls them in turn; `figure` says what must be reached, `found` keeps, `report` and `plot` show it.
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
 mod bulk;
 mod contender;
-mod core;
+mod cores;
 mod credentials;
 mod figure;
 mod floor;
@@ -22,6 +22,7 @@ mod plot;
 mod reload;
 mod report;
 mod requests;
+mod rounds;
 mod sightings;
 mod site;
 mod sizes;
@@ -38,12 +39,10 @@ use anyhow::{Context as _, ensure};
 
 use super::process::{machine, released};
 use crate::cluster::repository;
-use contender::Contender;
 use found::Found;
-use peers::Program;
 use report::Report;
 use site::Site;
-use sizes::{QUICK, Sizes, WHOLE};
+use sizes::{QUICK, WHOLE};
 
 /// What can be measured alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -86,99 +85,21 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let sidecar = options.program.clone().map_or_else(built, Ok)?;
     let sizes = if options.quick { QUICK } else { WHOLE };
     let machine = machine();
-    let kept = core::Kept::to_one_core()?;
+    let kept = cores::Kept::to_one_core()?;
     let site = Site::start(sidecar, sizes.strangers)?;
-    let found = measured(&site, &options, &sizes);
+    let found = rounds::run(&site, options.only, &sizes);
     drop(kept);
-    let report =
-        Report { head: head(&site, &options, &machine), foot: foot(&site, &found), found: &found };
+    let versions = site.programs.iter();
+    let report = Report {
+        head: head(&site, &options, &machine),
+        versions: versions.map(|one| (one.contender.name(), one.version.clone())).collect(),
+        foot: foot(&site, &found),
+        found: &found,
+    };
     println!("\n{report}");
     write(&report, &options)?;
     ensure!(found.failures.is_empty(), "not everything went well: {}", found.failures.join("; "));
     Ok(())
-}
-
-fn measured(site: &Site, options: &Options, sizes: &Sizes) -> Found {
-    let mut found = Found::default();
-    let wants = |one: Measurement| options.only.is_none_or(|only| only == one);
-    for round in 0..sizes.rounds {
-        if wants(Measurement::Start) {
-            each(site, round, &mut found, "start", |program, found| {
-                start::measure(site, program, found)
-            });
-        }
-        if wants(Measurement::Handshakes) {
-            note(&mut found, Contender::Floor, "handshakes", |found| {
-                floor::handshakes(site, found)
-            });
-            each(site, round, &mut found, "handshakes", |program, found| {
-                handshakes::measure(site, program, sizes, found)
-            });
-        }
-        if wants(Measurement::Bulk) {
-            note(&mut found, Contender::Floor, "bulk", floor::bulk);
-            each(site, round, &mut found, "bulk", |program, found| {
-                bulk::measure(site, program, sizes, found)
-            });
-        }
-        if wants(Measurement::Requests) {
-            each(site, round, &mut found, "requests", |program, found| {
-                requests::measure(site, program, sizes, found)
-            });
-        }
-        if wants(Measurement::Memory) && round < sizes.memory_rounds {
-            memory(site, round, sizes, &mut found);
-        }
-    }
-    if wants(Measurement::Reload) {
-        let ours = site.programs.iter().filter(|one| one.contender == Contender::Countersign);
-        ours.for_each(|program| {
-            note(&mut found, program.contender, "reload", |found| {
-                reload::measure(site, program, sizes, found)
-            });
-        });
-    }
-    found
-}
-
-/// Each program in turn, another one first in each round.
-fn each(
-    site: &Site,
-    round: usize,
-    found: &mut Found,
-    what: &str,
-    measure: impl Fn(&Program, &mut Found) -> anyhow::Result<()>,
-) {
-    println!("round {}: {what}", round + 1);
-    for place in 0..site.programs.len() {
-        let program = &site.programs[(place + round) % site.programs.len()];
-        note(found, program.contender, what, |found| measure(program, found));
-    }
-}
-
-/// Notes what went wrong, so that the others are measured all the same.
-fn note(
-    found: &mut Found,
-    contender: Contender,
-    what: &str,
-    measure: impl FnOnce(&mut Found) -> anyhow::Result<()>,
-) {
-    if let Err(error) = measure(found) {
-        println!("FAILED: {contender}, {what}: {error:#}");
-        found.failures.push(format!("{contender}, {what}: {error:#}"));
-    }
-}
-
-/// All programs stay until their time has come, so that they wait together.
-fn memory(site: &Site, round: usize, sizes: &Sizes, found: &mut Found) {
-    let left = std::cell::RefCell::new(Vec::new());
-    each(site, round, found, "memory", |program, found| {
-        left.borrow_mut().push(memory::measure(site, program, sizes, found)?);
-        Ok(())
-    });
-    for left in left.into_inner() {
-        note(found, left.contender, "memory", |found| left.look_again(sizes, found));
-    }
 }
 
 fn head(site: &Site, options: &Options, machine: &str) -> Vec<String> {
@@ -202,10 +123,8 @@ fn head(site: &Site, options: &Options, machine: &str) -> Vec<String> {
 
 fn foot(site: &Site, found: &Found) -> Vec<String> {
     let mut foot = site.missing.clone();
-    let idle = found.not_saturated();
-    if !idle.is_empty() {
-        foot.push(format!("the terminator's core was not busy throughout: {}", idle.join("; ")));
-    }
+    let slow = found.not_saturated();
+    foot.extend(slow.iter().map(|row| format!("not the terminator alone was slow: {row}")));
     foot.extend(found.failures.iter().map(|failure| format!("FAILED: {failure}")));
     foot
 }

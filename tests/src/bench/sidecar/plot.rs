@@ -74,16 +74,15 @@ impl<'a> Row<'a> {
         let what = format!("{} ({})", self.figure.what(), self.figure.unit());
         text(body, "", 12.0, y + 10.0, &what);
         let height = LINE * self.runs.len() as f64;
-        if let Some(must) = self.must {
-            let x = LEFT + UNIT * (must / self.one).min(LONGEST);
-            let end = y + LINE;
-            line(body, x, y - 2.0, end);
-        }
         for contender in self.runs.keys().copied() {
             if let Some(value) = middle(self.runs, contender) {
                 self.bar(body, y, contender, value);
                 y += LINE;
             }
+        }
+        if let Some(must) = self.must {
+            let x = LEFT + UNIT * (must / self.one).min(LONGEST);
+            line(body, x, top + 4.0, top + 6.0 + LINE);
         }
         top + height + 14.0
     }

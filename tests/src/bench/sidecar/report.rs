@@ -14,6 +14,8 @@ use super::found::{Found, Verdict};
 pub(super) struct Report<'a> {
     /// The lines above.
     pub(super) head: Vec<String>,
+    /// Who is measured in which version.
+    pub(super) versions: Vec<(&'static str, String)>,
     pub(super) found: &'a Found,
     /// The lines below.
     pub(super) foot: Vec<String>,
@@ -64,8 +66,12 @@ impl Report<'_> {
     /// Everything, every run's figures too.
     pub(super) fn as_json(&self) -> Value {
         let rows: Vec<Value> = self.found.rows.keys().map(|figure| self.row(*figure)).collect();
+        let versions =
+            self.versions.iter().map(|(name, version)| ((*name).to_owned(), json!(version)));
+        let versions: serde_json::Map<_, _> = versions.collect();
         json!({
-            "head": self.head, "rows": rows, "foot": self.foot, "failures": self.found.failures,
+            "head": self.head, "versions": versions, "rows": rows, "foot": self.foot,
+            "failures": self.found.failures,
         })
     }
 
@@ -94,7 +100,8 @@ impl Report<'_> {
         json!({
             "what": figure.what(), "unit": figure.unit(), "medians": medians,
             "runs": runs(self.found.rows.get(&figure)),
-            "core busy": runs(self.found.busy.get(&figure)), "bars": bars,
+            "terminator's core": runs(self.found.busy.get(&figure)),
+            "load's core": runs(self.found.load.get(&figure)), "bars": bars,
         })
     }
 }
@@ -171,7 +178,8 @@ mod tests {
     #[test]
     fn a_table_has_medians_ranges_and_verdicts() {
         let found = found();
-        let report = Report { head: vec!["sidecar".to_owned()], found: &found, foot: Vec::new() };
+        let head = vec!["sidecar".to_owned()];
+        let report = Report { head, versions: Vec::new(), found: &found, foot: Vec::new() };
         let expected = "\
 sidecar
 what                                   countersign      Envoy  must reach
@@ -186,7 +194,10 @@ binary                            MB            5.2             10  ok
     #[test]
     fn json_has_every_run_and_every_bar() {
         let found = found();
-        let json = Report { head: Vec::new(), found: &found, foot: Vec::new() }.as_json();
+        let versions = vec![("Envoy", "1.40.0".to_owned())];
+        let report = Report { head: Vec::new(), versions, found: &found, foot: Vec::new() };
+        let json = report.as_json();
+        assert_eq!(json["versions"]["Envoy"], json!("1.40.0"));
         let row = &json["rows"][0];
         assert_eq!(row["runs"]["countersign"], json!([1.0, 0.9, 1.25]));
         assert_eq!(row["medians"]["Envoy"], json!(0.71));

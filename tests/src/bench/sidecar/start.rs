@@ -9,8 +9,14 @@ use super::found::Found;
 use super::load::client::Group;
 use super::peers::Program;
 use super::site::Site;
+use super::sizes::Sizes;
 
-pub(super) fn measure(site: &Site, program: &Program, found: &mut Found) -> anyhow::Result<()> {
+pub(super) fn measure(
+    site: &Site,
+    program: &Program,
+    _sizes: &Sizes,
+    found: &mut Found,
+) -> anyhow::Result<()> {
     let contender = program.contender;
     let mut terminator = site.spawn(program, "credentials")?;
     if contender == Contender::Countersign {

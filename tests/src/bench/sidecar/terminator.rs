@@ -74,7 +74,7 @@ impl Terminator {
     /// Waits until it accepts connections.
     pub(super) fn accepts(&mut self) -> anyhow::Result<()> {
         let target = self.listen;
-        self.wait_for(|| Ok(drop(TcpStream::connect(target)?)))
+        self.wait_for(|| TcpStream::connect(target).map(drop).context("connecting"))
     }
 
     /// Waits until it serves.

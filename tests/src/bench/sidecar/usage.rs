@@ -35,17 +35,21 @@ impl Spent {
 
 /// What a process and its children have taken until now.
 pub(super) fn spent(id: u32) -> anyhow::Result<Spent> {
-    let mut all = Spent::default();
-    for id in family(id)? {
-        all.ticks += cpu(id)?;
-        for thread in threads(id)? {
-            // A thread may end between the two readings.
-            let path = format!("/proc/{id}/task/{thread}/schedstat");
-            let run = fs::read_to_string(path).ok().and_then(|text| on_cpu(&text));
-            all.exact += run.unwrap_or_default();
-        }
-    }
-    Ok(all)
+    family(id)?.into_iter().try_fold(Spent::default(), |sum, id| {
+        let one = spent_alone(id)?;
+        Ok(Spent { exact: sum.exact + one.exact, ticks: sum.ticks + one.ticks })
+    })
+}
+
+/// What a process has taken, without its children.
+pub(super) fn spent_alone(id: u32) -> anyhow::Result<Spent> {
+    // A thread may end between the two readings.
+    let run = |thread| {
+        let path = format!("/proc/{id}/task/{thread}/schedstat");
+        fs::read_to_string(path).ok().and_then(|text| on_cpu(&text))
+    };
+    let exact = threads(id)?.into_iter().filter_map(run).sum();
+    Ok(Spent { exact, ticks: cpu(id)? })
 }
 
 /// What a process and its children hold, in megabytes.

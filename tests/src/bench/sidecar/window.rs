@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::terminator::Terminator;
-use super::usage::Spent;
+use super::usage::{self, Spent};
 
 /// How long everything runs before it is counted.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -14,6 +14,8 @@ pub(super) struct Window {
     pub(super) time: Duration,
     pub(super) count: u64,
     pub(super) spent: Spent,
+    /// What load and backend took.
+    load: Duration,
 }
 
 impl Window {
@@ -26,17 +28,26 @@ impl Window {
         is_over: impl Fn() -> bool,
     ) -> anyhow::Result<Self> {
         thread::sleep(WARM_UP.min(length / 2));
-        let (start, before, first) = (Instant::now(), terminator.spent()?, count());
+        let bench = std::process::id();
+        let (before, load) = (terminator.spent()?, usage::spent_alone(bench)?.exact);
+        let (start, first) = (Instant::now(), count());
         while start.elapsed() < length && !is_over() {
             thread::sleep(Duration::from_millis(10));
         }
         let (time, last) = (start.elapsed(), count());
-        Ok(Self { time, count: last - first, spent: terminator.spent()?.since(before) })
+        let spent = terminator.spent()?.since(before);
+        let load = usage::spent_alone(bench)?.exact.saturating_sub(load);
+        Ok(Self { time, count: last - first, spent, load })
     }
 
     /// How much of its core the terminator took.
     pub(super) fn busy(&self) -> f64 {
         self.spent.time().as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    /// How much of theirs load and backend took.
+    pub(super) fn load(&self) -> f64 {
+        self.load.as_secs_f64() / self.time.as_secs_f64()
     }
 
     pub(super) fn per_second(&self) -> f64 {
