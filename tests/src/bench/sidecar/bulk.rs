@@ -118,7 +118,8 @@ impl<'a> Flow<'a> {
     }
 
     fn receive(&self, mut channel: Channel) -> anyhow::Result<()> {
-        channel.read_at_once(2 * BLOCK);
+        // More would not stay in the cache where there are many.
+        channel.read_at_once(BLOCK / 2);
         let mut offset = 0;
         while let Some(piece) = channel.read()? {
             check(offset, piece)?;

@@ -57,14 +57,14 @@ impl Found {
 
     /// Where the terminator was not what was slow, but the load, or somebody else on the machine.
     pub(super) fn not_saturated(&self) -> Vec<String> {
-        let rows = self.busy.iter().flat_map(|(figure, runs)| {
-            runs.keys().filter_map(|contender| {
-                let busy = middle(runs, *contender)?;
-                let load = middle(self.load.get(figure)?, *contender)?;
-                let (busy, load) = (busy * 100.0, load * 100.0);
-                let said = format!("{}: {contender} {busy:.0} %, load {load:.0} %", figure.what());
-                (busy < 90.0).then_some(said)
-            })
+        let rows = self.busy.iter().filter_map(|(figure, runs)| {
+            let slow = |contender: &Contender| {
+                let busy = middle(runs, *contender)? * 100.0;
+                let load = middle(self.load.get(figure)?, *contender)? * 100.0;
+                (busy < 90.0).then(|| format!("{contender} {busy:.0} % (load {load:.0} %)"))
+            };
+            let slow: Vec<String> = runs.keys().filter_map(slow).collect();
+            (!slow.is_empty()).then(|| format!("{}: {}", figure.what(), slow.join(", ")))
         });
         rows.collect()
     }
@@ -127,7 +127,7 @@ mod tests {
         let mut found = Found::default();
         found.busy(ROW, Contender::Envoy, 0.97, 0.99);
         found.busy(ROW, Contender::Countersign, 0.72, 0.984);
-        let expected = ["handshake, X25519, seen before: CPU: countersign 72 %, load 98 %"];
+        let expected = ["handshake, X25519, seen before: CPU: countersign 72 % (load 98 %)"];
         assert_eq!(found.not_saturated(), expected);
     }
 }

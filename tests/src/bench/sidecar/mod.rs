@@ -124,7 +124,13 @@ fn head(site: &Site, options: &Options, machine: &str) -> Vec<String> {
 fn foot(site: &Site, found: &Found) -> Vec<String> {
     let mut foot = site.missing.clone();
     let slow = found.not_saturated();
-    foot.extend(slow.iter().map(|row| format!("not the terminator alone was slow: {row}")));
+    if !slow.is_empty() {
+        foot.push(
+            "the terminator did not have its core busy, so that times of the clock do not hold:"
+                .to_owned(),
+        );
+    }
+    foot.extend(slow.iter().map(|row| format!("  {row}")));
     foot.extend(found.failures.iter().map(|failure| format!("FAILED: {failure}")));
     foot
 }
