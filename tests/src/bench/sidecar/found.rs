@@ -93,7 +93,7 @@ mod tests {
     fn found(ours: f64) -> Found {
         let mut found = Found::default();
         found.add(ROW, Contender::Countersign, ours);
-        [500.0, 480.0, 490.0].map(|value| found.add(ROW, Contender::Envoy, value));
+        [500.0, 480.0, 490.0].into_iter().for_each(|value| found.add(ROW, Contender::Envoy, value));
         found.add(ROW, Contender::Nginx, 1_000.0);
         found
     }

@@ -169,8 +169,10 @@ mod tests {
     fn found() -> Found {
         let mut found = Found::default();
         let row = Figure::BulkCpu(Way::ToServer, 1);
-        [1.0, 0.9, 1.25].map(|value| found.add(row, Contender::Countersign, value));
-        [0.7, 0.71, 0.72].map(|value| found.add(row, Contender::Envoy, value));
+        [1.0, 0.9, 1.25]
+            .into_iter()
+            .for_each(|value| found.add(row, Contender::Countersign, value));
+        [0.7, 0.71, 0.72].into_iter().for_each(|value| found.add(row, Contender::Envoy, value));
         found.add(Figure::Binary, Contender::Countersign, 5.2);
         found
     }
