@@ -36,6 +36,8 @@ pub(super) fn measure(
     sizes: &Sizes,
     found: &mut Found,
 ) -> anyhow::Result<Left> {
+    // Those that another one's failure has left.
+    site.backend.release();
     let terminator = site.serve(program)?;
     let contender = program.contender;
     let client = site.client(Group::X25519, &terminator)?;

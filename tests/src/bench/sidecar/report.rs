@@ -184,7 +184,7 @@ mod tests {
         let report = Report { head, versions: Vec::new(), found: &found, foot: Vec::new() };
         let expected = "\
 sidecar
-what                                   countersign      Envoy  must reach
+what                                    countersign      Envoy  must reach
 bulk to the server, 1 conn.: CPU  s/GB            1       0.71  0.497 (0.7 of best peer)  MISSED
                                           0.9..1.25  0.7..0.72
 binary                            MB            5.2             10  ok
