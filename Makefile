@@ -24,6 +24,7 @@ test: prerequisites ## every test, those on a real node included (CONTEXT=name: 
 	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
 
 bench: prerequisites ## what operator and sidecar cost on this machine (ARGS=--help)
+	$(if $(filter operator --help,$(ARGS)),,@scripts/bench-peers.sh)
 	cargo run --quiet --release -p countersign-tests --features bench --bin countersign-bench -- $(ARGS)
 
 MINUTES ?= 10

@@ -8,6 +8,7 @@ pub mod counters;
 #[cfg(feature = "bench")]
 pub mod operator;
 pub mod process;
+#[cfg(feature = "bench")]
 pub mod sidecar;
 pub mod statistics;
 pub mod table;

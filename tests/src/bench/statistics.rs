@@ -3,9 +3,15 @@
 /// The value that a share of all does not exceed, by the nearest rank; nothing of nothing.
 #[must_use]
 pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    per_mille(values, percent * 10)
+}
+
+/// The same in thousandths.
+#[must_use]
+pub fn per_mille(values: &[f64], share: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let rank = (sorted.len() * percent).div_ceil(100);
+    let rank = (sorted.len() * share).div_ceil(1_000);
     sorted.get(rank.max(1) - 1).copied()
 }
 
@@ -44,6 +50,13 @@ mod tests {
         for (values, percent, expected) in cases {
             assert_eq!(percentile(values, percent), expected, "{percent} % of {values:?}");
         }
+    }
+
+    #[test]
+    fn a_thousandth_needs_a_thousand() {
+        let thousand: Vec<f64> = (1..=1_000).map(f64::from).collect();
+        assert_eq!(per_mille(&thousand, 999), Some(999.0));
+        assert_eq!(per_mille(&thousand[..500], 999), Some(500.0));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Prints what the operator and the sidecar cost on this machine, beside what they must reach.
 
-use clap::Parser;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
 use countersign_tests::bench::{operator, sidecar};
 
 /// What the operator and the sidecar cost on this machine.
@@ -11,24 +13,45 @@ struct Args {
     #[arg(value_enum)]
     program: Option<Program>,
 
-    /// How the operator is measured.
-    #[command(flatten)]
-    operator: operator::Options,
+    /// Less of everything, to see whether it works; the bars are for the whole.
+    #[arg(long)]
+    quick: bool,
+
+    /// Measure this alone. Of the operator: latency, burst, request, scale, memory, restart or idle;
+    /// of the sidecar: handshakes, bulk, requests, memory, start or reload.
+    #[arg(long, requires = "program")]
+    only: Option<String>,
+
+    /// Draw the sidecar's figures into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+
+    /// Measure this sidecar, instead of building the one that is released.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Program {
     Operator,
     Sidecar,
 }
 
 fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    if args.program != Some(Program::Operator) {
-        sidecar::run()?;
+    let Args { program, quick, only, plot, sidecar } = Args::parse();
+    if program != Some(Program::Operator) {
+        let only = known(only.as_deref())?;
+        sidecar::run(sidecar::Options { quick, only, plot, program: sidecar })?;
     }
-    if args.program != Some(Program::Sidecar) {
-        operator::run(args.operator)?;
+    if program != Some(Program::Sidecar) {
+        operator::run(operator::Options { quick, only: known(only.as_deref())? })?;
     }
     Ok(())
+}
+
+/// The measurement of this name, of the program that was said.
+fn known<M: ValueEnum>(name: Option<&str>) -> anyhow::Result<Option<M>> {
+    let measurement = |name| M::from_str(name, false);
+    let known = name.map(measurement).transpose();
+    known.map_err(|_| anyhow::anyhow!("{} cannot be measured alone", name.unwrap_or_default()))
 }

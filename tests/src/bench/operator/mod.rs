@@ -47,14 +47,12 @@ pub enum Measurement {
 }
 
 /// What is to be measured.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// A tenth of everything, to see whether it works; the bars are for the whole.
-    #[arg(long)]
     pub quick: bool,
 
-    /// Of the operator, measure this alone.
-    #[arg(long, value_enum)]
+    /// Measure this alone.
     pub only: Option<Measurement>,
 }
 

@@ -1,0 +1,13 @@
+//! The load, which must cost less than what it measures: blocking threads, no runtime, and after the
+//! handshake no TLS library either.
+//!
+//! `client` connects, `record` seals and opens what then goes through a `channel`, `backend` is the
+//! plain server behind the terminator, `schedule` says when what is due, and `pattern` what bytes
+//! every stream carries.
+
+pub(super) mod backend;
+pub(super) mod channel;
+pub(super) mod client;
+pub(super) mod pattern;
+pub(super) mod record;
+pub(super) mod schedule;
