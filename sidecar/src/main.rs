@@ -7,6 +7,9 @@ use countersign_sidecar::args::{Cli, Command};
 use countersign_sidecar::run::Plan;
 use countersign_sidecar::{redirect, run, telemetry};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let started = Instant::now();
     let Cli { command, log, log_format } = Cli::parse_or_exit();

@@ -6,10 +6,11 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::args::LogFormat;
 
@@ -23,7 +24,7 @@ pub struct InvalidFilter(String);
 
 /// What is logged, now.
 #[derive(Clone, Debug)]
-pub struct Level(reload::Handle<EnvFilter, Registry>);
+pub struct Level(reload::Handle<Targets, Registry>);
 
 impl Level {
     /// The filter in force.
@@ -42,8 +43,9 @@ impl Level {
     }
 }
 
-fn parsed(filter: &str) -> Result<EnvFilter, InvalidFilter> {
-    EnvFilter::try_new(filter)
+fn parsed(filter: &str) -> Result<Targets, InvalidFilter> {
+    filter
+        .parse()
         .map_err(|_: tracing_subscriber::filter::ParseError| InvalidFilter(filter.to_owned()))
 }
 
