@@ -126,6 +126,8 @@ fn keys_are_agreed_on_as_well_as_the_other_side_can() {
         (vec![kx_group::X25519, kx_group::X25519MLKEM768], NamedGroup::X25519),
         (vec![kx_group::X25519], NamedGroup::X25519),
         (vec![kx_group::SECP256R1], NamedGroup::secp256r1),
+        // It begins with one that we do not speak, and is asked for another.
+        (vec![kx_group::SECP384R1, kx_group::SECP256R1], NamedGroup::secp256r1),
     ];
     for (kx_groups, wanted) in cases {
         let groups = CryptoProvider { kx_groups, ..(*provider()).clone() };

@@ -5,6 +5,7 @@
 mod admin;
 mod attacks;
 mod authority;
+mod beginnings;
 mod bundles;
 mod calm;
 mod chains;

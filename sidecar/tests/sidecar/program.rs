@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,6 +44,8 @@ pub(crate) struct Sidecar {
     lines: Receiver<Value>,
     seen: Vec<Value>,
     admin: SocketAddr,
+    /// What it complains of: a panic, for one, which ends a connection and not the program.
+    complaints: Option<JoinHandle<String>>,
 }
 
 impl Sidecar {
@@ -50,8 +53,15 @@ impl Sidecar {
         let mut child = program(args)
             .args(["--admin", &admin.to_string()])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let complaints = std::thread::spawn(move || {
+            let mut said = String::new();
+            drop(stderr.read_to_string(&mut said));
+            said
+        });
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -60,7 +70,7 @@ impl Sidecar {
                 drop(sender.send(parsed));
             }
         });
-        Self { child, lines, seen: Vec::new(), admin }
+        Self { child, lines, seen: Vec::new(), admin, complaints: Some(complaints) }
     }
 
     /// Waits until it says that it is ready.
@@ -143,6 +153,13 @@ impl Drop for Sidecar {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+        let said = self.complaints.take().map(|complaints| complaints.join().unwrap());
+        let said = said.unwrap_or_default();
+        if std::thread::panicking() {
+            eprint!("{said}");
+        } else {
+            assert!(!said.contains("panicked"), "{said}");
+        }
     }
 }
 
