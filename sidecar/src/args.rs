@@ -1,5 +1,6 @@
 //! The command line, which is also the whole configuration.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -56,6 +57,9 @@ pub struct Common {
     /// Health and metrics, plain HTTP.
     #[arg(long, value_name = "ADDR")]
     pub admin: SocketAddr,
+    /// Tell this OpenTelemetry collector of each connection: http://HOST:PORT/v1/traces.
+    #[arg(long, value_name = "URL")]
+    pub traces: Option<Collector>,
     /// The SPIFFE ID that our own certificate must bear; any, if unset.
     #[arg(long, value_name = "ID")]
     pub identity: Option<SpiffeId>,
@@ -111,6 +115,33 @@ impl Common {
             stall: self.stall_timeout,
             grace: self.peer_expiry_grace,
         }
+    }
+}
+
+/// Where spans go: a collector's address, plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Host and port.
+    pub authority: String,
+    /// The path, with its first slash.
+    pub path: String,
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl FromStr for Collector {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WANTED: &str = "it is not http://HOST:PORT/PATH";
+        let rest = text.strip_prefix("http://").ok_or(WANTED)?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, "v1/traces"));
+        upstream::split_host_port(authority).ok_or(WANTED)?;
+        Ok(Self { authority: authority.to_owned(), path: format!("/{path}") })
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use crate::live::Entry;
 use crate::metrics::{Direction, Metrics};
 use crate::relay::{Ended, Relay};
+use crate::traces::Spans;
 
 /// A refusal, and what was seen.
 #[derive(Debug)]
@@ -29,12 +30,18 @@ pub(crate) struct Connection<'a> {
     direction: Direction,
     client: SocketAddr,
     started: Instant,
+    spans: Option<&'a Spans>,
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn open(metrics: &'a Metrics, direction: Direction, client: SocketAddr) -> Self {
+    pub(crate) fn open(
+        metrics: &'a Metrics,
+        spans: Option<&'a Spans>,
+        direction: Direction,
+        client: SocketAddr,
+    ) -> Self {
         metrics.opened(direction);
-        Self { metrics, direction, client, started: Instant::now() }
+        Self { metrics, direction, client, started: Instant::now(), spans }
     }
 
     /// Says why a connection was refused: the one log line that it gets.
@@ -60,6 +67,10 @@ impl<'a> Connection<'a> {
             return self.refuse(&Refused::new(Refusal::RefusedByPeer, detail));
         }
         self.metrics.closed(self.direction, ended.how);
+        let lasted = self.started.elapsed();
+        if let Some(spans) = self.spans {
+            spans.leave(entry, lasted, ended.how);
+        }
         let [received, sent] = entry.bytes();
         let (bytes_in, bytes_out) = match self.direction {
             Direction::inbound => (received, sent),
@@ -72,7 +83,7 @@ impl<'a> Connection<'a> {
             to = %entry.about.to,
             bytes_in,
             bytes_out,
-            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
             end = ended.how.as_str(),
             detail = ended.detail,
             "connection"

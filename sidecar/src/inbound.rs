@@ -28,6 +28,7 @@ use crate::relay::{Relay, reset};
 use crate::sweep::catch_up;
 use crate::tls::handshake::{self, shake};
 use crate::tls::{self, Asked, Peer};
+use crate::traces::Spans;
 
 /// What every inbound connection is judged by.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub(crate) struct Inbound {
     pub(crate) dial_timeout: Duration,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Where connections are told of, if anywhere.
+    pub(crate) spans: Option<Spans>,
 }
 
 /// A client that proved who it is, where it had to.
@@ -63,7 +66,8 @@ pub(crate) struct Client {
 /// Serves one connection. Read this first.
 pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accepted) {
     let Accepted { stream, client, permit } = accepted;
-    let connection = Connection::open(&inbound.metrics, Direction::inbound, client);
+    let connection =
+        Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
     match Box::pin(admit(inbound, table, stream, client)).await {
         Ok(mut relay) => {
             let ended = relay.run().await;

@@ -34,4 +34,5 @@ mod sizes;
 mod sweep;
 pub mod telemetry;
 pub mod tls;
+mod traces;
 mod worker;

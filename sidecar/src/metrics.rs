@@ -81,6 +81,8 @@ pub struct Metrics {
     pub expiration: Gauge,
     /// `process_resident_memory_bytes`
     pub memory: Gauge,
+    /// `countersign_sidecar_spans_dropped_total`
+    pub(crate) spans_dropped: Counter,
 }
 
 impl Metrics {
@@ -96,6 +98,7 @@ impl Metrics {
             pending: Gauge::default(),
             expiration: Gauge::default(),
             memory: Gauge::default(),
+            spans_dropped: Counter::default(),
         };
         metrics.start_at_zero();
         metrics.register_connections(registry);
@@ -161,6 +164,11 @@ impl Metrics {
             "process_resident_memory_bytes",
             "Memory that is held",
             self.memory.clone(),
+        );
+        registry.register(
+            "countersign_sidecar_spans_dropped",
+            "Spans that the collector of --traces did not take",
+            self.spans_dropped.clone(),
         );
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("countersign_sidecar_build", "What was built", version);

@@ -25,6 +25,7 @@ use crate::relay::{Relay, reset};
 use crate::sweep::catch_up;
 use crate::tls;
 use crate::tls::handshake::shake;
+use crate::traces::Spans;
 
 /// Where an upstream is, and who must answer.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub(crate) struct Outbound {
     pub(crate) kernel_patience: Duration,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// Where connections are told of, if anywhere.
+    pub(crate) spans: Option<Spans>,
     /// The configuration that was made for the credentials of the moment.
     pub(crate) config: Mutex<Option<(Arc<Credentials>, Arc<ClientConfig>)>>,
 }
@@ -57,7 +60,8 @@ pub(crate) struct Outbound {
 /// who it is.
 pub(crate) async fn serve(outbound: &Outbound, table: &Arc<Table>, accepted: Accepted) {
     let Accepted { stream, client, permit } = accepted;
-    let connection = Connection::open(&outbound.metrics, Direction::outbound, client);
+    let connection =
+        Connection::open(&outbound.metrics, outbound.spans.as_ref(), Direction::outbound, client);
     match Box::pin(call(outbound, table, stream, client)).await {
         Ok(mut relay) => {
             let ended = relay.run().await;

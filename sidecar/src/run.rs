@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Sums};
 use crate::outbound::Outbound;
 use crate::pending::Pending;
 use crate::telemetry::Level;
+use crate::traces::{self, Spans};
 use crate::worker::{self, Side, Worker};
 use crate::{descriptors, file, policy, tls};
 
@@ -57,6 +58,7 @@ struct Shared {
     common: Common,
     serving: Watched,
     metrics: Metrics,
+    spans: Option<Spans>,
     /// Inbound and outbound handshakes that are under way.
     pending: [Arc<Pending>; 2],
     connections: Arc<Semaphore>,
@@ -131,7 +133,12 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let admin_listener = listen(common.admin, None)?;
     let (serving, publishing) = credentials::watch(sources, metrics.clone());
     let publishing = tokio::spawn(publishing);
-    let shared = shared(common, serving.clone(), metrics.clone());
+    let spans = common.traces.clone().map(|collector| {
+        let (spans, sending) = traces::start(collector, metrics.clone());
+        drop(tokio::spawn(sending));
+        spans
+    });
+    let shared = shared(common, serving.clone(), metrics.clone(), spans);
     let workers = workers(plan, &shared)?;
     let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
     registry.register_collector(Box::new(Sums(tables.clone())));
@@ -154,7 +161,7 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     Ok(())
 }
 
-fn shared(common: Common, serving: Watched, metrics: Metrics) -> Shared {
+fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Spans>) -> Shared {
     let most = common.max_handshakes as usize;
     let of_one = common.max_handshakes_per_source as usize;
     // Whoever calls out is our own application, which is one source.
@@ -168,7 +175,7 @@ fn shared(common: Common, serving: Watched, metrics: Metrics) -> Shared {
         );
     }
     let connections = Arc::new(Semaphore::new(connections as usize));
-    Shared { common, serving, metrics, pending, connections, stop: CancellationToken::new() }
+    Shared { common, serving, metrics, spans, pending, connections, stop: CancellationToken::new() }
 }
 
 /// Says once when handshakes can be made, and how long that took.
@@ -239,6 +246,7 @@ fn inbound_side(shared: &Shared, to: Option<SocketAddr>) -> Side {
         handshake_timeout: common.handshake_timeout,
         dial_timeout: common.dial_timeout,
         metrics: shared.metrics.clone(),
+        spans: shared.spans.clone(),
     }))
 }
 
@@ -255,6 +263,7 @@ fn outbound_side(shared: &Shared, to: Target, peer: ExpectedPeer, alpn: &[String
         dial_timeout: common.dial_timeout,
         kernel_patience: common.kernel_patience(),
         metrics: shared.metrics.clone(),
+        spans: shared.spans.clone(),
         config: Mutex::default(),
     }))
 }

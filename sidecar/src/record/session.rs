@@ -9,7 +9,7 @@ use super::error::Error;
 use super::frame::{Frame, frame};
 use super::handshake::{KEY_UPDATE, Message, Messages};
 use super::key::Key;
-use super::{MAX_PLAINTEXT, OVERHEAD, alert, kind};
+use super::{HEADER, MAX_PLAINTEXT, OVERHEAD, alert, kind};
 
 /// How many messages that carry no data a peer may send in a row: it could keep us busy with them
 /// for ever. As many as rustls allows.
@@ -128,7 +128,7 @@ impl Session {
         {
             let record = &records[opened.used..opened.used + len];
             opened.used += len;
-            self.check_kind(kind)?;
+            self.check(kind, len)?;
             let out = &mut out[opened.plain..];
             let (kind, len) = self.rx.open(record, out)?;
             self.take(kind, &out[..len], &mut opened)?;
@@ -136,7 +136,11 @@ impl Session {
         Ok(opened)
     }
 
-    fn check_kind(&self, kind: u8) -> Result<(), Error> {
+    /// TLS 1.3 has less room for what a cipher adds than TLS 1.2 (RFC 8446, 5.2).
+    fn check(&self, kind: u8, len: usize) -> Result<(), Error> {
+        if self.rx.is_tls13() && len > HEADER + MAX_PLAINTEXT + 256 {
+            return Err(Error::TooLong);
+        }
         match kind {
             kind::CHANGE_CIPHER_SPEC => Err(Error::Unexpected("a change of cipher")),
             kind::DATA => Ok(()),

@@ -186,7 +186,7 @@ impl Relay {
                 return self.watch_peer(cx);
             }
             if !self.to_app.is_empty() {
-                let before = self.to_app.progress();
+                let before = self.to_app.left();
                 match self.to_app.poll_flush(&self.app, cx) {
                     Poll::Ready(flushed) => flushed.map_err(|error| Ended::app(&error))?,
                     Poll::Pending => return Ok(self.blocked(Way::Up, &self.to_app, before)),
@@ -212,7 +212,7 @@ impl Relay {
                 return Ok(Turn::Done);
             }
             if !self.to_peer.is_empty() {
-                let before = self.to_peer.progress();
+                let before = self.to_peer.left();
                 match self.to_peer.poll_flush(&self.peer, cx) {
                     Poll::Ready(flushed) => flushed.map_err(|error| Ended::peer(&error))?,
                     Poll::Pending => return Ok(self.blocked(Way::Down, &self.to_peer, before)),
@@ -232,7 +232,7 @@ impl Relay {
 
     /// A reader that takes a little at a time is slow, and not stalled.
     fn blocked(&self, way: Way, outlet: &Outlet, before: usize) -> Turn {
-        if outlet.progress() > before {
+        if outlet.left() < before {
             self.live.flows(way);
         }
         self.live.blocks(way);

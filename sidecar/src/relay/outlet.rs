@@ -33,9 +33,9 @@ impl Outlet {
         }
     }
 
-    /// How much was written of what is there: what shows that a slow reader does read.
-    pub(super) fn progress(&self) -> usize {
-        self.start
+    /// How much is left to write.
+    pub(super) fn left(&self) -> usize {
+        self.end - self.start
     }
 
     /// Writes until nothing is left.
@@ -56,7 +56,7 @@ impl Outlet {
     }
 
     fn shrink(&mut self) {
-        let left = self.end - self.start;
+        let left = self.left();
         if left < SMALL && self.bytes.len() == buffers::SIZE {
             let small = Box::from(&self.bytes[self.start..self.end]);
             let large = std::mem::replace(self, Self { bytes: small, start: 0, end: left });

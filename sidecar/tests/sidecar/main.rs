@@ -32,4 +32,5 @@ mod stream;
 mod tls12;
 mod tls13;
 mod told;
+mod traces;
 mod upstreams;
