@@ -54,6 +54,7 @@ impl Spans {
     /// Leaves the span of a connection that ended just now.
     pub(crate) fn leave(&self, entry: &Entry, lasted: Duration, how: Ending) {
         let about = &entry.about;
+        #[expect(clippy::disallowed_methods, reason = "a span is told of by the clock")]
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let span = Span {
             id: random(),

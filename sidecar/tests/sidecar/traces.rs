@@ -46,7 +46,8 @@ fn each_connection_is_a_span_and_what_the_collector_does_not_take_is_counted() {
     let args = [&args[..], &["--traces", &url]].concat();
     let sidecar = Sidecar::start(&args, admin.address).ready();
     let call = || {
-        let mut caller = client(connect(port.address), &authority.pem(), Some(&authority.issue(WEB)));
+        let mut caller =
+            client(connect(port.address), &authority.pem(), Some(&authority.issue(WEB)));
         assert_eq!(ask(&mut caller, b"x").unwrap(), "heard: x");
     };
 
