@@ -20,6 +20,7 @@ demo: prerequisites ## show everything on a real Kubernetes (CONTEXT=name: on th
 
 test: prerequisites ## every test, those on a real node included (CONTEXT=name: on that cluster)
 	cargo test --workspace
+	cargo test -p countersign-tests --features bench,soak --lib
 	cargo test --no-run -p countersign-tests --features e2e
 	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
 

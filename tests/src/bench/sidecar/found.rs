@@ -17,8 +17,10 @@ pub(super) struct Found {
     pub(super) busy: BTreeMap<Figure, Runs>,
     /// How much of theirs load and backend took meanwhile.
     pub(super) load: BTreeMap<Figure, Runs>,
-    /// What went wrong.
+    /// What went wrong with the sidecar: the bench fails.
     pub(super) failures: Vec<String>,
+    /// What went wrong with its peers, whose figure of that round is missing.
+    pub(super) of_peers: Vec<String>,
 }
 
 /// A bar, in the row's unit, and whether it is reached.

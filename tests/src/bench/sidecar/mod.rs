@@ -131,7 +131,8 @@ fn foot(site: &Site, found: &Found) -> Vec<String> {
         );
     }
     foot.extend(slow.iter().map(|row| format!("  {row}")));
-    foot.extend(found.failures.iter().map(|failure| format!("FAILED: {failure}")));
+    let failures = found.failures.iter().chain(&found.of_peers);
+    foot.extend(failures.map(|failure| format!("FAILED: {failure}")));
     foot
 }
 

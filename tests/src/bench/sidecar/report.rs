@@ -72,6 +72,7 @@ impl Report<'_> {
         json!({
             "head": self.head, "versions": versions, "rows": rows, "foot": self.foot,
             "failures": self.found.failures,
+            "failuresOfPeers": self.found.of_peers,
         })
     }
 

@@ -75,7 +75,11 @@ impl Rounds<'_> {
     fn failed(&mut self, contender: Contender, what: &str, measured: anyhow::Result<()>) {
         if let Err(error) = measured {
             println!("FAILED: {contender}, {what}: {error:#}");
-            self.found.failures.push(format!("{contender}, {what}: {error:#}"));
+            let told = match contender.is_peer() {
+                true => &mut self.found.of_peers,
+                false => &mut self.found.failures,
+            };
+            told.push(format!("{contender}, {what}: {error:#}"));
         }
     }
 
