@@ -34,6 +34,8 @@ struct Known {
     chains: HashMap<Key, Chain>,
     /// Oldest first.
     order: VecDeque<Key>,
+    /// The peer that was met last, whose connection is about to ask for it: nobody else holds it yet.
+    last: Option<Arc<Peer>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +74,10 @@ impl Verified {
             None => validity(&verify()?).ok_or(CertificateError::BadEncoding)?,
         };
         let peer = Arc::new(described(chain, not_after)?);
-        self.lock().remember(key, Chain { from, not_after, peer: Arc::downgrade(&peer) });
+        let mut known = self.lock();
+        known.remember(key, Chain { from, not_after, peer: Arc::downgrade(&peer) });
+        known.last = Some(peer.clone());
+        drop(known);
         Ok(peer)
     }
 
