@@ -7,12 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-20}
-shift || true
+targets=("${@:2}")
 export PATH=${XDG_CACHE_HOME:-$HOME/.cache}/countersign/cargo-fuzz/bin:$PATH
 flags=(--sanitizer none --target-dir target/fuzz)
 
 cargo fuzz build "${flags[@]}"
-targets=("$@")
 ((${#targets[@]})) || mapfile -t targets < <(cargo fuzz list)
 for target in "${targets[@]}"; do
     # What is found goes to the first folder; the corpus that is kept is only read.

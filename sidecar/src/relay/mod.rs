@@ -6,17 +6,20 @@
 //! off becomes a reset, so that nobody takes a part for the whole.
 
 pub(crate) mod buffers;
+mod ended;
 mod outlet;
 pub(crate) mod socket;
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use countersign_contract::Ending;
 use tokio::net::TcpStream;
 
+pub(crate) use self::ended::Ended;
 use self::outlet::Outlet;
+use self::socket::end;
+pub(crate) use self::socket::reset;
 use crate::live::{Live, Way};
 use crate::record::{self, Session, alert};
 
@@ -25,44 +28,6 @@ const ROUNDS: usize = 4;
 
 /// What is thrown away, of a peer that goes on after it said that it would not.
 const MAX_AFTER_END: usize = 64 * 1024;
-
-/// How a connection ended, and what was seen.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) how: Ending,
-    pub(crate) detail: Option<String>,
-    alert: Option<u8>,
-}
-
-impl Ended {
-    fn new(how: Ending) -> Self {
-        Self { how, detail: None, alert: None }
-    }
-
-    fn peer(error: &io::Error) -> Self {
-        Self { detail: Some(error.to_string()), ..Self::new(of(error, Ending::PeerReset)) }
-    }
-
-    fn app(error: &io::Error) -> Self {
-        Self { detail: Some(error.to_string()), ..Self::new(of(error, Ending::AppReset)) }
-    }
-
-    fn records(error: &record::Error) -> Self {
-        let how = match error {
-            record::Error::Alert(_) => Ending::PeerAlert,
-            _ => Ending::TlsProtocol,
-        };
-        Self { how, detail: Some(error.to_string()), alert: error.alert() }
-    }
-}
-
-fn of(error: &io::Error, reset: Ending) -> Ending {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => reset,
-        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Ending::Unreachable,
-        _ => Ending::Failed,
-    }
-}
 
 /// How far one way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +103,7 @@ impl Relay {
 
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if let Some(how) = self.live.poll_verdict(cx) {
-            return Poll::Ready(Ended { alert: alert_of(how), ..Ended::new(how) });
+            return Poll::Ready(Ended::judged(how));
         }
         match self.turn(cx) {
             Ok(true) => Poll::Ready(Ended::new(Ending::Closed)),
@@ -423,26 +388,5 @@ impl Relay {
         let mut said = [0; 64];
         let Ok(len) = session.seal_alert(alert, &mut said) else { return false };
         self.to_peer.is_empty() && self.peer.try_write(&said[..len]).is_ok_and(|sent| sent == len)
-    }
-}
-
-fn alert_of(how: Ending) -> Option<u8> {
-    (how == Ending::PeerExpired).then_some(alert::CERTIFICATE_EXPIRED)
-}
-
-/// Says that nothing more will be sent.
-fn end(stream: &TcpStream) -> io::Result<()> {
-    match socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write) {
-        // The other side has closed meanwhile: it will be seen when it is read.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        ended => ended,
-    }
-}
-
-/// Ends a connection so that whoever reads from it cannot take what came for the whole.
-pub(crate) fn reset(stream: &TcpStream) {
-    let set = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
-    if let Err(error) = set {
-        tracing::debug!(%error, "resetting");
     }
 }

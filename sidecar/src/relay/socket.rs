@@ -82,3 +82,20 @@ fn attempt(
         },
     }
 }
+
+/// Says that nothing more will be sent.
+pub(super) fn end(stream: &TcpStream) -> io::Result<()> {
+    match socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write) {
+        // The other side has closed meanwhile: it will be seen when it is read.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        ended => ended,
+    }
+}
+
+/// Ends a connection so that whoever reads from it cannot take what came for the whole.
+pub(crate) fn reset(stream: &TcpStream) {
+    let set = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+    if let Err(error) = set {
+        tracing::debug!(%error, "resetting");
+    }
+}
