@@ -20,12 +20,13 @@ fn expect(stage: &Stage, sidecar: &str, reason: &str, attempt: &str) -> anyhow::
     let before = refused(stage, sidecar, reason)?;
     let output = stage.fails(attempt)?;
     ensure!(!output.contains("secret of the shop"), "the page was served: {output}");
-    stage.until(
-        15,
-        &format!(
-            "test $(kubectl {sidecar} -c countersign-sidecar | grep -c {reason}) -gt {before}"
-        ),
-    )?;
+    let told =
+        format!("test $(kubectl {sidecar} -c countersign-sidecar | grep -c {reason}) -gt {before}");
+    // Whatever else went wrong, the client's own words and the sidecar's say it.
+    stage.until(15, &told).with_context(|| {
+        let log = stage.run(&format!("kubectl {sidecar} -c countersign-sidecar --tail=5"));
+        format!("the client said: {output}; the sidecar: {}", log.unwrap_or_default())
+    })?;
     stage.run(&format!("kubectl {sidecar} -c countersign-sidecar | grep {reason} | tail -1"))?;
     Ok(format!("refused: {reason}"))
 }
@@ -87,7 +88,9 @@ pub(super) const EXPIRED_CLIENT: Step = Step {
     title: "A client whose certificate of our own authority has expired is refused",
     show: |stage| {
         // Nobody can have the operator sign what is over: the authority's key itself must be used.
-        stage.run("D=$(mktemp -d) && cd $D && for F in tls.crt tls.key; do kubectl -n countersign-system get secret countersign-intermediate -o json | jq -r \".data[\\\"$F\\\"]\" | base64 -d > $F; done && openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=late -keyout late.key -out late.csr 2>/dev/null && touch index && printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nnew_certs_dir=.\\nserial=serial\\ndefault_md=sha256\\npolicy=p\\nx509_extensions=e\\n[p]\\ncommonName=supplied\\n[e]\\nextendedKeyUsage=clientAuth\\nsubjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller\\n' > ca.conf && openssl ca -batch -config ca.conf -rand_serial -cert tls.crt -keyfile tls.key -startdate 20200101000000Z -enddate 20200102000000Z -in late.csr -out late.crt -notext 2>/dev/null && cat tls.crt >> late.crt && openssl x509 -in late.crt -noout -issuer -enddate && kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/late.crt' < late.crt && kubectl -n outside exec -i workstation -- sh -c 'cat > /tmp/late.key' < late.key && cd / && rm -r $D")?;
+        // The files go as arguments: `kubectl exec -i` was seen to lose what it was given, one time in
+        // six.
+        stage.run("D=$(mktemp -d) && cd $D && for F in tls.crt tls.key; do kubectl -n countersign-system get secret countersign-intermediate -o json | jq -r \".data[\\\"$F\\\"]\" | base64 -d > $F; done && openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=late -keyout late.key -out late.csr 2>/dev/null && touch index && printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nnew_certs_dir=.\\nserial=serial\\ndefault_md=sha256\\npolicy=p\\nx509_extensions=e\\n[p]\\ncommonName=supplied\\n[e]\\nextendedKeyUsage=clientAuth\\nsubjectAltName=URI:spiffe://cluster.local/ns/desk/sa/caller\\n' > ca.conf && openssl ca -batch -config ca.conf -rand_serial -cert tls.crt -keyfile tls.key -startdate 20200101000000Z -enddate 20200102000000Z -in late.csr -out late.crt -notext 2>/dev/null && cat tls.crt >> late.crt && openssl x509 -in late.crt -noout -issuer -enddate && for F in late.crt late.key; do kubectl -n outside exec workstation -- sh -c \"echo $(base64 -w0 $F) | base64 -d > /tmp/$F\"; done && cd / && rm -r $D")?;
         expect(stage, WEB, "peer_expired", &request("--cert /tmp/late.crt --key /tmp/late.key"))
     },
 };
