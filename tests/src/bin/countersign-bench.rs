@@ -29,6 +29,10 @@ struct Args {
     /// Measure this sidecar, instead of building the one that is released.
     #[arg(long, value_name = "FILE")]
     sidecar: Option<PathBuf>,
+
+    /// Leave the sidecar's peers out, for work on it: there is nothing to hold its figures against.
+    #[arg(long)]
+    alone: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,10 +42,10 @@ enum Program {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { program, quick, only, plot, sidecar } = Args::parse();
+    let Args { program, quick, only, plot, sidecar, alone } = Args::parse();
     if program != Some(Program::Operator) {
         let only = known(only.as_deref())?;
-        sidecar::run(sidecar::Options { quick, only, plot, program: sidecar })?;
+        sidecar::run(sidecar::Options { quick, only, plot, program: sidecar, alone })?;
     }
     if program != Some(Program::Sidecar) {
         operator::run(operator::Options { quick, only: known(only.as_deref())? })?;

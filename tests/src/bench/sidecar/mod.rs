@@ -72,6 +72,8 @@ pub struct Options {
     pub plot: Option<PathBuf>,
     /// Measure this program; the released one unless it is said.
     pub program: Option<PathBuf>,
+    /// Measure no peer.
+    pub alone: bool,
 }
 
 /// Measures the sidecar and its peers, prints the table, and writes it to
@@ -86,7 +88,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let sizes = if options.quick { QUICK } else { WHOLE };
     let machine = machine();
     let kept = cores::Kept::to_one_core()?;
-    let site = Site::start(sidecar, sizes.strangers)?;
+    let mut site = Site::start(sidecar, sizes.strangers)?;
+    site.programs.retain(|program| !(options.alone && program.contender.is_peer()));
     let found = rounds::run(&site, options.only, &sizes);
     drop(kept);
     let versions = site.programs.iter();
