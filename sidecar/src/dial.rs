@@ -4,20 +4,27 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use countersign_contract::Refusal;
-use tokio::net::{TcpStream, lookup_host};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::Target;
 use crate::connection::Refused;
 use crate::listen::tuned;
+use crate::pacing;
 
 /// Connects to the application. It is in the same pod: whether it is gone, the kernel knows.
 pub(crate) async fn dial(address: SocketAddr, patience: Duration) -> Result<TcpStream, Refused> {
-    let stream = dial_any([address].into_iter(), Instant::now() + patience).await?;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "socket options");
-    }
-    Ok(stream)
+    let deadline = Instant::now() + patience;
+    connected(address, deadline, async { near(address)?.connect(address).await }).await
+}
+
+/// A socket for a connection within the pod, whose small answers are not held back.
+fn near(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    pacing::spare(SockRef::from(&socket));
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 /// Resolves a name and connects to the first of its addresses that answers.
@@ -41,13 +48,22 @@ async fn dial_any(
 ) -> Result<TcpStream, Refused> {
     let mut last = Refused::new(Refusal::ResolveFailed, "the name has no address".to_owned());
     for address in addresses {
-        match timeout_at(deadline, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => {
-                last = Refused::new(Refusal::DialFailed, format!("{address}: {error}"))
-            }
-            Err(_) => return Err(Refused::new(Refusal::DialTimeout, address.to_string())),
+        match connected(address, deadline, TcpStream::connect(address)).await {
+            Err(refused) if refused.reason == Refusal::DialFailed => last = refused,
+            connected => return connected,
         }
     }
     Err(last)
+}
+
+async fn connected(
+    address: SocketAddr,
+    deadline: Instant,
+    connecting: impl Future<Output = std::io::Result<TcpStream>>,
+) -> Result<TcpStream, Refused> {
+    match timeout_at(deadline, connecting).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(Refused::new(Refusal::DialFailed, format!("{address}: {error}"))),
+        Err(_) => Err(Refused::new(Refusal::DialTimeout, address.to_string())),
+    }
 }

@@ -22,6 +22,7 @@ mod live;
 pub mod metrics;
 mod original_dst;
 mod outbound;
+mod pacing;
 mod pending;
 pub mod policy;
 mod proxy_header;

@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::pacing;
+
 /// How many connections the kernel keeps for us before we accept them.
 const BACKLOG: i32 = 4096;
 
@@ -40,6 +42,7 @@ pub(crate) fn listen(
             socket.set_only_v6(false)?;
         }
         tune(&socket, patience)?;
+        pacing::spare(SockRef::from(&socket));
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -78,6 +81,7 @@ pub(crate) async fn accept_all(
         match accepted {
             Some((permit, Ok((stream, client)))) => {
                 backoff = Backoff::default();
+                pacing::accepted(&stream, client);
                 serve(Accepted { stream, client: unmapped(client), permit });
             }
             Some((_, Err(error))) => backoff.wait(&error).await,

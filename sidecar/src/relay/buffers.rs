@@ -1,48 +1,67 @@
 //! Buffers that the connections of a worker share.
 //!
 //! A worker is one thread, and serves one connection at a time: while it does, that connection has
-//! the buffers, and afterwards the next one has. Only bytes that cannot go on yet stay in a buffer
-//! of their own. An idle connection has none, and those that flow share what is warm in the cache.
+//! the buffers, and afterwards the next one has. Only bytes that cannot go on yet are kept, in as
+//! much memory as they need. An idle connection has none, and those that flow share what is warm in
+//! the cache.
 
 use std::cell::RefCell;
 
 use crate::record::{MAX_PLAINTEXT, OVERHEAD, Session};
 
-/// Eight records of the largest size, and room for what goes before them.
-pub(super) const SIZE: usize = 9 * (MAX_PLAINTEXT + OVERHEAD);
+/// What a socket is read into: eight records of the largest size, and room for what goes before
+/// them.
+pub(super) const INLET: usize = 9 * (MAX_PLAINTEXT + OVERHEAD);
 
-/// How much plaintext fits into a buffer once it is sealed.
+/// What one write is gathered in: what comes of two full reads, or of many short ones and the end
+/// behind them. More than this was no faster.
+pub(super) const OUTLET: usize = 17 * (MAX_PLAINTEXT + OVERHEAD);
+
+/// How much plaintext is read at once, so that it can be sealed into the room of an inlet.
 pub(super) fn plaintext() -> usize {
-    Session::fits(SIZE)
+    Session::fits(INLET)
 }
-
-/// As many are kept when nobody needs them: what one turn takes.
-const KEPT: usize = 3;
 
 #[derive(Default)]
 struct Free {
-    buffers: Vec<Box<[u8]>>,
+    inlets: Vec<Box<[u8]>>,
+    outlets: Vec<Box<[u8]>>,
     were_used: bool,
 }
 
 thread_local! {
-    static FREE: RefCell<Free> = const { RefCell::new(Free { buffers: Vec::new(), were_used: false }) };
+    static FREE: RefCell<Free> = const {
+        RefCell::new(Free { inlets: Vec::new(), outlets: Vec::new(), were_used: false })
+    };
 }
 
-/// A buffer, whose content is whatever was in it.
-pub(super) fn take() -> Box<[u8]> {
+impl Free {
+    /// The buffers of this size: as many are kept of each as one turn takes.
+    fn of(&mut self, size: usize) -> Option<(&mut Vec<Box<[u8]>>, usize)> {
+        match size {
+            INLET => Some((&mut self.inlets, 1)),
+            OUTLET => Some((&mut self.outlets, 2)),
+            _ => None,
+        }
+    }
+}
+
+/// A buffer of either size, whose content is whatever was in it.
+pub(super) fn take(size: usize) -> Box<[u8]> {
     let free = FREE.with_borrow_mut(|free| {
         free.were_used = true;
-        free.buffers.pop()
+        free.of(size).and_then(|(buffers, _)| buffers.pop())
     });
-    free.unwrap_or_else(|| vec![0; SIZE].into())
+    free.unwrap_or_else(|| vec![0; size].into())
 }
 
 /// Gives a buffer back; the next one to take it finds it warm.
 pub(super) fn give(buffer: Box<[u8]>) {
     FREE.with_borrow_mut(|free| {
-        if buffer.len() == SIZE && free.buffers.len() < KEPT {
-            free.buffers.push(buffer);
+        if let Some((buffers, most)) = free.of(buffer.len())
+            && buffers.len() < most
+        {
+            buffers.push(buffer);
         }
     });
 }
@@ -51,7 +70,7 @@ pub(super) fn give(buffer: Box<[u8]>) {
 pub(crate) fn rest() {
     FREE.with_borrow_mut(|free| {
         if !std::mem::take(&mut free.were_used) {
-            free.buffers = Vec::new();
+            *free = Free::default();
         }
     });
 }
@@ -60,20 +79,20 @@ pub(crate) fn rest() {
 mod tests {
     use super::*;
 
-    fn free() -> usize {
-        FREE.with_borrow(|free| free.buffers.len())
+    fn free() -> (usize, usize) {
+        FREE.with_borrow(|free| (free.inlets.len(), free.outlets.len()))
     }
 
     #[test]
     fn buffers_are_kept_while_they_are_used_and_let_go_afterwards() {
-        let many: Vec<_> = (0..KEPT + 2).map(|_| take()).collect();
+        let many: Vec<_> = (0..10).map(|place| take([INLET, OUTLET][place % 2])).collect();
         many.into_iter().for_each(give);
         give(vec![0; 10].into());
-        assert_eq!(free(), KEPT);
+        assert_eq!(free(), (1, 2));
         rest();
-        assert_eq!(free(), KEPT, "they were used a moment ago");
+        assert_eq!(free(), (1, 2), "they were used a moment ago");
         rest();
-        assert_eq!(free(), 0);
+        assert_eq!(free(), (0, 0));
     }
 
     #[test]

@@ -5,11 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::net::TcpStream;
 
-use super::{buffers, socket};
-
-/// Less than this is copied into a buffer of its own size, so that a slow reader does not hold a
-/// large one for little.
-const SMALL: usize = 32 * 1024;
+use super::buffers::{self, INLET, OUTLET};
+use super::socket;
 
 /// Bytes that the socket has not taken yet.
 #[derive(Default)]
@@ -17,20 +14,18 @@ pub(super) struct Outlet {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
+    /// Whether the socket made us wait last time.
+    is_slow: bool,
 }
 
 impl Outlet {
-    pub(super) fn is_empty(&self) -> bool {
-        self.start == self.end
+    /// What is to go first.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { bytes: Box::from(bytes), end: bytes.len(), ..Self::default() }
     }
 
-    /// Takes the first `len` bytes of a buffer; only when it is empty.
-    pub(super) fn push(&mut self, buffer: Box<[u8]>, len: usize) {
-        debug_assert!(self.is_empty(), "bytes would be lost");
-        *self = Self { bytes: buffer, start: 0, end: len };
-        if self.is_empty() {
-            self.give_back();
-        }
+    pub(super) fn is_empty(&self) -> bool {
+        self.start == self.end
     }
 
     /// How much is left to write.
@@ -38,35 +33,65 @@ impl Outlet {
         self.end - self.start
     }
 
-    /// Writes until nothing is left.
+    /// Whether what comes of one more read fits behind what is gathered. For a reader who is slow
+    /// nothing is gathered: it would only lie here.
+    pub(super) fn has_room(&self) -> bool {
+        match self.bytes.len() {
+            0 => true,
+            OUTLET => OUTLET - self.end >= INLET && (self.is_empty() || !self.is_slow),
+            _ => false,
+        }
+    }
+
+    /// Where more is to be put; [`Self::put`] says how much it was. Only if there is room.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = buffers::take(OUTLET);
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// So much was put into the room.
+    pub(super) fn put(&mut self, len: usize) {
+        self.end += len;
+        if self.is_empty() {
+            self.give_back();
+        }
+    }
+
+    /// Writes until nothing is left; whoever says that it is the last ends the stream right after it.
     pub(super) fn poll_flush(
         &mut self,
         stream: &TcpStream,
         cx: &mut Context<'_>,
+        is_last: bool,
     ) -> Poll<io::Result<()>> {
+        let was_slow = self.bytes.len() != OUTLET;
         while !self.is_empty() {
-            let written = socket::poll_write(stream, cx, &self.bytes[self.start..self.end]);
+            let bytes = &self.bytes[self.start..self.end];
+            let written = socket::poll_write(stream, cx, bytes, is_last);
             if written.is_pending() {
                 self.shrink();
             }
             self.start += ready!(written)?;
         }
+        self.is_slow = was_slow;
         self.give_back();
         Poll::Ready(Ok(()))
     }
 
+    /// What must wait has as much memory as it needs.
     fn shrink(&mut self) {
-        let left = self.left();
-        if left < SMALL && self.bytes.len() == buffers::SIZE {
-            let small = Box::from(&self.bytes[self.start..self.end]);
-            let large = std::mem::replace(self, Self { bytes: small, start: 0, end: left });
-            buffers::give(large.bytes);
+        if self.bytes.len() == OUTLET {
+            let rest = Box::from(&self.bytes[self.start..self.end]);
+            let end = self.left();
+            buffers::give(std::mem::replace(&mut self.bytes, rest));
+            (self.start, self.end) = (0, end);
         }
     }
 
     fn give_back(&mut self) {
-        if !self.bytes.is_empty() {
-            buffers::give(std::mem::take(self).bytes);
-        }
+        buffers::give(std::mem::take(&mut self.bytes));
+        (self.start, self.end) = (0, 0);
     }
 }

@@ -37,10 +37,12 @@ pub(crate) fn read_onto(
     Ok(read)
 }
 
-/// Writes once; nothing if nothing can be taken.
-fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+/// Writes once; nothing if nothing can be taken. What is the last goes out with the end that
+/// follows at once, as one segment.
+fn write(stream: &TcpStream, bytes: &[u8], is_last: bool) -> io::Result<Option<usize>> {
+    let more = if is_last { SendFlags::MORE } else { SendFlags::empty() };
     attempt(stream, Interest::WRITABLE, bytes.len(), || {
-        Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
+        Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL | more)?)
     })
 }
 
@@ -49,10 +51,11 @@ pub(super) fn poll_write(
     stream: &TcpStream,
     cx: &mut Context<'_>,
     bytes: &[u8],
+    is_last: bool,
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(stream.poll_write_ready(cx))?;
-        if let Some(written) = write(stream, bytes)? {
+        if let Some(written) = write(stream, bytes, is_last)? {
             return Poll::Ready(Ok(written));
         }
     }

@@ -6,6 +6,7 @@ mod peer;
 pub mod provider;
 mod refusal;
 mod server;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod trust;

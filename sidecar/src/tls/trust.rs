@@ -11,7 +11,7 @@ use webpki::{
 use x509_parser::parse_x509_crl;
 
 use super::peer::Peer;
-use super::provider::provider;
+use super::signatures::Signatures;
 use super::verified::Verified;
 
 /// Roots and revocation lists. Another set of them is another value, which remembers nothing.
@@ -21,6 +21,7 @@ pub struct Trust {
     lists: Vec<CertRevocationList<'static>>,
     clients: Verified,
     servers: Verified,
+    signatures: Signatures,
 }
 
 /// A revocation list that cannot be used.
@@ -52,7 +53,7 @@ impl Trust {
             parsed.push(owned.into());
         }
         let (clients, servers) = (Verified::new(until), Verified::new(until));
-        Ok(Self { roots, lists: parsed, clients, servers })
+        Ok(Self { roots, lists: parsed, clients, servers, signatures: Signatures::new() })
     }
 
     /// The roots.
@@ -92,12 +93,12 @@ impl Trust {
     ) -> Result<Vec<CertificateDer<'static>>, Error> {
         let (leaf, above) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(named)?;
-        let algorithms = provider().signature_verification_algorithms.all;
+        let algorithms = self.signatures.algorithms();
         let lists: Vec<_> = self.lists.iter().collect();
         let revocation = revocation(&lists);
         let roots = &self.roots.roots;
         let path = leaf
-            .verify_for_usage(algorithms, roots, above, now, usage, revocation, None)
+            .verify_for_usage(&algorithms, roots, above, now, usage, revocation, None)
             .map_err(named)?;
         let above = path.intermediate_certificates().map(|above| above.der());
         Ok(std::iter::once(leaf.der()).chain(above).map(CertificateDer::into_owned).collect())

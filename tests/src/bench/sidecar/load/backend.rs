@@ -48,6 +48,8 @@ struct Shared {
 impl Backend {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let listener = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
+        // Those that are accepted inherit it.
+        super::unpaced((&*listener).into()).context("choosing the congestion control")?;
         let shared = Arc::new(Shared::default());
         for _ in 0..ACCEPTORS {
             let (listener, shared) = (Arc::clone(&listener), Arc::clone(&shared));

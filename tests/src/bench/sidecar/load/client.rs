@@ -122,6 +122,7 @@ fn connect(from: u8, target: SocketAddr) -> anyhow::Result<TcpStream> {
     let source = Ipv4Addr::new(127, 0, 0, 2 + from % 250);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((source, 0)).into()).context("binding a source address")?;
+    super::unpaced((&socket).into()).context("choosing the congestion control")?;
     socket.connect(&target.into()).with_context(|| format!("connecting to {target}"))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
