@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
-use countersign_contract::TrustDomain;
 use kube::core::Duration;
 
 use crate::certificate::reference::IssuerId;
@@ -12,10 +11,6 @@ use crate::certificate::reference::IssuerId;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "countersign-operator", version, about)]
 pub struct Args {
-    /// The trust domain of SPIFFE identities.
-    #[arg(long, default_value = countersign_contract::names::DEFAULT_TRUST_DOMAIN)]
-    pub trust_domain: TrustDomain,
-
     /// The cluster's DNS domain, for the names of Services.
     #[arg(long, default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,

@@ -63,7 +63,7 @@ async fn or_stop<E>(
 
 fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
     Settings {
-        trust_domain: args.trust_domain.clone(),
+        trust_domain: args.inject.trust_domain.clone(),
         cluster_domain: args.cluster_domain.clone(),
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         identity_issuer: args.identity_issuer.clone(),

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use countersign_contract::{TrustDomain, names};
+
 /// How the sidecar is injected.
 #[derive(Clone, Debug, clap::Args)]
 pub struct InjectArgs {
@@ -16,6 +18,10 @@ pub struct InjectArgs {
     /// The MutatingWebhookConfiguration whose caBundle is kept.
     #[arg(long, default_value = "countersign")]
     pub webhook_configuration: String,
+
+    /// The trust domain of SPIFFE identities; a sidecar takes no certificate of another one.
+    #[arg(long, default_value = names::DEFAULT_TRUST_DOMAIN)]
+    pub trust_domain: TrustDomain,
 
     /// The image that holds /countersign-sidecar.
     #[arg(long, default_value = "countersign/countersign:0.1.0")]

@@ -149,8 +149,9 @@ fn operations(
     skipped: &[u16],
 ) -> Vec<Value> {
     let account = spec.service_account_name.as_deref().filter(|name| !name.is_empty());
-    let volume = sidecar::volume(account.unwrap_or("default"));
-    let ours = [sidecar::redirect(args, skipped), sidecar::proxy(args, upstreams)];
+    let account = account.unwrap_or("default");
+    let volume = sidecar::volume(account);
+    let ours = [sidecar::redirect(args, skipped), sidecar::proxy(args, account, upstreams)];
     let mut operations = Vec::new();
     // First, so that the pod's own init containers are covered too.
     match &spec.init_containers {
@@ -287,8 +288,13 @@ mod tests {
         let command = "/countersign-sidecar redirect --inbound 14143 --skip-inbound 9090,9091";
         assert_eq!(redirect["command"], json!(command.split(' ').collect::<Vec<_>>()));
         let command = "/countersign-sidecar pod --credentials /var/run/countersign/credentials \
-                       --admin 0.0.0.0:14190";
+                       --admin 0.0.0.0:14190 --identity \
+                       spiffe://cluster.local/ns/$(COUNTERSIGN_NAMESPACE)/sa/web";
         assert_eq!(sidecar["command"], json!(command.split(' ').collect::<Vec<_>>()));
+        // The pod's namespace may not be in the pod yet; the kubelet knows it.
+        let namespace = json!({ "fieldRef": { "fieldPath": "metadata.namespace" } });
+        let variable = json!({ "name": "COUNTERSIGN_NAMESPACE", "valueFrom": namespace });
+        assert_eq!(sidecar["env"][0], variable);
         let item = |name: &str| json!({ "key": name, "path": name });
         let items = ["tls.crt", "tls.key", "ca.crt"].map(item);
         let secret = json!({ "name": "countersign-web", "items": items });

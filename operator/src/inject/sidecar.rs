@@ -8,6 +8,9 @@ use super::args::InjectArgs;
 /// The program in the image.
 const PROGRAM: &str = "/countersign-sidecar";
 
+/// The variable with the pod's namespace.
+const NAMESPACE: &str = "COUNTERSIGN_NAMESPACE";
+
 /// Lays the rules that send the pod's inbound connections to the sidecar. It alone has NET_ADMIN,
 /// for as long as that takes, and for the pod's own network only.
 pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
@@ -41,7 +44,9 @@ pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
 }
 
 /// The native sidecar (KEP-753): it starts before the pod's own containers and ends after them.
-pub(super) fn proxy(args: &InjectArgs, upstreams: &[Upstream]) -> Value {
+/// It takes no certificate but its own: its pod's namespace is not in the pod when it is admitted,
+/// and is put into the command by the kubelet.
+pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) -> Value {
     let mut command = vec![
         PROGRAM.to_owned(),
         "pod".to_owned(),
@@ -49,6 +54,8 @@ pub(super) fn proxy(args: &InjectArgs, upstreams: &[Upstream]) -> Value {
         names::CREDENTIALS_DIR.to_owned(),
         "--admin".to_owned(),
         format!("0.0.0.0:{}", names::ADMIN_PORT),
+        "--identity".to_owned(),
+        format!("spiffe://{}/ns/$({NAMESPACE})/sa/{account}", args.trust_domain),
     ];
     for upstream in upstreams {
         command.extend(["--upstream".to_owned(), upstream.to_string()]);
@@ -58,7 +65,10 @@ pub(super) fn proxy(args: &InjectArgs, upstreams: &[Upstream]) -> Value {
         "image": args.sidecar_image,
         "imagePullPolicy": args.sidecar_pull_policy,
         "command": command,
-        "env": [{ "name": "COUNTERSIGN_LOG_FORMAT", "value": args.sidecar_log_format }],
+        "env": [
+            { "name": NAMESPACE, "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
+            { "name": "COUNTERSIGN_LOG_FORMAT", "value": args.sidecar_log_format },
+        ],
         "restartPolicy": "Always",
         "ports": [{ "name": "countersign", "containerPort": names::ADMIN_PORT, "protocol": "TCP" }],
         "startupProbe": probe(120),

@@ -68,8 +68,12 @@ impl Webhook {
             body.len()
         );
         let whole = [head.as_bytes(), body].concat();
-        // A refused request need not be read to its end.
-        tokio::spawn(async move { request.write_all(&whole).await });
+        // A refused request need not be read to its end. What is written is on its way only once it
+        // is flushed: where the socket was full, the last of it would lie here.
+        tokio::spawn(async move {
+            request.write_all(&whole).await?;
+            request.flush().await
+        });
         let text = until_the_end(answer).await;
         let end = text.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         let status = String::from_utf8_lossy(&text[..end]).lines().next().unwrap().to_owned();
