@@ -58,8 +58,8 @@ pub(crate) struct Accepted {
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// Accepts until `stop` is cancelled. The right to a connection is taken before it is accepted:
-/// those for whom there is none wait in the kernel's queue.
+/// Accepts until `stop` is cancelled, and then those who came before. The right to a connection is
+/// taken before it is accepted: those for whom there is none wait in the kernel's queue.
 pub(crate) async fn accept_all(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
@@ -75,18 +75,37 @@ pub(crate) async fn accept_all(
         };
         let accepted = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => break,
             accepted = next => accepted,
         };
         match accepted {
             Some((permit, Ok((stream, client)))) => {
                 backoff = Backoff::default();
-                pacing::accepted(&stream, client);
-                serve(Accepted { stream, client: unmapped(client), permit });
+                serve(Accepted::new(stream, client, permit));
             }
             Some((_, Err(error))) => backoff.wait(&error).await,
             None => return,
         }
+    }
+    // To a client its connection stands as soon as the kernel has it: closing would reset it.
+    while let Ok(permit) = permits.clone().try_acquire_owned()
+        && let Some((stream, client)) = waiting(listener)
+    {
+        serve(Accepted::new(stream, client, permit));
+    }
+}
+
+/// Who waits to be accepted, whether or not tokio has heard of it.
+fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (socket, client) = SockRef::from(listener).accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((TcpStream::from_std(socket.into()).ok()?, client.as_socket()?))
+}
+
+impl Accepted {
+    fn new(stream: TcpStream, client: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
+        pacing::accepted(&stream, client);
+        Self { stream, client: unmapped(client), permit }
     }
 }
 

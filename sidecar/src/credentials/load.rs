@@ -34,6 +34,8 @@ pub struct Credentials {
 pub enum Error {
     #[error("{path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{0}: swapped again and again while it was read")]
+    Swapped(PathBuf),
     #[error("{file}: holds no {what} in PEM")]
     Pem { file: &'static str, what: &'static str },
     #[error("{ROOTS_FILE}: {0}")]

@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::UnixTime;
 
-use super::files::{Files, resolved};
+use super::files::Files;
 use super::load::{Credentials, Error, pair};
 use crate::tls::{self, Peer};
 use crate::{file, policy};
@@ -120,7 +120,7 @@ impl Read {
         let mut others = BTreeMap::new();
         for folder in folders.into_iter().flatten() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let files = Files::pair(&resolved(&folder))
+            let files = Files::read_pair(&folder)
                 .map_err(|source| Error::Other { name: name.clone(), source: Box::new(source) })?;
             others.insert(name, files);
         }

@@ -24,6 +24,10 @@ const MAX_HELLO: usize = HEADER + MAX_PLAINTEXT;
 /// How much one flight may be: chains of certificates that long make no sense.
 const MAX_FLIGHT: usize = 2 * MAX_HELLO;
 
+/// What a client hears whose hello is longer: an alert, illegal_parameter, before there are keys (RFC
+/// 8446, 5.1 and 6.2).
+const TOO_LONG: [u8; 7] = [21, 3, 3, 0, 2, 2, 47];
+
 /// How long, and how much, we listen to a peer after we told it that it is refused: what lies
 /// unread when a socket is closed would make the kernel take back what was said.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -112,7 +116,13 @@ pub(crate) async fn shake(
                 flights.outgoing.clear();
                 most = MAX_FLIGHT;
             }
-            Ok(Step::Read) => read(stream, &mut flights.incoming, most).await?,
+            Ok(Step::Read) => match read(stream, &mut flights.incoming, most).await {
+                Err(error @ Error::TooLong(MAX_HELLO)) => {
+                    last_word(stream, &TOO_LONG).await;
+                    return Err(error);
+                }
+                read => read?,
+            },
             Err(error) => {
                 tell(stream, side, &mut flights).await;
                 return Err(error.into());

@@ -120,15 +120,28 @@ fn what_only_claims_to_be_tls_is_cut_at_once() {
 fn a_client_hello_of_64_kib_is_cut_at_once_in_one_record_or_in_many() {
     let one = |_: &Ends| [&[0x16, 3, 1, 0xff, 0xff, 1, 0, 0xff, 0xfb][..], &[0; 65000]].concat();
     cuts_at_once("in one record", one, "tls_protocol");
-    let many = |_: &Ends| {
-        let message = [&[1, 0, 0xff, 0xfb, 3, 3][..], &[0; 65000]].concat();
-        let record = |piece: &[u8]| {
-            let len = u16::try_from(piece.len()).unwrap().to_be_bytes();
-            [&[0x16, 3, 1, len[0], len[1]], piece].concat()
-        };
-        message.chunks(1000).flat_map(record).collect()
+    cuts_at_once("in many records", |_| long_hello(), "tls_protocol");
+}
+
+#[test]
+fn a_client_hears_that_its_hello_is_too_long() {
+    let ends = Ends::of(Kind::Inbound);
+    let mut stranger = connect(ends.at);
+    stranger.write_all(&long_hello()).unwrap();
+    let mut said = [0; 7];
+    stranger.read_exact(&mut said).unwrap();
+    // A fatal alert: illegal_parameter.
+    assert_eq!(said, [21, 3, 3, 0, 2, 2, 47]);
+}
+
+/// A ClientHello of 64 KiB, in records of a thousand bytes.
+fn long_hello() -> Vec<u8> {
+    let message = [&[1, 0, 0xff, 0xfb, 3, 3][..], &[0; 65000]].concat();
+    let record = |piece: &[u8]| {
+        let len = u16::try_from(piece.len()).unwrap().to_be_bytes();
+        [&[0x16, 3, 1, len[0], len[1]], piece].concat()
     };
-    cuts_at_once("in many records", many, "tls_protocol");
+    message.chunks(1000).flat_map(record).collect()
 }
 
 #[test]

@@ -141,7 +141,23 @@ impl Sidecar {
     }
 
     pub(crate) fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
+    }
+
+    /// Does something while it does nothing at all; signals that it is sent meanwhile come at the end.
+    pub(crate) fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        self.signal(Signal::STOP);
+        until("it is stopped", || {
+            std::fs::read_to_string(&stat).unwrap().contains(") T ").then_some(())
+        });
+        let done = act();
+        self.signal(Signal::CONT);
+        done
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
