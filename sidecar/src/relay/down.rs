@@ -4,13 +4,13 @@ use std::task::{Context, Poll};
 
 use super::buffers::{self, INLET};
 use super::socket::{self, end};
-use super::{Ended, Relay, Stage, TURN, Turn};
+use super::{Ended, Relay, Stage, TURN, Turn, WRITES};
 use crate::live::Way;
 use crate::record::alert;
 
 impl Relay {
     pub(super) fn turn_down(&mut self, cx: &mut Context<'_>) -> Result<Turn, Ended> {
-        let mut moved = 0;
+        let (mut moved, mut writes) = (0, 0);
         loop {
             if !self.to_peer.is_empty() {
                 let before = self.to_peer.left();
@@ -23,12 +23,13 @@ impl Relay {
             match self.down {
                 Stage::Done => return Ok(Turn::Done),
                 Stage::Ends => self.end_down()?,
-                Stage::Flows if moved >= TURN => return Ok(Turn::More),
+                Stage::Flows if moved >= TURN || writes == WRITES => return Ok(Turn::More),
                 Stage::Flows => {
                     if !self.gather(Way::Down, |relay| relay.read_down(cx))? {
                         return Ok(Turn::Blocked);
                     }
                     moved += self.to_peer.left();
+                    writes += 1;
                 }
             }
         }

@@ -31,6 +31,13 @@ use crate::record::{self, Session};
 /// Once a connection moved so much one way, the next one has its turn.
 const TURN: usize = INLET;
 
+/// Or once it was written so often. A peer whose records hold next to nothing would move little for
+/// all the work that they are.
+const WRITES: usize = 2;
+
+/// How many reads are gathered for one write, for the same reason.
+const READS: usize = 4;
+
 /// How far one way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -168,7 +175,10 @@ impl Relay {
             return Err(*ended);
         }
         let mut any = false;
-        while self.has_room(way) {
+        for _ in 0..READS {
+            if !self.has_room(way) {
+                break;
+            }
             match read(self) {
                 Ok(true) => any = true,
                 Ok(false) => break,

@@ -6,7 +6,7 @@ use countersign_contract::Ending;
 
 use super::buffers::{self, INLET};
 use super::socket::{self, end};
-use super::{Ended, Relay, Stage, TURN, Turn};
+use super::{Ended, Relay, Stage, TURN, Turn, WRITES};
 use crate::live::Way;
 use crate::record::Opened;
 
@@ -15,7 +15,7 @@ const MAX_AFTER_END: usize = 64 * 1024;
 
 impl Relay {
     pub(super) fn turn_up(&mut self, cx: &mut Context<'_>) -> Result<Turn, Ended> {
-        let mut moved = 0;
+        let (mut moved, mut writes) = (0, 0);
         loop {
             if !self.to_app.is_empty() {
                 let before = self.to_app.left();
@@ -28,12 +28,13 @@ impl Relay {
             match self.up {
                 Stage::Done => return self.watch_peer(cx),
                 Stage::Ends => self.end_up()?,
-                Stage::Flows if moved >= TURN => return Ok(Turn::More),
+                Stage::Flows if moved >= TURN || writes == WRITES => return Ok(Turn::More),
                 Stage::Flows => {
                     if !self.gather(Way::Up, |relay| relay.read_up(cx))? {
                         return Ok(Turn::Blocked);
                     }
                     moved += self.to_app.left();
+                    writes += 1;
                 }
             }
         }
