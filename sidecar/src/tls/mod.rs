@@ -1,6 +1,7 @@
 //! TLS: one provider, one way to serve, one way to call, and names for what goes wrong.
 
 mod client;
+mod digest;
 pub(crate) mod handshake;
 mod peer;
 pub mod provider;

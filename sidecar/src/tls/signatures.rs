@@ -9,16 +9,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
+use super::digest::{Key, key};
 use super::provider::provider;
 
 /// How many signatures are remembered: those of authorities and their revocation lists, which are
 /// asked for all the time, stay; those of leaves make room for each other.
 const MOST: usize = 64;
-
-type Key = [u8; 32];
 
 /// Algorithms that remember what verified.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl SignatureVerificationAlgorithm for Remembering {
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
         let (key_id, signature_id) = (self.public_key_alg_id(), self.signature_alg_id());
-        let key = key(&[&key_id, &signature_id, public_key, message, signature]);
+        let key = key([&*key_id, &*signature_id, public_key, message, signature]);
         if self.memory.knows(&key) {
             return Ok(());
         }
@@ -105,18 +103,6 @@ impl Memory {
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// All that a verification rests on, and where each part ends.
-fn key(parts: &[&[u8]]) -> Key {
-    let mut digest = Context::new(&SHA256);
-    for part in parts {
-        digest.update(&(part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-    let mut key = [0; 32];
-    key.copy_from_slice(digest.finish().as_ref());
-    key
 }
 
 #[cfg(test)]

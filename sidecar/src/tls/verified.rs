@@ -10,16 +10,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::digest::{Key, key};
 use super::peer::{Peer, validity};
 
 /// How many chains are remembered.
 const MOST: usize = 1024;
-
-type Key = [u8; 32];
 
 /// Chains that verified under one set of roots and lists, for one use.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl Verified {
         now: UnixTime,
         verify: impl FnOnce() -> Result<Vec<CertificateDer<'static>>, Error>,
     ) -> Result<Arc<Peer>, Error> {
-        let key = key(chain);
+        let key = key(chain.iter().map(|certificate| &**certificate));
         let known = self.lock().chains.get(&key).cloned();
         let known = known.filter(|chain| self.holds(chain, now));
         if let Some(peer) = known.as_ref().and_then(|chain| chain.peer.upgrade()) {
@@ -117,16 +115,4 @@ fn described(chain: &[CertificateDer<'_>], not_after: u64) -> Result<Peer, Error
     let leaf = chain.first().ok_or(Error::NoCertificatesPresented)?;
     let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
     Ok(Peer { not_after, chain, ..Peer::of(leaf) })
-}
-
-/// The chain's bytes, and where each certificate ends.
-fn key(chain: &[CertificateDer<'_>]) -> Key {
-    let mut digest = Context::new(&SHA256);
-    for certificate in chain {
-        digest.update(&(certificate.len() as u64).to_be_bytes());
-        digest.update(certificate);
-    }
-    let mut key = [0; 32];
-    key.copy_from_slice(digest.finish().as_ref());
-    key
 }
