@@ -5,6 +5,8 @@
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
+pub mod access;
+pub mod discovery;
 pub mod ending;
 pub mod identity;
 pub mod names;

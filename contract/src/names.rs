@@ -26,6 +26,34 @@ pub const SKIP_INBOUND_PORTS_ANNOTATION: &str = "countersign.dev/skip-inbound-po
 /// refreshes the volumes of a pod that changed at once, and of others within a minute or two.
 pub const CREDENTIALS_REVISION_ANNOTATION: &str = "countersign.dev/credentials-revision";
 
+/// Pod annotation that the operator changes when the policies of the pod's namespace did, for the
+/// same reason.
+pub const POLICY_REVISION_ANNOTATION: &str = "countersign.dev/policy-revision";
+
+/// Pod annotation: outbound TCP ports, comma separated, that are left as they are.
+pub const SKIP_OUTBOUND_PORTS_ANNOTATION: &str = "countersign.dev/skip-outbound-ports";
+
+/// The ConfigMap of each namespace with its compiled policies, and the key in it.
+pub const POLICY_CONFIG_MAP: &str = "countersign-policy";
+
+/// File, and key in that ConfigMap: the compiled policies, [`crate::access::NamespaceDocument`].
+pub const POLICIES_FILE: &str = "policies.json";
+
+/// File: the pod's labels, as the kubelet writes them.
+pub const LABELS_FILE: &str = "labels";
+
+/// The protocol (RFC 7301) that a sidecar offers when it calls another one.
+pub const ALPN: &str = "countersign/1";
+
+/// The Service by which sidecars reach discovery, and its port.
+pub const DISCOVERY_SERVICE: &str = "countersign-discovery";
+
+/// The port of discovery.
+pub const DISCOVERY_PORT: u16 = 14142;
+
+/// The service account that the operator runs as: whose identity discovery must prove.
+pub const OPERATOR_SERVICE_ACCOUNT: &str = "countersign-operator";
+
 /// Annotation of an identity Certificate: the service account whose identity it is.
 pub const SERVICE_ACCOUNT_ANNOTATION: &str = "countersign.dev/service-account";
 

@@ -11,16 +11,24 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Allow, Caller};
+
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PolicyDocument {
+    /// Which state of a namespace's policies it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// For ports that are not named.
     #[serde(default)]
     pub default: PortPolicy,
     /// By the port that the client asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<u16, PortPolicy>,
+    /// What our own application may call that is not in the mesh.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unmeshed: Unmeshed,
 }
 
 impl PolicyDocument {
@@ -38,9 +46,23 @@ pub struct PortPolicy {
     /// What a client must do.
     #[serde(default)]
     pub mode: Mode,
-    /// Which peers may pass: `spiffe://...` exactly, `spiffe://.../*` for all below, `dns:NAME`.
+    /// Which peers may pass: `spiffe://...` exactly, `spiffe://.../*` for all below, `dns:NAME`, or a
+    /// rule, [`crate::access::Rule`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow: Option<Vec<String>>,
+    pub allow: Option<Vec<Allow>>,
+    /// Who would pass if the policies held that are only audited: whoever is not among them passes,
+    /// and is told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Vec<Allow>>,
+    /// The names of the policies that it was made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// The names of those that are audited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audited_policies: Vec<String>,
+    /// Whether a permissive port takes plaintext; unless said, only where `allow` is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
     /// Which protocols may be spoken inside TLS (RFC 7301), best first: `h2`, `http/1.1`. A client
     /// that offers none of them is refused; one that offers nothing is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -56,10 +78,34 @@ pub struct PortPolicy {
     /// Whether the application is told first who calls, in a PROXY protocol header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Whether the application is told with each HTTP request who calls, in the header
+    /// X-Forwarded-Client-Cert.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub forwarded_client_cert: bool,
 }
 
-/// How a port speaks TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl PortPolicy {
+    /// Whether a peer may pass; nothing is known of one that presented no certificate.
+    #[must_use]
+    pub fn admits(&self, peer: Option<&Caller<'_>>) -> bool {
+        match (self.mode, peer, &self.allow) {
+            (Mode::Off, ..) | (_, _, None) => true,
+            (Mode::Permissive, None, Some(_)) => self.anonymous.unwrap_or(false),
+            (_, None, Some(_)) => false,
+            (_, Some(peer), Some(list)) => list.iter().any(|allow| allow.admits(peer)),
+        }
+    }
+
+    /// Whether a peer that passes would not, if the policies held that are only audited.
+    #[must_use]
+    pub fn would_refuse(&self, peer: Option<&Caller<'_>>) -> bool {
+        let admits = |allow: &Allow| peer.is_some_and(|peer| allow.admits(peer));
+        self.audit.as_ref().is_some_and(|list| !list.iter().any(admits))
+    }
+}
+
+/// How a port speaks TLS; the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
     /// Both sides present certificates.
@@ -72,6 +118,16 @@ pub enum Mode {
     Permissive,
     /// The port is left as it is.
     Off,
+}
+
+/// What an application may call that is not in the mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Unmeshed {
+    /// It is passed on as it is.
+    #[default]
+    Allow,
+    /// It is refused.
+    Deny,
 }
 
 /// A version of TLS.

@@ -75,6 +75,13 @@ names! {
         DialTimeout => "dial_timeout",
         /// The upstream's name could not be resolved.
         ResolveFailed => "resolve_failed",
+        /// It is not known who is behind the address that the application calls, and the operator
+        /// did not say so in time.
+        DestinationUnknown => "destination_unknown",
+        /// Nobody answers for the Service that the application calls.
+        NoEndpoints => "no_endpoints",
+        /// The policy has the application call nobody who is not in the mesh.
+        UnmeshedNotAllowed => "unmeshed_not_allowed",
         /// Too many connections, or too many handshakes at once.
         Overloaded => "overloaded",
     }

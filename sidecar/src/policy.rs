@@ -1,5 +1,6 @@
 //! Who may pass: reads the policy document, and decides; pure once it is read.
 
+use countersign_contract::access::Allow;
 use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy};
 
 use crate::tls::Peer;
@@ -34,9 +35,13 @@ pub fn parse(text: &[u8]) -> Result<PolicyDocument, Error> {
 }
 
 fn check(policy: &PortPolicy) -> Result<(), Error> {
-    let is_known = |pattern: &str| pattern.starts_with("spiffe://") || pattern.starts_with("dns:");
-    if let Some(pattern) = policy.allow.iter().flatten().find(|pattern| !is_known(pattern)) {
-        return Err(Error::Pattern(pattern.clone()));
+    let is_known = |allow: &Allow| match allow {
+        Allow::Pattern(pattern) => pattern.starts_with("spiffe://") || pattern.starts_with("dns:"),
+        Allow::Rule(_) => true,
+    };
+    let lists = policy.allow.iter().chain(&policy.audit).flatten();
+    if let Some(pattern) = lists.into_iter().find(|allow| !is_known(allow)) {
+        return Err(Error::Pattern(pattern.to_string()));
     }
     if let Some(name) = policy.alpn.iter().find(|name| !(1..=255).contains(&name.len())) {
         return Err(Error::Alpn(name.clone()));
@@ -48,22 +53,7 @@ fn check(policy: &PortPolicy) -> Result<(), Error> {
 /// Whether a peer may pass. An absent list admits everybody whose chain verified.
 #[must_use]
 pub fn is_allowed(policy: &PortPolicy, peer: Option<&Peer>) -> bool {
-    match (&policy.allow, peer) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(patterns), Some(peer)) => patterns.iter().any(|pattern| matches(pattern, peer)),
-    }
-}
-
-fn matches(pattern: &str, peer: &Peer) -> bool {
-    if let Some(name) = pattern.strip_prefix("dns:") {
-        return peer.dns_names.iter().any(|dns| dns.eq_ignore_ascii_case(name));
-    }
-    let Some(id) = peer.spiffe_id() else { return false };
-    match pattern.strip_suffix("/*") {
-        Some(prefix) => id.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')),
-        None => id == pattern,
-    }
+    policy.admits(peer.map(Peer::caller).as_ref())
 }
 
 #[cfg(test)]
@@ -76,7 +66,8 @@ mod tests {
     }
 
     fn allow(patterns: &[&str]) -> PortPolicy {
-        let allow = Some(patterns.iter().map(|pattern| (*pattern).to_owned()).collect());
+        let pattern = |pattern: &&str| Allow::Pattern((*pattern).to_owned());
+        let allow = Some(patterns.iter().map(pattern).collect());
         PortPolicy { allow, ..PortPolicy::default() }
     }
 

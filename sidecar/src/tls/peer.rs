@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use countersign_contract::access::Caller;
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -41,6 +42,16 @@ impl Peer {
             }
         }
         peer
+    }
+
+    /// What rules ask of it.
+    #[must_use]
+    pub fn caller(&self) -> Caller<'_> {
+        Caller {
+            spiffe_id: self.spiffe_id(),
+            dns_names: &self.dns_names,
+            common_name: self.common_name.as_deref(),
+        }
     }
 
     /// Its SPIFFE ID: the one URI that there is (X.509-SVID, section 2).

@@ -1,0 +1,16 @@
+//! Who may talk to whom: what the operator compiles of a namespace's AccessPolicies, and what follows
+//! from that for one pod. Pure, and the same for the sidecar that refuses, the operator that counts
+//! and the command line that explains.
+
+mod document;
+mod effect;
+mod pattern;
+mod rule;
+mod selector;
+mod verdict;
+
+pub use document::{Enforcement, NamespaceDocument, PodPolicy, PortRules};
+pub use effect::effective;
+pub use rule::{Allow, Caller, Rule};
+pub use selector::{Operator, Requirement, Selector};
+pub use verdict::{Verdict, judge};
