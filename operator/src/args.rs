@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
 
+    /// Discovery, by which sidecars learn who is behind an address: gRPC over mutual TLS.
+    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], countersign_contract::names::DISCOVERY_PORT)))]
+    pub discovery_listen: SocketAddr,
+
     /// What to log: a level, or a filter such as `info,countersign_operator=debug`.
     #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info")]
     pub log: String,

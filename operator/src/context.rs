@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
@@ -17,7 +18,7 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::issuer::Authorities;
 use crate::metrics::Metrics;
-use crate::watch::{Claims, Key, Named, OwnWrites, Versions};
+use crate::watch::{Claims, Key, Named, Once, OwnWrites, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -70,10 +71,14 @@ pub struct Watched {
     pub own_issuers: Arc<OwnWrites<Issuer>>,
     /// The same of ClusterIssuers.
     pub own_cluster_issuers: Arc<OwnWrites<ClusterIssuer>>,
-    /// Injected pods, with their labels and service account only.
+    /// Injected pods: metadata, whose they are, where they run, and their addresses.
     pub pods: Store<Pod>,
-    /// Services, with their selectors only.
+    /// Services: what selects their pods, and how they are called.
     pub services: Store<Service>,
+    /// Who is behind each Service.
+    pub slices: Store<EndpointSlice>,
+    /// Whether pods, Services and slices were all read once.
+    pub mesh_was_read: Once,
 }
 
 impl Watched {

@@ -14,6 +14,7 @@ pub mod cabundle;
 pub mod certificate;
 pub mod clock;
 pub mod context;
+pub mod discovery;
 pub mod event;
 pub mod identity;
 pub mod inject;

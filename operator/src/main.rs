@@ -11,7 +11,7 @@ use countersign_operator::context::Settings;
 use countersign_operator::leader::Election;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::run::Controllers;
-use countersign_operator::{inject, telemetry};
+use countersign_operator::{discovery, inject, telemetry};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,13 +30,21 @@ async fn main() -> anyhow::Result<()> {
     let clock = Clock::system();
     let readiness = Arc::new(Readiness::default());
     let stop = stop_on_signal()?;
-    let controllers =
+    let mut controllers =
         Controllers::new(client.clone(), clock, metrics, settings(&args, api_server_authority));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
     let webhook =
         inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
+    controllers.observe(&stop);
+    let discovery = discovery::serve(
+        args.discovery_listen,
+        controllers.context(),
+        controllers.hub(),
+        stop.clone(),
+    );
+    let discovery = tokio::spawn(or_stop(discovery, stop.clone()));
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
         admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
@@ -45,6 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let led = lead(&args, client, clock, controllers, &stop).await;
     stop.cancel();
     webhook.await.context("the webhook's task")??;
+    discovery.await.context("the task of discovery")??;
     admin.await.context("the admin server's task")??;
     events.flush().await;
     info!("stopped");

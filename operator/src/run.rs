@@ -2,14 +2,14 @@
 
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -17,17 +17,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::context::{Context, Settings, Watched};
-use crate::watch::{Queues, Routes, Waiting, follow, follow_authorities, follow_secrets};
+use crate::watch::{
+    Change, Once, Queues, Routes, Scope, Waiting, follow, follow_authorities, follow_secrets, slim,
+};
 use crate::worker::Worker;
 use crate::{
-    cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
-    metrics::Metrics, request,
+    cabundle, certificate, clock::Clock, discovery, discovery::Hub, event::Events, identity,
+    issuer, kubernetes, metrics::Metrics, request,
 };
 
 /// Every reconciler, before it runs.
 pub struct Controllers {
     context: Arc<Context>,
+    hub: Arc<Hub>,
     writers: Writers,
+    /// What every replica watches, until it does.
+    mesh: Option<MeshWriters>,
+    /// Who hears of it beside discovery, once we lead.
+    leading: Arc<OnceLock<Routes>>,
 }
 
 /// Where the watches write what they see.
@@ -37,11 +44,16 @@ struct Writers {
     cluster_issuers: Writer<ClusterIssuer>,
     requests: Writer<CertificateRequest>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
-    pods: Writer<Pod>,
-    services: Writer<Service>,
 }
 
-fn stores() -> (Watched, Writers) {
+/// The same of what every replica watches.
+struct MeshWriters {
+    pods: Writer<Pod>,
+    services: Writer<Service>,
+    slices: Writer<EndpointSlice>,
+}
+
+fn stores() -> (Watched, Writers, MeshWriters) {
     let (certificates, to_certificates) = store();
     let (issuers, to_issuers) = store();
     let (cluster_issuers, to_cluster_issuers) = store();
@@ -49,15 +61,15 @@ fn stores() -> (Watched, Writers) {
     let (namespaces, to_namespaces) = store();
     let (pods, to_pods) = store();
     let (services, to_services) = store();
+    let (slices, to_slices) = store();
     let writers = Writers {
         certificates: to_certificates,
         issuers: to_issuers,
         cluster_issuers: to_cluster_issuers,
         requests: to_requests,
         namespaces: to_namespaces,
-        pods: to_pods,
-        services: to_services,
     };
+    let mesh = MeshWriters { pods: to_pods, services: to_services, slices: to_slices };
     let (claims, secrets, named) = Default::default();
     let (own_writes, own_issuers, own_cluster_issuers) = Default::default();
     let watched = Watched {
@@ -74,15 +86,17 @@ fn stores() -> (Watched, Writers) {
         own_cluster_issuers,
         pods,
         services,
+        slices,
+        mesh_was_read: Once::default(),
     };
-    (watched, writers)
+    (watched, writers, mesh)
 }
 
 impl Controllers {
     /// Sets everything up; nothing is read before `run`.
     #[must_use]
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
-        let (seen, writers) = stores();
+        let (seen, writers, mesh) = stores();
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
@@ -99,7 +113,76 @@ impl Controllers {
             settings,
         };
         let context = Arc::new(context);
-        Self { context, writers }
+        let hub = Arc::new(Hub::new(context.seen.clone(), context.settings.clone()));
+        Self { context, hub, writers, mesh: Some(mesh), leading: Arc::default() }
+    }
+
+    /// Who answers sidecars.
+    #[must_use]
+    pub fn hub(&self) -> Arc<Hub> {
+        self.hub.clone()
+    }
+
+    /// Begins to watch what every replica does, whether or not it leads: who is in the mesh.
+    pub fn observe(&mut self, stop: &CancellationToken) {
+        let Some(MeshWriters { pods, services, slices }) = self.mesh.take() else { return };
+        let read = [Once::default(), Once::default(), Once::default()];
+        let [pods_read, services_read, slices_read] = read.clone();
+        let config = kube::runtime::watcher::Config::default;
+        let scope = Scope {
+            config: config().labels(&identity::injected()),
+            slim: slim::pod,
+            read: pods_read,
+        };
+        self.share(scope, pods, stop, |hub, routes, change| {
+            hub.pod(&change);
+            if let Some(routes) = routes {
+                routes.pod(change);
+            }
+        });
+        let scope = Scope { config: config(), slim: slim::service, read: services_read };
+        self.share(scope, services, stop, |hub, routes, change| {
+            hub.service(&change);
+            if let Some(routes) = routes {
+                routes.service(change);
+            }
+        });
+        let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
+        self.share(scope, slices, stop, |hub, _, change| hub.slice(&change));
+        let (hub, complete) = (self.hub.clone(), self.context.seen.mesh_was_read.clone());
+        tokio::spawn(async move {
+            for read in read {
+                read.wait().await;
+            }
+            complete.set();
+            hub.everything();
+        });
+    }
+
+    /// Follows one kind for discovery, and for the reconcilers once we lead.
+    fn share<K>(
+        &self,
+        scope: Scope<K>,
+        writer: Writer<K>,
+        stop: &CancellationToken,
+        tell: fn(&Hub, Option<&Routes>, Change<'_, K>),
+    ) where
+        K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (hub, leading, stop) = (self.hub.clone(), self.leading.clone(), stop.clone());
+        let restarts = self.context.metrics.watch_restarts.clone();
+        let api: Api<K> = Api::all(self.context.client.clone());
+        tokio::spawn(async move {
+            let told = |change: Change<'_, K>| tell(&hub, leading.get(), change);
+            let following = follow(api, scope, writer, &restarts, told);
+            tokio::select! { () = following => {} () = stop.cancelled() => {} }
+        });
     }
 
     /// What the reconcilers are given.
@@ -109,8 +192,9 @@ impl Controllers {
     }
 
     /// Runs until `stop` is cancelled, and then until what is under way is done.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { context, writers } = self;
+    pub async fn run(mut self, stop: CancellationToken) {
+        self.observe(&stop);
+        let Self { context, writers, leading, .. } = self;
         let (queues, waiting) = Queues::new(&context.metrics.work);
         let routes = Routes {
             seen: context.seen.clone(),
@@ -119,11 +203,16 @@ impl Controllers {
             repairs: context.repairs.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
+        // Whatever was seen before is told again, once it all was.
+        drop(leading.set(routes.clone()));
         let mut work = JoinSet::new();
         watch(&mut work, &context.client, writers, &routes, &stop);
         follow_signers(&mut work, &context, &routes, &stop);
         if !was_read(&context.seen, &stop).await {
             return;
+        }
+        for pod in context.seen.pods.state() {
+            routes.pod(Change::There(&pod));
         }
         info!("reconciling");
         context.metrics.leader.set(1);
@@ -144,8 +233,7 @@ async fn was_read(seen: &Watched, stop: &CancellationToken) -> bool {
             seen.certificates.wait_until_ready(),
             seen.requests.wait_until_ready(),
             seen.namespaces.wait_until_ready(),
-            seen.services.wait_until_ready(),
-            seen.pods.wait_until_ready(),
+            seen.mesh_was_read.wait(),
             seen.secrets.wait_until_read(),
         );
     };
@@ -160,17 +248,13 @@ fn watch(
     routes: &Routes,
     stop: &CancellationToken,
 ) {
-    let Writers { certificates, issuers, cluster_issuers, requests, namespaces, pods, services } =
-        writers;
+    let Writers { certificates, issuers, cluster_issuers, requests, namespaces } = writers;
     let mut watching = Watching { work, client, stop };
-    let everything = watcher::Config::default;
-    watching.follow(everything(), certificates, routes, Routes::certificate);
-    watching.follow(everything(), issuers, routes, Routes::issuer);
-    watching.follow(everything(), cluster_issuers, routes, Routes::cluster_issuer);
-    watching.follow(everything(), requests, routes, Routes::request);
-    watching.follow(everything(), namespaces, routes, Routes::namespace);
-    watching.follow(everything().labels(&identity::injected()), pods, routes, Routes::pod);
-    watching.follow(everything(), services, routes, Routes::service);
+    watching.follow(certificates, routes, Routes::certificate);
+    watching.follow(issuers, routes, Routes::issuer);
+    watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
+    watching.follow(requests, routes, Routes::request);
+    watching.follow(namespaces, routes, Routes::namespace);
     let (client, routes, stop) = (client.clone(), routes.clone(), stop.clone());
     work.spawn(async move {
         let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
@@ -202,13 +286,8 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn follow<K>(
-        &mut self,
-        config: watcher::Config,
-        writer: Writer<K>,
-        routes: &Routes,
-        route: fn(&Routes, crate::watch::Change<'_, K>),
-    ) where
+    fn follow<K>(&mut self, writer: Writer<K>, routes: &Routes, route: fn(&Routes, Change<'_, K>))
+    where
         K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
             + Clone
             + Debug
@@ -221,7 +300,8 @@ impl Watching<'_> {
         let api: Api<K> = Api::all(self.client.clone());
         self.work.spawn(async move {
             let restarts = &routes.metrics.watch_restarts;
-            let following = follow(api, config, writer, restarts, |change| route(&routes, change));
+            let told = |change: Change<'_, K>| route(&routes, change);
+            let following = follow(api, Scope::default(), writer, restarts, told);
             tokio::select! { () = following => {} () = stop.cancelled() => {} }
         });
     }
@@ -261,6 +341,7 @@ fn reconcile(
         identity::error_policy,
         context.clone(),
     ));
+    work.spawn(discovery::keep(context.clone(), stop.clone()));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }

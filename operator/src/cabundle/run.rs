@@ -9,7 +9,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use super::source::{asked, is_asked};
 use super::targets::Target;
 use crate::context::Context;
 use crate::last_word::LastWords;
-use crate::watch::{Change, Key, Queue, follow};
+use crate::watch::{Change, Key, Queue, Scope, follow};
 use crate::worker::Worker;
 
 /// So many objects of a kind are looked at at once.
@@ -48,7 +47,7 @@ async fn inject<K: Target>(injection: &Arc<Injection>, stop: &CancellationToken)
         Change::There(_) => {}
         Change::Gone(object) => injection.said.forget(&object.uid().unwrap_or_default()),
     };
-    let everything = watcher::Config::default();
+    let everything = Scope::default();
     let following = follow(api, everything, writer, &metrics.watch_restarts, told);
     let waking = wake(&injection.context, &objects, &queue);
     let reconciling = Worker::new(&objects, waiting, AT_ONCE, stop).run(

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::runtime::reflector::store;
-use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,7 @@ use super::reconcile::{Signing, error_policy, reconcile};
 use super::signer::signer;
 use crate::context::Context;
 use crate::last_word::LastWords;
-use crate::watch::{Change, Queue, follow};
+use crate::watch::{Change, Queue, Scope, follow};
 use crate::worker::Worker;
 
 /// So many are looked at at once.
@@ -30,7 +29,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         Change::There(_) => {}
         Change::Gone(request) => signing.said.forget(&request.uid().unwrap_or_default()),
     };
-    let everything = watcher::Config::default();
+    let everything = Scope::default();
     let following = follow(api, everything, writer, &metrics.watch_restarts, told);
     let reconciling = Worker::new(&requests, waiting, AT_ONCE, &stop).run(
         reconcile,

@@ -77,6 +77,10 @@ pub struct Metrics {
     pub watch_restarts: Family<KindLabels, Counter>,
     /// `countersign_leader`: 1 where this replica reconciles.
     pub leader: Gauge,
+    /// `countersign_discovery_streams`: sidecars that follow destinations here.
+    pub discovery_streams: Gauge,
+    /// `countersign_discovery_answers_total`: answers that they were sent.
+    pub discovery_answers: Counter,
     /// What waits, what is under way, and what became of it.
     pub work: Work,
     /// What the API server was asked.
@@ -103,6 +107,8 @@ impl Metrics {
             events_dropped: Counter::default(),
             watch_restarts: Family::default(),
             leader: Gauge::default(),
+            discovery_streams: Gauge::default(),
+            discovery_answers: Counter::default(),
             work: Work::default(),
             api_requests: ApiRequests::default(),
         }
@@ -112,6 +118,7 @@ impl Metrics {
         self.register_issuance(book);
         self.register_requests(book);
         self.register_operator(book);
+        self.register_discovery(book);
         self.work.register(book);
         self.api_requests.register(book);
         process::register(book);
@@ -145,6 +152,19 @@ impl Metrics {
             "countersign_requests_refused",
             "CertificateRequests and CertificateSigningRequests refused, by reason",
             self.requests_refused.clone(),
+        );
+    }
+
+    fn register_discovery(&self, book: &mut Book<'_>) {
+        book.add(
+            "countersign_discovery_streams",
+            "Sidecars that follow destinations at this replica",
+            self.discovery_streams.clone(),
+        );
+        book.add(
+            "countersign_discovery_answers",
+            "Answers that sidecars were sent, first ones and changes",
+            self.discovery_answers.clone(),
         );
     }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+use super::once::Once;
 use crate::metrics::KindLabels;
 
 /// What kubectl keeps of a manifest; it may be as long as the rest of the object.
@@ -28,11 +29,28 @@ pub enum Change<'a, K> {
     Gone(&'a K),
 }
 
+/// Which objects are followed, and what of them.
+pub struct Scope<K> {
+    /// Which.
+    pub config: watcher::Config,
+    /// Leaves out what nobody asks for.
+    pub slim: fn(&mut K),
+    /// Happens when all were read, and everybody who wants to know was told.
+    pub read: Once,
+}
+
+impl<K> Default for Scope<K> {
+    /// All, whole.
+    fn default() -> Self {
+        Self { config: watcher::Config::default(), slim: |_| {}, read: Once::default() }
+    }
+}
+
 /// Keeps a store up to date for as long as it is polled. `told` hears of each change once the store
 /// has it, and of everything whenever all was read anew.
 pub async fn follow<K>(
     api: Api<K>,
-    config: watcher::Config,
+    scope: Scope<K>,
     mut writer: Writer<K>,
     restarts: &Family<KindLabels, Counter>,
     mut told: impl FnMut(Change<'_, K>),
@@ -46,7 +64,12 @@ pub async fn follow<K>(
 {
     let reader = writer.as_reader();
     let restarts = restarts.get_or_create_owned(&KindLabels::of::<K>());
-    let mut events = watcher(api, config).default_backoff().modify(strip).boxed();
+    let Scope { config, slim, read } = scope;
+    let lessen = move |object: &mut K| {
+        strip(object);
+        slim(object);
+    };
+    let mut events = watcher(api, config).default_backoff().modify(lessen).boxed();
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
@@ -65,6 +88,7 @@ pub async fn follow<K>(
                 let is_gone = |object: &K| reader.get(&ObjectRef::from_obj(object)).is_none();
                 before.iter().filter(|was| is_gone(was)).for_each(|was| told(Change::Gone(was)));
                 reader.state().iter().for_each(|now| told(Change::There(now)));
+                read.set();
             }
             Event::Init | Event::InitApply(_) => {}
         }
@@ -116,7 +140,7 @@ mod tests {
         let api: Api<Pod> = Api::all(Client::new(broken.clone(), "shop"));
         let (_, writer) = store();
         let counted = restarts.get_or_create_owned(&KindLabels::of::<Pod>());
-        let following = follow(api, watcher::Config::default(), writer, &restarts, |_| {});
+        let following = follow(api, Scope::default(), writer, &restarts, |_| {});
         let until_counted = async {
             while counted.get() == 0 {
                 tokio::task::yield_now().await;

@@ -4,15 +4,18 @@
 mod authorities;
 mod claims;
 mod follow;
+mod once;
 mod own_writes;
 mod queues;
 mod routes;
 mod secrets;
+pub mod slim;
 mod versions;
 
 pub use authorities::{Named, follow_authorities};
 pub use claims::Claims;
-pub use follow::{Change, follow};
+pub use follow::{Change, Scope, follow};
+pub use once::Once;
 pub use own_writes::OwnWrites;
 pub use queues::{Outlet, Queue, Queues, Waiting};
 pub use routes::Routes;

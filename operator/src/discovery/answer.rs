@@ -1,0 +1,247 @@
+//! What is said of a destination; pure, over what the watches saw.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
+use countersign_contract::policy::Mode;
+use countersign_contract::{SpiffeId, TrustDomain, names};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use super::directory::{Directory, Key};
+use crate::identity::desired::service_account;
+
+/// What an answer is made of.
+pub(super) struct View<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) trust_domain: &'a TrustDomain,
+    pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<Service>>,
+    pub(super) slice: &'a dyn Fn(&ObjectRef<EndpointSlice>) -> Option<Arc<EndpointSlice>>,
+    pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<Pod>>,
+    /// Whether a pod is known not to be injected, by its uid.
+    pub(super) is_plain: &'a dyn Fn(&str) -> bool,
+    /// How a port of a pod speaks TLS.
+    pub(super) mode: ModeOf<'a>,
+}
+
+/// From a namespace, the labels of a pod in it and a port.
+pub(super) type ModeOf<'a> = &'a dyn Fn(&str, &BTreeMap<String, String>, u16) -> Mode;
+
+/// An answer, and the pods that must be asked for before it can be whole.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Found {
+    /// Nothing, if nothing is known yet.
+    pub(super) answer: Option<Answer>,
+    pub(super) unknown: Vec<Unknown>,
+}
+
+/// A pod of which it is not known whether it is injected.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unknown {
+    pub(super) key: Key,
+    pub(super) uid: String,
+}
+
+/// Who may answer at an address.
+enum Standing {
+    As(Told),
+    NotKnown(Unknown),
+    /// Its address is another's by now.
+    Stale,
+}
+
+impl View<'_> {
+    /// What is said of a destination to somebody on a node.
+    pub(super) fn answer(&self, destination: SocketAddr, node: Option<&str>) -> Found {
+        match self.directory.service(destination.ip()) {
+            Some(key) => match (self.service)(key) {
+                Some(service) => self.of_service(&service, key, destination, node),
+                None => Found::default(),
+            },
+            None => self.of_address(destination),
+        }
+    }
+
+    /// A pod that is called by its own address, or something else.
+    fn of_address(&self, destination: SocketAddr) -> Found {
+        let (ip, port) = (destination.ip(), destination.port());
+        let known = self.directory.pod(ip).and_then(|key| (self.pod)(key));
+        if let Some(pod) = known {
+            let endpoints = vec![self.of_pod(&pod, destination)];
+            let name = format!("Pod {}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+            return said(destination, Kind::Pod, name, endpoints, false);
+        }
+        // A pod that a slice names and that the watch of injected pods does not have, is not injected
+        // or not seen yet.
+        let slices = self.directory.standing(ip).filter_map(|slice| (self.slice)(&slice));
+        for slice in slices {
+            let all = slice.endpoints.iter().flatten();
+            let here = all.filter(|e| e.addresses.iter().any(|a| a.parse() == Ok(ip)));
+            for endpoint in here {
+                if let Standing::NotKnown(pod) = self.standing(endpoint, ip, port) {
+                    return Found { answer: None, unknown: vec![pod] };
+                }
+            }
+        }
+        said(destination, Kind::Outside, String::new(), Vec::new(), false)
+    }
+
+    fn of_service(
+        &self,
+        service: &Service,
+        key: &Key,
+        destination: SocketAddr,
+        node: Option<&str>,
+    ) -> Found {
+        let spec = service.spec.clone().unwrap_or_default();
+        let name = format!("Service {}/{}", key.0, key.1);
+        let port = spec.ports.iter().flatten().find(|port| is_it(port, destination.port()));
+        let is_local = spec.internal_traffic_policy.as_deref() == Some("Local");
+        let near = |endpoint: &Endpoint| !is_local || endpoint.node_name.as_deref() == node;
+        let mut found = Vec::new();
+        for slice in self.directory.slices_of(key).filter_map(|slice| (self.slice)(&slice)) {
+            let named = port.and_then(|port| port_of(&slice, port.name.as_deref()));
+            let Some(number) = named else { continue };
+            for endpoint in slice.endpoints.iter().flatten().filter(|endpoint| near(endpoint)) {
+                let all = endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
+                let same = all.filter(|ip| ip.is_ipv4() == destination.is_ipv4());
+                found.extend(same.map(|ip| (turn(endpoint), self.standing(endpoint, ip, number))));
+            }
+        }
+        // As kube-proxy does: who is about to end serves only where nobody else does.
+        let best = found.iter().map(|(turn, _)| *turn).min().unwrap_or(Turn::Never);
+        let mut unknown = Vec::new();
+        let mut endpoints = Vec::new();
+        for (_, standing) in
+            found.into_iter().filter(|(turn, _)| *turn == best && best != Turn::Never)
+        {
+            match standing {
+                Standing::As(told) => endpoints.push(told),
+                Standing::NotKnown(pod) => unknown.push(pod),
+                Standing::Stale => {}
+            }
+        }
+        endpoints.sort_by(|one, other| one.address.cmp(&other.address));
+        endpoints.dedup();
+        if endpoints.is_empty() && !unknown.is_empty() {
+            return Found { answer: None, unknown };
+        }
+        let is_sticky = spec.session_affinity.as_deref() == Some("ClientIP");
+        Found { unknown, ..said(destination, Kind::Service, name, endpoints, is_sticky) }
+    }
+
+    fn standing(&self, endpoint: &Endpoint, ip: IpAddr, port: u16) -> Standing {
+        let address = SocketAddr::new(ip, port);
+        let target = endpoint.target_ref.as_ref();
+        let target = target.filter(|target| target.kind.as_deref() == Some("Pod"));
+        if let Some(key) = self.directory.pod(ip) {
+            let is_another = target
+                .is_some_and(|target| target.name.as_ref().is_some_and(|name| *name != key.1));
+            return match (self.pod)(key) {
+                Some(_) if is_another => Standing::Stale,
+                Some(pod) => Standing::As(self.of_pod(&pod, address)),
+                None => Standing::Stale,
+            };
+        }
+        let Some(target) = target else { return Standing::As(plain(address)) };
+        let uid = target.uid.clone().unwrap_or_default();
+        if (self.is_plain)(&uid) {
+            return Standing::As(plain(address));
+        }
+        let namespace = target.namespace.clone().unwrap_or_default();
+        let key = (namespace, target.name.clone().unwrap_or_default());
+        Standing::NotKnown(Unknown { key, uid })
+    }
+
+    /// How a port of an injected pod is called. Ports that face customers are called as customers
+    /// call them.
+    fn of_pod(&self, pod: &Pod, address: SocketAddr) -> Told {
+        let namespace = pod.namespace().unwrap_or_default();
+        let mode = || (self.mode)(&namespace, pod.labels(), address.port());
+        let account = service_account(pod);
+        let domain = self.trust_domain.clone();
+        match SpiffeId::of_service_account(domain, &namespace, &account) {
+            Ok(id) if !is_skipped(pod, address.port()) && is_mutual(mode()) => Told {
+                address: address.to_string(),
+                protocol: Protocol::Mutual.into(),
+                identity: id.to_string(),
+            },
+            _ => plain(address),
+        }
+    }
+}
+
+fn is_mutual(mode: Mode) -> bool {
+    matches!(mode, Mode::Mutual | Mode::Permissive)
+}
+
+fn plain(address: SocketAddr) -> Told {
+    let protocol = Protocol::Plain.into();
+    Told { address: address.to_string(), protocol, identity: String::new() }
+}
+
+fn said(
+    destination: SocketAddr,
+    kind: Kind,
+    name: String,
+    endpoints: Vec<Told>,
+    sticky: bool,
+) -> Found {
+    let destination = destination.to_string();
+    let answer = Answer { destination, kind: kind.into(), name, endpoints, sticky };
+    Found { answer: Some(answer), unknown: Vec::new() }
+}
+
+fn is_it(port: &ServicePort, number: u16) -> bool {
+    port.port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+}
+
+/// The number of a Service's port on the endpoints of a slice; they go by the same name.
+fn port_of(slice: &EndpointSlice, name: Option<&str>) -> Option<u16> {
+    let mut ports = slice.ports.iter().flatten();
+    let is_named = |found: Option<&str>| found.unwrap_or_default() == name.unwrap_or_default();
+    let port = ports.find(|port| {
+        is_named(port.name.as_deref()) && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+    });
+    port.and_then(|port| u16::try_from(port.port?).ok())
+}
+
+/// When an endpoint serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It is ready.
+    First,
+    /// It is about to end, and serves while it does.
+    Last,
+    Never,
+}
+
+/// What a slice leaves unsaid counts as ready (discovery.k8s.io/v1, EndpointConditions).
+fn turn(endpoint: &Endpoint) -> Turn {
+    let Some(conditions) = &endpoint.conditions else { return Turn::First };
+    let is_ready = conditions.ready.unwrap_or(true);
+    let ends = conditions.terminating.unwrap_or(false) && conditions.serving.unwrap_or(is_ready);
+    match (is_ready, ends) {
+        (true, _) => Turn::First,
+        (false, true) => Turn::Last,
+        (false, false) => Turn::Never,
+    }
+}
+
+/// Whether the pod leaves a port as it is.
+fn is_skipped(pod: &Pod, port: u16) -> bool {
+    let annotation = pod.annotations().get(names::SKIP_INBOUND_PORTS_ANNOTATION);
+    let own = [names::INBOUND_PORT, names::OUTBOUND_PORT, names::ADMIN_PORT];
+    let mut listed = annotation
+        .into_iter()
+        .flat_map(|text| text.split(|c: char| c == ',' || c.is_whitespace()))
+        .filter_map(|item| item.parse::<u16>().ok());
+    own.contains(&port) || listed.any(|listed| listed == port)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! Who follows which destination, and what they are told when its answer changes.
+//!
+//! A change marks addresses; a moment later those of them that somebody follows are answered anew,
+//! and whoever follows is told if the answer is another one. What nobody follows costs an entry in an
+//! index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_contract::discovery::Answer;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::Notify;
+
+use super::answer::{Found, Unknown, View};
+use super::directory::Directory;
+use super::plain::PlainPods;
+use crate::context::{Settings, Watched};
+use crate::watch::Change;
+
+/// How long changes are gathered before they are looked at: a rollout is many of them.
+const GATHERED: Duration = Duration::from_millis(20);
+
+/// What followers are told of.
+#[derive(Debug)]
+pub struct Hub {
+    seen: Watched,
+    settings: Settings,
+    state: Mutex<State>,
+    changed: Notify,
+    pub(super) plain: PlainPods,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    directory: Directory,
+    followed: HashMap<IpAddr, BTreeMap<u16, HashSet<u64>>>,
+    followers: HashMap<u64, Arc<Follower>>,
+    next: u64,
+    dirty: BTreeSet<IpAddr>,
+    all_dirty: bool,
+}
+
+/// One stream: what waits to be sent over it. An answer that was not sent yet gives way to the next
+/// one for the same destination, so that a slow reader costs no more than what it follows.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    node: Option<String>,
+    outbox: Mutex<Outbox>,
+    waiting: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    answers: BTreeMap<SocketAddr, Answer>,
+    /// What each destination was answered last.
+    last: HashMap<SocketAddr, Answer>,
+}
+
+impl Follower {
+    fn put(&self, destination: SocketAddr, answer: Answer) {
+        let mut outbox = lock(&self.outbox);
+        if outbox.last.get(&destination) == Some(&answer) {
+            return;
+        }
+        outbox.last.insert(destination, answer.clone());
+        outbox.answers.insert(destination, answer);
+        drop(outbox);
+        self.waiting.notify_one();
+    }
+
+    fn forget(&self, destination: &SocketAddr) {
+        let mut outbox = lock(&self.outbox);
+        outbox.last.remove(destination);
+        outbox.answers.remove(destination);
+    }
+
+    /// What there is to be sent, `most` answers at a time; waits while there is nothing.
+    pub(super) async fn take(&self, most: usize) -> Vec<Answer> {
+        loop {
+            let taken = self.waiting.notified();
+            let answers: Vec<Answer> = {
+                let mut outbox = lock(&self.outbox);
+                let rest = match outbox.answers.keys().nth(most).copied() {
+                    Some(first) => outbox.answers.split_off(&first),
+                    None => BTreeMap::new(),
+                };
+                std::mem::replace(&mut outbox.answers, rest).into_values().collect()
+            };
+            if !answers.is_empty() {
+                return answers;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// A stream's hold on what it follows, which goes with it.
+#[derive(Debug)]
+pub(super) struct Following {
+    hub: Arc<Hub>,
+    id: u64,
+    pub(super) follower: Arc<Follower>,
+    destinations: HashSet<SocketAddr>,
+}
+
+impl Following {
+    /// How many destinations.
+    pub(super) fn len(&self) -> usize {
+        self.destinations.len()
+    }
+
+    /// Follows one more destination, which is answered at once if it is known.
+    pub(super) fn follow(&mut self, destination: SocketAddr) {
+        if self.destinations.insert(destination) {
+            let mut state = lock(&self.hub.state);
+            let ports = state.followed.entry(destination.ip()).or_default();
+            ports.entry(destination.port()).or_default().insert(self.id);
+            drop(state);
+        }
+        self.hub.tell(destination, std::slice::from_ref(&self.follower));
+    }
+
+    /// Follows it no longer.
+    pub(super) fn forget(&mut self, destination: &SocketAddr) {
+        if self.destinations.remove(destination) {
+            lock(&self.hub.state).unfollow(destination, self.id);
+            self.follower.forget(destination);
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut state = lock(&self.hub.state);
+        state.followers.remove(&self.id);
+        for destination in &self.destinations {
+            state.unfollow(destination, self.id);
+        }
+    }
+}
+
+impl State {
+    fn unfollow(&mut self, destination: &SocketAddr, id: u64) {
+        let Some(ports) = self.followed.get_mut(&destination.ip()) else { return };
+        if let Some(ids) = ports.get_mut(&destination.port()) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                ports.remove(&destination.port());
+            }
+        }
+        if ports.is_empty() {
+            self.followed.remove(&destination.ip());
+        }
+    }
+
+    /// What must be answered anew, and to whom.
+    fn due(&mut self) -> Vec<(SocketAddr, Vec<Arc<Follower>>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let all: Vec<IpAddr> = match std::mem::take(&mut self.all_dirty) {
+            true => self.followed.keys().copied().collect(),
+            false => dirty.into_iter().collect(),
+        };
+        let mut due = Vec::new();
+        for ip in all {
+            for (port, ids) in self.followed.get(&ip).into_iter().flatten() {
+                let followers = ids.iter().filter_map(|id| self.followers.get(id).cloned());
+                due.push((SocketAddr::new(ip, *port), followers.collect()));
+            }
+        }
+        due
+    }
+}
+
+impl Hub {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(seen: Watched, settings: Settings) -> Self {
+        let (state, changed, plain) = Default::default();
+        Self { seen, settings, state, changed, plain }
+    }
+
+    /// A Service changed.
+    pub fn service(&self, change: &Change<'_, Service>) {
+        self.note(|directory| match change {
+            Change::There(service) => directory.note_service(service, true),
+            Change::Gone(service) => directory.note_service(service, false),
+        });
+    }
+
+    /// An injected pod changed.
+    pub fn pod(&self, change: &Change<'_, Pod>) {
+        self.note(|directory| match change {
+            Change::There(pod) => directory.note_pod(pod, true),
+            Change::Gone(pod) => directory.note_pod(pod, false),
+        });
+    }
+
+    /// A slice of a Service's endpoints changed.
+    pub fn slice(&self, change: &Change<'_, EndpointSlice>) {
+        self.note(|directory| match change {
+            Change::There(slice) => directory.note_slice(slice, true),
+            Change::Gone(slice) => directory.note_slice(slice, false),
+        });
+    }
+
+    /// Anything may be answered otherwise now: policies changed, or pods became known.
+    pub fn everything(&self) {
+        lock(&self.state).all_dirty = true;
+        self.changed.notify_one();
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Directory) -> Vec<IpAddr>) {
+        let mut state = lock(&self.state);
+        let dirty = change(&mut state.directory);
+        let State { followed, dirty: marked, .. } = &mut *state;
+        let before = marked.len();
+        marked.extend(dirty.into_iter().filter(|ip| followed.contains_key(ip)));
+        if marked.len() != before {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Somebody who will follow destinations, from a pod on a node.
+    pub(super) fn join(self: &Arc<Self>, node: Option<String>) -> Following {
+        let follower = Arc::new(Follower { node, ..Follower::default() });
+        let mut state = lock(&self.state);
+        state.next += 1;
+        let id = state.next;
+        state.followers.insert(id, follower.clone());
+        Following { hub: self.clone(), id, follower, destinations: HashSet::new() }
+    }
+
+    /// How many streams there are, and how many destinations are followed.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        let destinations = state.followed.values().map(BTreeMap::len).sum();
+        (state.followers.len(), destinations)
+    }
+
+    /// Tells followers of changes, for as long as it is polled.
+    pub(super) async fn run(&self) {
+        loop {
+            self.changed.notified().await;
+            tokio::time::sleep(GATHERED).await;
+            let due = lock(&self.state).due();
+            for (place, (destination, followers)) in due.into_iter().enumerate() {
+                self.tell(destination, &followers);
+                if place % 64 == 63 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Tells some followers what is known of a destination now. Nothing is said before all was read
+    /// once: what is not there yet would look as if it were not in the mesh.
+    fn tell(&self, destination: SocketAddr, followers: &[Arc<Follower>]) {
+        if !self.is_complete() {
+            return;
+        }
+        let mut said: Option<(Option<&str>, Found)> = None;
+        for follower in followers {
+            let node = follower.node.as_deref();
+            let found = match said.take() {
+                Some((same, found)) if same == node => found,
+                _ => self.answer(destination, node),
+            };
+            if let Some(answer) = &found.answer {
+                follower.put(destination, answer.clone());
+            }
+            self.plain.want(&found.unknown);
+            said = Some((node, found));
+        }
+    }
+
+    /// What is known of a destination, seen from a node.
+    pub(super) fn answer(&self, destination: SocketAddr, node: Option<&str>) -> Found {
+        let state = lock(&self.state);
+        let view = View {
+            directory: &state.directory,
+            trust_domain: &self.settings.trust_domain,
+            service: &|(namespace, name)| get(&self.seen.services, namespace, name),
+            slice: &|slice| self.seen.slices.get(slice),
+            pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
+            is_plain: &|uid| self.plain.knows(uid),
+            mode: &|_, _, _| countersign_contract::policy::Mode::Mutual,
+        };
+        view.answer(destination, node)
+    }
+
+    /// Whether everything was read once that answers rest on.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.seen.mesh_was_read.is_set()
+    }
+
+    /// Waits until it was.
+    pub(super) async fn complete(&self) {
+        self.seen.mesh_was_read.wait().await;
+    }
+
+    /// The injected pod of a name.
+    pub(super) fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        get(&self.seen.pods, namespace, name)
+    }
+
+    /// The pods that must be asked for.
+    pub(super) async fn unknown(&self) -> Vec<Unknown> {
+        self.plain.wanted().await
+    }
+}
+
+fn get<K>(store: &Store<K>, namespace: &str, name: &str) -> Option<Arc<K>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.get(&ObjectRef::new(name).within(namespace))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

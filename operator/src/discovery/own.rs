@@ -1,0 +1,144 @@
+//! The certificate by which sidecars know the operator: the identity of its own service account, from
+//! the issuer of all identities. The leader sees that it exists; every replica serves with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_contract::identity::InvalidIdentity;
+use countersign_contract::names;
+use countersign_crds::Certificate;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::certificate::names::{CA_CRT, TLS_CRT, TLS_KEY};
+use crate::context::{Context, FIELD_MANAGER, Settings};
+use crate::identity::desired;
+
+/// How often the leader sees whether the Certificate is as it should be.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// Why there are no credentials.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("Secret {0} has no {1}")]
+    Missing(String, &'static str),
+    #[error("reading {0}")]
+    Pem(&'static str, #[source] rustls_pki_types::pem::Error),
+    #[error("the authority in ca.crt")]
+    Authority(#[source] rustls::server::VerifierBuilderError),
+    #[error("TLS")]
+    Tls(#[from] rustls::Error),
+}
+
+fn secret_name() -> String {
+    names::identity_name(names::OPERATOR_SERVICE_ACCOUNT)
+}
+
+/// The Certificate as it should be.
+fn wanted(settings: &Settings) -> Result<Certificate, InvalidIdentity> {
+    let home = &settings.cluster_resource_namespace;
+    let short = format!("{}.{home}.svc", names::DISCOVERY_SERVICE);
+    let long = format!("{short}.{}", settings.cluster_domain);
+    let account = names::OPERATOR_SERVICE_ACCOUNT;
+    desired::certificate(settings, home, account, vec![short, long])
+}
+
+/// Sees to the Certificate, until `stop` is cancelled.
+pub async fn keep(context: Arc<Context>, stop: CancellationToken) {
+    let wanted = match wanted(&context.settings) {
+        Ok(wanted) => wanted,
+        Err(error) => return warn!(%error, "discovery has no identity"),
+    };
+    let key = ObjectRef::from_obj(&wanted);
+    let namespace = wanted.namespace().unwrap_or_default();
+    let api: Api<Certificate> = Api::namespaced(context.client.clone(), &namespace);
+    loop {
+        let found = context.seen.certificates.get(&key);
+        if found.is_none_or(|found| found.spec != wanted.spec) {
+            let parameters = PatchParams::apply(FIELD_MANAGER).force();
+            let applied = api.patch(&wanted.name_any(), &parameters, &Patch::Apply(&wanted)).await;
+            if let Err(error) = applied {
+                warn!(%error, certificate = %key, "applying the certificate of discovery");
+            }
+        }
+        tokio::select! { () = tokio::time::sleep(PERIOD) => {} () = stop.cancelled() => return }
+    }
+}
+
+/// Publishes what discovery serves with, for as long as it is polled. What cannot be used leaves what
+/// was before.
+pub(super) async fn follow(
+    context: &Context,
+    provider: Arc<CryptoProvider>,
+    to: watch::Sender<Option<Arc<ServerConfig>>>,
+) {
+    let namespace = &context.settings.cluster_resource_namespace;
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={}", secret_name()));
+    let mut secrets = watcher(api, config).default_backoff().applied_objects().boxed();
+    while let Some(secret) = secrets.next().await {
+        match secret.map(|secret| configuration(&secret, &provider)) {
+            Ok(Ok(config)) => {
+                info!("discovery serves with its identity");
+                to.send_replace(Some(Arc::new(config)));
+            }
+            Ok(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, "the credentials of discovery cannot be used");
+            }
+            Err(error) => warn!(%error, "watching the credentials of discovery"),
+        }
+    }
+}
+
+/// How discovery answers: clients must chain to the roots of identities.
+fn configuration(
+    secret: &Secret,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerConfig, Unusable> {
+    let value = |key: &'static str| {
+        let found = secret.data.as_ref().and_then(|data| data.get(key));
+        found.map(|bytes| bytes.0.as_slice()).ok_or_else(|| Unusable::Missing(secret_name(), key))
+    };
+    let all = |key: &'static str| {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value(key)?).collect();
+        found.map_err(|source| Unusable::Pem(key, source))
+    };
+    let key = PrivateKeyDer::from_pem_slice(value(TLS_KEY)?)
+        .map_err(|source| Unusable::Pem(TLS_KEY, source))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for root in all(CA_CRT)? {
+        roots.add(root)?;
+    }
+    let clients = clients(roots, provider.clone())?;
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(all(TLS_CRT)?, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A session that is resumed would skip the check of who the client is.
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn clients(
+    roots: rustls::RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    builder.build().map_err(Unusable::Authority)
+}

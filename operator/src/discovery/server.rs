@@ -1,0 +1,203 @@
+//! Connections to discovery: mutual TLS, then HTTP/2, each step with a deadline.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, Response};
+use countersign_contract::SpiffeId;
+use countersign_contract::discovery::{LONGEST_MESSAGE, PATH};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+use tonic_prost::ProstCodec;
+use tracing::{debug, warn};
+
+use super::hub::Hub;
+use super::stream::Follow;
+use super::{own, plain};
+use crate::context::Context;
+use crate::pki::CertificateFacts;
+
+/// How long a client may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How many handshakes may be under way at once.
+const HANDSHAKES: usize = 256;
+
+/// How many connections may be open: a sidecar has one.
+const CONNECTIONS: usize = 20_000;
+
+/// A connection ends after this long at most, and later by up to a fourth, so that not all come back
+/// at once; whoever comes back is looked at anew, by the roots of then.
+const LASTS: Duration = Duration::from_secs(3600);
+
+/// How often a client that says nothing is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+
+/// Serving discovery ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("listening on --discovery-listen {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Serves discovery until `stop` is cancelled.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    address: SocketAddr,
+    context: Arc<Context>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let (publish, current) = watch::channel(None);
+    let accepting = accept(&listener, context.clone(), hub.clone(), current, stop.clone());
+    tokio::select! {
+        () = accepting => {}
+        () = own::follow(&context, provider, publish) => {}
+        () = hub.run() => {}
+        () = plain::ask(hub.clone(), context.client.clone()) => {}
+        () = stop.cancelled() => {}
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    context: Arc<Context>,
+    hub: Arc<Hub>,
+    mut current: watch::Receiver<Option<Arc<ServerConfig>>>,
+    stop: CancellationToken,
+) {
+    let (open, shaking) = (Semaphore::new(CONNECTIONS), Semaphore::new(HANDSHAKES));
+    let (open, shaking) = (Arc::new(open), Arc::new(shaking));
+    let live = TaskTracker::new();
+    // Nobody can be answered before there is a certificate; they wait in the kernel's queue.
+    let _ = current.wait_for(Option::is_some).await;
+    loop {
+        let (Ok(place), Ok(turn)) =
+            (open.clone().acquire_owned().await, shaking.clone().acquire_owned().await)
+        else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: they come back as connections end.
+                debug!(%error, "accepting failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(config) = current.borrow().clone() else { continue };
+        let (context, hub, stop) = (context.clone(), hub.clone(), stop.clone());
+        live.spawn(async move {
+            let shaken = timeout(HANDSHAKE, shake(stream, config)).await;
+            drop(turn);
+            match shaken {
+                Ok(Ok((stream, caller))) => requests(stream, caller, context, hub, stop).await,
+                Ok(Err(error)) => debug!(%error, "discovery: handshake failed"),
+                Err(_) => debug!("discovery: handshake took too long"),
+            }
+            drop(place);
+        });
+    }
+}
+
+/// Who asks, by its certificate, and until when that is valid.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) id: SpiffeId,
+    lasts: Duration,
+}
+
+async fn shake(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+) -> std::io::Result<(TlsStream<TcpStream>, Option<CertificateFacts>)> {
+    stream.set_nodelay(true)?;
+    let stream = TlsAcceptor::from(config).accept(stream).await?;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+    let facts = leaf.and_then(|leaf| CertificateFacts::from_der(leaf.into_owned()).ok());
+    Ok((stream, facts))
+}
+
+/// The one SPIFFE ID of a certificate, of the form that workloads have (X.509-SVID, section 2).
+fn caller(facts: &CertificateFacts, context: &Context) -> Option<Caller> {
+    let [uri] = facts.says.uris.as_slice() else { return None };
+    let id: SpiffeId = uri.parse().ok()?;
+    let left = facts.validity.not_after.duration_since(context.clock.now());
+    let left = Duration::try_from(left).unwrap_or_default();
+    // Any number that differs from one certificate to the next will do.
+    let place =
+        facts.serial.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte));
+    let longer = LASTS / 4 / 256 * (place % 256);
+    let is_ours = *id.trust_domain() == context.settings.trust_domain;
+    is_ours.then_some(Caller { id, lasts: left.min(LASTS + longer) })
+}
+
+async fn requests(
+    stream: TlsStream<TcpStream>,
+    facts: Option<CertificateFacts>,
+    context: Arc<Context>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+) {
+    let Some(caller) = facts.as_ref().and_then(|facts| caller(facts, &context)) else {
+        return warn!(
+            "discovery: a client whose certificate is no workload's of this trust domain"
+        );
+    };
+    let lasts = caller.lasts;
+    let service = service_fn(move |request| {
+        answer(request, Follow::new(caller.clone(), context.clone(), hub.clone(), stop.clone()))
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        // One stream, and one more for as long as the server has not noticed that the first has ended.
+        .max_concurrent_streams(2)
+        .max_header_list_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Ok(Err(error)) = timeout(lasts, connection).await {
+        debug!(%error, "discovery: connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    follow: Follow,
+) -> Result<Response<tonic::body::Body>, Infallible> {
+    if request.uri().path() != PATH {
+        return Ok(Status::unimplemented("there is no such method").into_http());
+    }
+    let codec = ProstCodec::default();
+    let mut grpc = tonic::server::Grpc::new(codec)
+        .max_decoding_message_size(LONGEST_MESSAGE)
+        .max_encoding_message_size(LONGEST_MESSAGE);
+    Ok(grpc.streaming(follow, request).await)
+}

@@ -1,0 +1,144 @@
+//! One sidecar's stream: what it follows, and what it tells.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_contract::discovery::{MOST_DESTINATIONS, Request, Response};
+use futures::channel::mpsc;
+use futures::{SinkExt, Stream};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use tracing::debug;
+
+use super::hub::{Following, Hub};
+use super::server::Caller;
+use crate::context::Context;
+use crate::identity::desired::service_account;
+
+/// How long a client may take until it says who it is.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// How many answers go in one message.
+const ANSWERS: usize = 64;
+
+/// The method, for one caller.
+pub(super) struct Follow {
+    caller: Caller,
+    context: Arc<Context>,
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+}
+
+type Responses = mpsc::Receiver<Result<Response, Status>>;
+
+impl tonic::server::StreamingService<Request> for Follow {
+    type Response = Response;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Response, Status>> + Send>>;
+    type Future = std::future::Ready<Result<tonic::Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<Streaming<Request>>) -> Self::Future {
+        let (to, responses): (_, Responses) = mpsc::channel(1);
+        let this = Self {
+            caller: self.caller.clone(),
+            context: self.context.clone(),
+            hub: self.hub.clone(),
+            stop: self.stop.clone(),
+        };
+        drop(tokio::spawn(this.run(request.into_inner(), to)));
+        std::future::ready(Ok(tonic::Response::new(Box::pin(responses))))
+    }
+}
+
+impl Follow {
+    pub(super) fn new(
+        caller: Caller,
+        context: Arc<Context>,
+        hub: Arc<Hub>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { caller, context, hub, stop }
+    }
+
+    async fn run(
+        self,
+        mut requests: Streaming<Request>,
+        mut to: mpsc::Sender<Result<Response, Status>>,
+    ) {
+        if let Err(status) = self.serve(&mut requests, &mut to).await {
+            debug!(caller = %self.caller.id, %status, "discovery: stream ended");
+            let _ = to.send(Err(status)).await;
+        }
+    }
+
+    async fn serve(
+        &self,
+        requests: &mut Streaming<Request>,
+        to: &mut mpsc::Sender<Result<Response, Status>>,
+    ) -> Result<(), Status> {
+        let late = |_| Status::deadline_exceeded("no first message, or nothing was read here yet");
+        let first = timeout(HELLO, async {
+            self.hub.complete().await;
+            requests.message().await
+        });
+        let Some(first) = first.await.map_err(late)?? else { return Ok(()) };
+        let pod = self.pod(&first)?;
+        let node = pod.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
+        let mut following = self.hub.join(node);
+        let follower = following.follower.clone();
+        take(&mut following, &first)?;
+        loop {
+            tokio::select! {
+                request = requests.message() => match request? {
+                    Some(request) => take(&mut following, &request)?,
+                    None => return Ok(()),
+                },
+                answers = follower.take(ANSWERS) => {
+                    self.context.metrics.discovery_answers.inc_by(answers.len() as u64);
+                    if to.send(Ok(Response { answers })).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                () = self.stop.cancelled() => {
+                    return Err(Status::unavailable("this replica ends"));
+                }
+            }
+        }
+    }
+
+    /// The pod that the client says it is of, which must run as the account that its certificate
+    /// names. A sidecar outside of any pod names none.
+    fn pod(&self, first: &Request) -> Result<Option<Arc<Pod>>, Status> {
+        let name = first.hello.as_ref().map_or("", |hello| &hello.pod);
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let id = &self.caller.id;
+        let pod = self.hub.pod_named(id.namespace(), name);
+        let pod = pod.filter(|pod| service_account(pod) == id.service_account());
+        let unknown =
+            || Status::permission_denied("no injected pod of this name has this identity");
+        pod.map(Some).ok_or_else(unknown)
+    }
+}
+
+/// Does what a message asks for.
+fn take(following: &mut Following, request: &Request) -> Result<(), Status> {
+    for destination in &request.forget {
+        following.forget(&address(destination)?);
+    }
+    for destination in &request.follow {
+        if following.len() >= MOST_DESTINATIONS {
+            return Err(Status::resource_exhausted("too many destinations are followed at once"));
+        }
+        following.follow(address(destination)?);
+    }
+    Ok(())
+}
+
+fn address(text: &str) -> Result<SocketAddr, Status> {
+    text.parse().map_err(|_| Status::invalid_argument("a destination is not IP:PORT"))
+}
