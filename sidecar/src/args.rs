@@ -1,7 +1,7 @@
 //! The command line, which is also the whole configuration.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -190,6 +190,12 @@ pub struct PolicyArgs {
     /// How each port answers, and which peers may pass; JSON.
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// The policies of the pod's namespace, as the operator compiles them; JSON.
+    #[arg(long, value_name = "FILE", requires = "labels", conflicts_with = "policy")]
+    pub policies: Option<PathBuf>,
+    /// The pod's labels, by which policies select it, as the kubelet writes them.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
     /// A folder with a folder for each certificate that the policy names.
     #[arg(long, value_name = "DIR")]
     pub certificates: Option<PathBuf>,
@@ -244,12 +250,38 @@ pub struct PodArgs {
     /// PORT=HOST:PORT or PORT=HOST:PORT=PEER; may be given several times.
     #[arg(long = "upstream", value_name = "UPSTREAM")]
     pub upstreams: Vec<Upstream>,
+    /// Who is behind the addresses that the application calls.
+    #[command(flatten)]
+    pub mesh: MeshArgs,
     /// Who may pass, and what they are shown.
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// What every proxy is told.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// How a pod takes part in the mesh.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MeshArgs {
+    /// The port to which the pod's outbound connections are redirected.
+    #[arg(long, value_name = "PORT", requires = "discovery")]
+    pub outbound: Option<u16>,
+    /// Where the operator says who is behind an address.
+    #[arg(long, value_name = "HOST:PORT", value_parser = target, requires = "discovery_peer")]
+    pub discovery: Option<Target>,
+    /// Who must answer there: spiffe://... or dns:NAME.
+    #[arg(long, value_name = "PEER")]
+    pub discovery_peer: Option<ExpectedPeer>,
+    /// How long a connection to a destination that is not known yet may wait for the answer.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub discovery_timeout: Duration,
+    /// The name of the pod.
+    #[arg(long, env = "COUNTERSIGN_POD", default_value = "")]
+    pub pod: String,
+    /// The addresses of the pod, comma separated: calls to itself do not leave it.
+    #[arg(long, env = "COUNTERSIGN_POD_IPS", value_delimiter = ',')]
+    pub pod_ips: Vec<IpAddr>,
 }
 
 /// `redirect`
@@ -267,6 +299,9 @@ pub struct RedirectArgs {
     /// Outbound ports that are left alone, comma separated.
     #[arg(long, value_name = "PORTS", value_delimiter = ',')]
     pub skip_outbound: Vec<u16>,
+    /// Outbound connections to this address and port are left alone: the API server's.
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
+    pub leave: Vec<SocketAddr>,
     /// The user whose connections are left alone: the sidecar itself.
     #[arg(long, default_value_t = names::SIDECAR_UID)]
     pub uid: u32,
@@ -287,6 +322,15 @@ pub struct Target {
 fn target(text: &str) -> Result<Target, String> {
     let (host, port) = upstream::split_host_port(text).ok_or("it is not HOST:PORT")?;
     Ok(Target { host: host.to_owned(), port })
+}
+
+/// An address and a port; IPv6 with or without brackets, since it is put together of two variables.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = text.rsplit_once(':').and_then(|(ip, port)| {
+        let ip = ip.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(ip);
+        Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
+    });
+    parsed.ok_or_else(|| "it is not IP:PORT".to_owned())
 }
 
 /// `500ms`, `10s`, `2m` or `1h`.

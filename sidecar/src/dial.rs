@@ -27,6 +27,17 @@ fn near(address: SocketAddr) -> std::io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Connects to an address outside of the pod.
+pub(crate) async fn dial_address(
+    address: SocketAddr,
+    patience: Duration,
+    kernel_patience: Option<Duration>,
+) -> Result<TcpStream, Refused> {
+    let deadline = Instant::now() + patience;
+    let stream = connected(address, deadline, TcpStream::connect(address)).await?;
+    Ok(tuned(stream, kernel_patience))
+}
+
 /// Resolves a name and connects to the first of its addresses that answers.
 pub(crate) async fn dial_target(
     target: &Target,

@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_contract::Refusal;
 use countersign_contract::policy::{Mode, PortPolicy};
+use countersign_contract::{Refusal, names};
 use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::info;
 
 use crate::connection::{Connection, Refused};
 use crate::credentials::{Serving, Watched};
 use crate::detect::{Opening, classify};
 use crate::dial::dial;
+use crate::discovery::Denials;
 use crate::listen::Accepted;
 use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
@@ -49,6 +51,8 @@ pub(crate) struct Inbound {
     pub(crate) metrics: Metrics,
     /// Where connections are told of, if anywhere.
     pub(crate) spans: Option<Spans>,
+    /// Who was refused by policies, or would have been.
+    pub(crate) denials: Arc<Denials>,
 }
 
 /// A client that proved who it is, where it had to.
@@ -95,7 +99,7 @@ async fn admit(
         Mode::Off => Client::plain(Vec::new()),
         _ => handshake(inbound, &serving, policy, to.port(), &mut stream, from).await?,
     };
-    let app = match authorised(policy, &client, to) {
+    let app = match authorised(inbound, policy, &client, to) {
         Ok(()) => dial(to, inbound.dial_timeout).await,
         Err(refused) => Err(refused),
     };
@@ -112,13 +116,28 @@ async fn admit(
     Ok(Relay::new(app, stream, session, early, &greeting, live))
 }
 
-fn authorised(policy: &PortPolicy, client: &Client, to: SocketAddr) -> Result<(), Refused> {
-    let peer = client.peer.as_deref();
-    if policy.mode == Mode::Off || is_allowed(policy, peer) {
-        return Ok(());
+fn authorised(
+    inbound: &Inbound,
+    policy: &PortPolicy,
+    client: &Client,
+    to: SocketAddr,
+) -> Result<(), Refused> {
+    let (peer, port) = (client.peer.as_deref(), to.port());
+    let who = || peer.map_or_else(|| "anonymous".to_owned(), ToString::to_string);
+    if !is_allowed(policy, peer) {
+        inbound.denials.note(policy, port, peer, false);
+        let detail = match policy.policies.is_empty() {
+            true => format!("{} on port {port}", who()),
+            false => format!("{} on port {port}, by {}", who(), policy.policies.join(", ")),
+        };
+        return Err(Refused::new(Refusal::PeerNotAllowed, detail));
     }
-    let who = peer.map_or_else(|| "anonymous".to_owned(), ToString::to_string);
-    Err(Refused::new(Refusal::PeerNotAllowed, format!("{who} on port {}", to.port())))
+    if policy.would_refuse(peer.map(Peer::caller).as_ref()) {
+        inbound.denials.note(policy, port, peer, true);
+        let policies = policy.audited_policies.join(", ");
+        info!(peer = who(), port, policies, "would be refused: these policies are only audited");
+    }
+    Ok(())
 }
 
 /// Tells a client whose handshake is done, by an alert, that it goes no further.
@@ -250,7 +269,9 @@ async fn server(
     let chain = side.peer_certificates();
     let peer = chain.map(|chain| serving.credentials.trust.client(chain, UnixTime::now()));
     let peer = peer.transpose().map_err(tls)?;
-    let alpn = side.alpn_protocol().map(<[u8]>::to_vec);
+    // That another sidecar calls is not what is spoken inside.
+    let alpn = side.alpn_protocol().filter(|name| *name != names::ALPN.as_bytes());
+    let alpn = alpn.map(<[u8]>::to_vec);
     let server_name = asked.and_then(|asked| asked.name());
     let (secrets, kernel) = side.dangerous_into_kernel_connection().map_err(tls)?;
     let session = Session::new(secrets, Negotiated::Server(kernel))

@@ -1,17 +1,19 @@
 //! The sidecar: terminates and originates mutual TLS for its pod.
 //!
 //! It does not know that Kubernetes exists: files, flags and sockets are all that it is given.
-//! Read `inbound` first, the story of one connection from first byte to last, then `outbound`, its
-//! mirror. `credentials` are published whole or not at all; without them every handshake fails.
+//! Read `inbound` first, the story of one connection from first byte to last, then `transparent`, its
+//! mirror, and `outbound`, the same for upstreams that were named. `credentials` are published whole or not at all; without them every handshake fails.
 
 mod admin;
 pub mod args;
+mod call;
 mod connection;
 mod connections;
 pub mod credentials;
 mod descriptors;
 pub mod detect;
 mod dial;
+mod discovery;
 mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -36,4 +38,5 @@ mod sweep;
 pub mod telemetry;
 pub mod tls;
 mod traces;
+mod transparent;
 mod worker;

@@ -42,13 +42,21 @@ pub(crate) struct About {
 pub(crate) enum To {
     Address(SocketAddr),
     Name(Arc<str>),
+    /// One endpoint of a Service, or a pod.
+    Behind {
+        name: Arc<str>,
+        endpoint: SocketAddr,
+    },
+    /// Our own pod.
+    Own(SocketAddr),
 }
 
 impl std::fmt::Display for To {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Address(address) => address.fmt(f),
+            Self::Address(address) | Self::Own(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
+            Self::Behind { name, endpoint } => write!(f, "{name} at {endpoint}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Who may pass: reads the policy document, and decides; pure once it is read.
 
-use countersign_contract::access::Allow;
+use std::collections::BTreeMap;
+
+use countersign_contract::access::{Allow, NamespaceDocument, effective};
 use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy};
 
 use crate::tls::Peer;
@@ -17,6 +19,9 @@ pub enum Error {
     /// A name of a protocol that TLS cannot carry.
     #[error("{0:?} in alpn is no name of a protocol: 1 to 255 bytes (RFC 7301, 3.1)")]
     Alpn(String),
+    /// A line is no label.
+    #[error("the pod's labels: {0:?} is not of the form name=\"value\"")]
+    Labels(String),
     /// A port that needs a certificate shows none.
     #[error(
         "certificates are shown by ports of mode mutual, server or permissive, and not by one that is off"
@@ -32,6 +37,30 @@ pub fn parse(text: &[u8]) -> Result<PolicyDocument, Error> {
     let document: PolicyDocument = serde_json::from_slice(text)?;
     document.ports.values().chain([&document.default]).try_for_each(check)?;
     Ok(document)
+}
+
+/// Reads the policies of a namespace, and takes from them what holds for a pod with these labels.
+///
+/// # Errors
+/// Says what is wrong in either.
+pub fn of_namespace(policies: &[u8], labels: &[u8]) -> Result<PolicyDocument, Error> {
+    let document: NamespaceDocument = serde_json::from_slice(policies)?;
+    let policy = effective(&document, &parse_labels(labels)?);
+    policy.ports.values().chain([&policy.default]).try_for_each(check)?;
+    Ok(policy)
+}
+
+/// Labels as the kubelet writes them in a downwardAPI volume: a line each, `name="value"`. Their
+/// values have no character that it would escape.
+fn parse_labels(text: &[u8]) -> Result<BTreeMap<String, String>, Error> {
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let one = |line: &str| {
+        let (name, quoted) = line.split_once('=')?;
+        let value = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    lines.map(|line| one(line).ok_or_else(|| Error::Labels(line.to_owned()))).collect()
 }
 
 fn check(policy: &PortPolicy) -> Result<(), Error> {
@@ -69,6 +98,22 @@ mod tests {
         let pattern = |pattern: &&str| Allow::Pattern((*pattern).to_owned());
         let allow = Some(patterns.iter().map(pattern).collect());
         PortPolicy { allow, ..PortPolicy::default() }
+    }
+
+    #[test]
+    fn a_pod_follows_the_policies_that_select_its_labels() {
+        let policies = br#"{"revision":"7","defaultAllow":[],"policies":[
+            {"name":"web","podSelector":{"matchLabels":{"app":"web"}},"ports":{"80":{"mode":"off"}}}]}"#;
+        let mode =
+            |labels: &str| of_namespace(policies, labels.as_bytes()).map(|p| p.of_port(80).mode);
+        assert_eq!(mode("app=\"web\"\nnote=\"\"").unwrap(), Mode::Off);
+        assert_eq!(mode("app=\"api\"").unwrap(), Mode::Mutual);
+        assert_eq!(mode("").unwrap(), Mode::Mutual);
+        for bad in ["app", "app=web", "app=\"web"] {
+            let error = mode(bad).unwrap_err().to_string();
+            assert!(error.contains("name="), "{error}");
+        }
+        assert!(of_namespace(b"{}", b"").is_err());
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use countersign_contract::ExpectedPeer;
+use countersign_contract::{ExpectedPeer, names};
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
-use crate::args::{Common, InboundArgs, OutboundArgs, PodArgs, PolicyArgs, Target};
+use crate::args::{Common, InboundArgs, MeshArgs, OutboundArgs, PodArgs, PolicyArgs, Target};
+use crate::call::{Calling, Configurations};
 use crate::credentials::{self, Sources, Watched};
+use crate::discovery::{Book, Client, Connecting, Denials};
 use crate::inbound::Inbound;
 use crate::listen::{self, listen};
 use crate::live::Table;
@@ -24,6 +26,7 @@ use crate::outbound::Outbound;
 use crate::pending::Pending;
 use crate::telemetry::Level;
 use crate::traces::{self, Spans};
+use crate::transparent::Transparent;
 use crate::worker::{self, Side, Worker};
 use crate::{descriptors, file, policy, tls};
 
@@ -61,6 +64,8 @@ struct Shared {
     spans: Option<Spans>,
     /// Inbound and outbound handshakes that are under way.
     pending: [Arc<Pending>; 2],
+    /// Who was refused by policies.
+    denials: Arc<Denials>,
     connections: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -96,7 +101,7 @@ impl Plan {
     /// one that becomes wrong leaves the one before in force.
     fn sources(&self) -> Result<Sources, Error> {
         let common = self.common();
-        let PolicyArgs { policy, certificates } = self.policy();
+        let PolicyArgs { policy, policies, labels, certificates } = self.policy();
         let folders = [("--credentials", Some(&common.credentials))];
         for (name, folder) in folders.into_iter().chain([("--certificates", certificates.as_ref())])
         {
@@ -110,7 +115,9 @@ impl Plan {
             policy::parse(&text).map_err(|source| Error::Policy { path: path.clone(), source })?;
         }
         let identity = common.identity.as_ref().map(ToString::to_string);
-        Ok(Sources { credentials: common.credentials.clone(), identity, policy, certificates })
+        let compiled = policies.zip(labels);
+        let credentials = common.credentials.clone();
+        Ok(Sources { credentials, identity, policy, compiled, certificates })
     }
 }
 
@@ -139,7 +146,8 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
         spans
     });
     let shared = shared(common, serving.clone(), metrics.clone(), spans);
-    let workers = workers(plan, &shared)?;
+    let book = Arc::new(Book::new(affinity()?));
+    let workers = workers(plan, &shared, &book)?;
     let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
     registry.register_collector(Box::new(Sums(tables.clone())));
     let end = CancellationToken::new();
@@ -150,10 +158,13 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let working = worker::start(workers)?;
-    tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+    let asking = discover(plan, &shared, book);
+    tokio::pin!(asking);
+    tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} () = &mut asking => {} }
     info!("stopping: no more connections are accepted");
     shared.stop.cancel();
-    working.wait().await;
+    // What is live may have to call somebody yet.
+    tokio::select! { () = working.wait() => {} () = asking => {} }
     end.cancel();
     publishing.abort();
     drop(admin.await);
@@ -175,7 +186,8 @@ fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Span
         );
     }
     let connections = Arc::new(Semaphore::new(connections as usize));
-    Shared { common, serving, metrics, spans, pending, connections, stop: CancellationToken::new() }
+    let (denials, stop) = Default::default();
+    Shared { common, serving, metrics, spans, pending, denials, connections, stop }
 }
 
 /// Says once when handshakes can be made, and how long that took.
@@ -186,14 +198,21 @@ async fn announce(mut serving: Watched, started: Instant) {
     }
 }
 
-fn workers(plan: &Plan, shared: &Shared) -> Result<Vec<Worker>, Error> {
+/// Any number that other pods do not have.
+fn affinity() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Random)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+fn workers(plan: &Plan, shared: &Shared, book: &Arc<Book>) -> Result<Vec<Worker>, Error> {
     let wanted = match plan {
         Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to))],
         Plan::Outbound(args) => {
             let side = outbound_side(shared, args.to.clone(), args.peer.clone(), &args.alpn);
             vec![(args.listen, side)]
         }
-        Plan::Pod(args) => pod_sides(args, shared),
+        Plan::Pod(args) => pod_sides(args, shared, book),
     };
     let patience = Some(shared.common.kernel_patience());
     (0..shared.common.workers.count())
@@ -219,12 +238,20 @@ fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) ->
 }
 
 /// Inbound on every address, upstreams on loopback; of both families, where the pod has both.
-fn pod_sides(args: &PodArgs, shared: &Shared) -> Vec<(SocketAddr, Side)> {
+fn pod_sides(args: &PodArgs, shared: &Shared, book: &Arc<Book>) -> Vec<(SocketAddr, Side)> {
     let at = |ip: IpAddr, port: u16| SocketAddr::new(ip, port);
     let has_ipv6 = listen(at(Ipv6Addr::LOCALHOST.into(), 0), None).is_ok();
     let any: IpAddr =
         if has_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     let mut sides = vec![(at(any, args.inbound), inbound_side(shared, None))];
+    if let Some(port) = args.mesh.outbound {
+        // The kernel redirects what the pod sends to loopback, so that nobody outside can come here.
+        let side = transparent_side(shared, &args.mesh, book);
+        sides.push((at(Ipv4Addr::LOCALHOST.into(), port), side.clone()));
+        if has_ipv6 {
+            sides.push((at(Ipv6Addr::LOCALHOST.into(), port), side));
+        }
+    }
     for upstream in &args.upstreams {
         let target = Target { host: upstream.host.clone(), port: upstream.port };
         let side = outbound_side(shared, target, upstream.peer.clone(), &[]);
@@ -247,16 +274,31 @@ fn inbound_side(shared: &Shared, to: Option<SocketAddr>) -> Side {
         dial_timeout: common.dial_timeout,
         metrics: shared.metrics.clone(),
         spans: shared.spans.clone(),
+        denials: shared.denials.clone(),
     }))
 }
 
 fn outbound_side(shared: &Shared, to: Target, peer: ExpectedPeer, alpn: &[String]) -> Side {
-    let common = &shared.common;
     Side::Out(Arc::new(Outbound {
         name: format!("{}:{}", to.host, to.port).into(),
         to,
         peer,
-        alpn: alpn.to_vec(),
+        calling: calling(shared, alpn.to_vec()),
+    }))
+}
+
+fn transparent_side(shared: &Shared, mesh: &MeshArgs, book: &Arc<Book>) -> Side {
+    Side::Through(Arc::new(Transparent {
+        book: book.clone(),
+        own: mesh.pod_ips.clone(),
+        discovery_timeout: mesh.discovery_timeout,
+        calling: calling(shared, vec![names::ALPN.to_owned()]),
+    }))
+}
+
+fn calling(shared: &Shared, alpn: Vec<String>) -> Calling {
+    let common = &shared.common;
+    Calling {
         serving: shared.serving.clone(),
         pending: shared.pending[1].clone(),
         handshake_timeout: common.handshake_timeout,
@@ -264,6 +306,21 @@ fn outbound_side(shared: &Shared, to: Target, peer: ExpectedPeer, alpn: &[String
         kernel_patience: common.kernel_patience(),
         metrics: shared.metrics.clone(),
         spans: shared.spans.clone(),
-        config: Mutex::default(),
-    }))
+        alpn,
+        configurations: Configurations::default(),
+    }
+}
+
+/// Asks discovery, for as long as it is polled; for ever, where nobody is to be asked.
+async fn discover(plan: &Plan, shared: &Shared, book: Arc<Book>) {
+    let asked = match plan {
+        Plan::Pod(PodArgs { mesh, .. }) => mesh.discovery.clone().zip(mesh.discovery_peer.clone()),
+        Plan::Inbound(_) | Plan::Outbound(_) => None,
+    };
+    let (Some((to, peer)), Plan::Pod(PodArgs { mesh, .. })) = (asked, plan) else {
+        return std::future::pending().await;
+    };
+    let connecting = Connecting { to, peer, pod: mesh.pod.clone() };
+    let (serving, denials) = (shared.serving.clone(), shared.denials.clone());
+    Client { connecting, serving, book, denials }.run().await;
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_contract::Ending;
+use countersign_contract::policy::Unmeshed;
 use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
@@ -140,6 +141,11 @@ fn refused(about: &About, serving: &Serving, now: UnixTime) -> Option<Ending> {
         (To::Address(to), Direction::inbound) => {
             let policy = serving.policy.of_port(to.port());
             (!is_allowed(policy, about.peer.as_deref())).then_some(Ending::PeerNotAllowed)
+        }
+        // Somebody outside of the mesh, who is called as they are.
+        (To::Address(_) | To::Behind { .. }, Direction::outbound) => {
+            let is_refused = about.peer.is_none() && serving.policy.unmeshed == Unmeshed::Deny;
+            is_refused.then_some(Ending::UnmeshedNotAllowed)
         }
         _ => None,
     }

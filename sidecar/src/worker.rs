@@ -18,12 +18,14 @@ use crate::live::Table;
 use crate::outbound::{self, Outbound};
 use crate::sweep::{Deadlines, sweep};
 use crate::telemetry;
+use crate::transparent::{self, Transparent};
 
 /// What listens where.
 #[derive(Clone)]
 pub(crate) enum Side {
     In(Arc<Inbound>),
     Out(Arc<Outbound>),
+    Through(Arc<Transparent>),
 }
 
 /// What one worker does.
@@ -111,6 +113,9 @@ async fn accept(
             })),
             Side::Out(outbound) => drop(live.spawn(async move {
                 outbound::serve(&outbound, &table, accepted).await;
+            })),
+            Side::Through(transparent) => drop(live.spawn(async move {
+                transparent::serve(&transparent, &table, accepted).await;
             })),
         }
     })

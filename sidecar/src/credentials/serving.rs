@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_contract::names::ALPN;
 use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy, TlsVersion};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -24,6 +25,8 @@ pub struct Sources {
     pub identity: Option<String>,
     /// The policy document.
     pub policy: Option<PathBuf>,
+    /// The policies of a namespace, and the labels by which they select us.
+    pub compiled: Option<(PathBuf, PathBuf)>,
     /// A folder with a folder for each further certificate.
     pub certificates: Option<PathBuf>,
 }
@@ -33,6 +36,7 @@ pub struct Sources {
 pub(super) struct Read {
     files: Files,
     policy: Vec<u8>,
+    labels: Vec<u8>,
     others: BTreeMap<String, Files>,
 }
 
@@ -63,12 +67,12 @@ impl Serving {
         let before = before.map(|before| &*before.credentials);
         let identity = sources.identity.as_deref();
         let credentials = Arc::new(Credentials::of(&read.files, identity, before, now)?);
-        let policy = match &sources.policy {
-            Some(_) => {
-                policy::parse(&read.policy).map_err(|error| Error::Policy(error.to_string()))?
-            }
-            None => PolicyDocument::default(),
+        let policy = match (&sources.policy, &sources.compiled) {
+            (Some(_), _) => policy::parse(&read.policy),
+            (None, Some(_)) => policy::of_namespace(&read.policy, &read.labels),
+            (None, None) => Ok(PolicyDocument::default()),
         };
+        let policy = policy.map_err(|error| Error::Policy(error.to_string()))?;
         let others = others(read)?;
         let config = |policy| configuration(policy, &credentials, &others);
         let default = config(&policy.default)?;
@@ -90,11 +94,15 @@ fn configuration(
     let named = named.collect::<Result<Vec<_>, Error>>()?;
     let certificates: Arc<dyn ResolvesServerCert> = match named.is_empty() {
         true => Arc::new(SingleCertAndKey::from(credentials.key.clone())),
-        false => Arc::new(ByName(named)),
+        false => Arc::new(ByName { named, own: credentials.key.clone() }),
     };
     let clients = (policy.mode != Mode::Server).then(|| credentials.trust.clone());
     let allows_tls12 = policy.min_version == TlsVersion::V1_2;
-    let alpn = policy.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    let mut alpn: Vec<_> = policy.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+    if !alpn.is_empty() {
+        // Other sidecars offer nothing else.
+        alpn.push(ALPN.as_bytes().to_vec());
+    }
     let answer = tls::Answer { certificates, clients, allows_tls12, alpn };
     tls::server_configuration(answer).map_err(Error::Tls)
 }
@@ -110,11 +118,13 @@ fn others(read: &Read) -> Result<BTreeMap<String, Arc<CertifiedKey>>, Error> {
 impl Read {
     pub(super) fn new(sources: &Sources) -> Result<Self, Error> {
         let files = Files::read(&sources.credentials)?;
-        let policy = match &sources.policy {
-            Some(path) => {
-                file::read(path).map_err(|source| Error::Read { path: path.clone(), source })?
-            }
-            None => Vec::new(),
+        let read = |path: &Path| {
+            file::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+        };
+        let (policy, labels) = match (&sources.policy, &sources.compiled) {
+            (Some(path), _) => (read(path)?, Vec::new()),
+            (None, Some((policies, labels))) => (read(policies)?, read(labels)?),
+            (None, None) => (Vec::new(), Vec::new()),
         };
         let folders = sources.certificates.as_deref().map(folders).transpose()?;
         let mut others = BTreeMap::new();
@@ -124,7 +134,7 @@ impl Read {
                 .map_err(|source| Error::Other { name: name.clone(), source: Box::new(source) })?;
             others.insert(name, files);
         }
-        Ok(Self { files, policy, others })
+        Ok(Self { files, policy, labels, others })
     }
 }
 
@@ -169,14 +179,22 @@ impl Shown {
     }
 }
 
-/// The first certificate that is for the name that the client asks for; the first, otherwise.
+/// The first certificate that is for the name that the client asks for; the first, otherwise. Other
+/// sidecars are shown our own: they know us by our identity.
 #[derive(Debug)]
-struct ByName(Vec<Shown>);
+struct ByName {
+    named: Vec<Shown>,
+    own: Arc<CertifiedKey>,
+}
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|mut offered| offered.any(|name| name == ALPN.as_bytes())) {
+            return Some(self.own.clone());
+        }
         let asked = hello.server_name();
-        let named = self.0.iter().find(|shown| asked.is_some_and(|asked| shown.is_for(asked)));
-        named.or_else(|| self.0.first()).map(|shown| shown.key.clone())
+        let is_for = |shown: &&Shown| asked.is_some_and(|asked| shown.is_for(asked));
+        let named = self.named.iter().find(is_for).or_else(|| self.named.first());
+        named.map(|shown| shown.key.clone())
     }
 }

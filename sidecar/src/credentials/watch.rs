@@ -78,7 +78,9 @@ fn is_watched(inotify: &Inotify, folder: &Path) -> bool {
 
 fn watched(sources: &Sources) -> Vec<PathBuf> {
     let mut all = vec![sources.credentials.clone()];
-    all.extend(sources.policy.as_ref().and_then(|path| path.parent()).map(|parent| {
+    let policy =
+        sources.policy.as_ref().or_else(|| sources.compiled.as_ref().map(|(path, _)| path));
+    all.extend(policy.and_then(|path| path.parent()).map(|parent| {
         // A file that is named without its folder is in this one.
         if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
     }));

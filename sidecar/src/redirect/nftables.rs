@@ -1,5 +1,7 @@
 //! nf_tables messages, as the kernel wants them (linux/netfilter/nf_tables.h, nfnetlink.h).
 
+use std::net::IpAddr;
+
 use super::rules::{Action, Chain, Hook, Match};
 
 /// The one table of ours, in the family of both IPv4 and IPv6.
@@ -151,12 +153,33 @@ fn expression_of(matched: Match) -> Vec<u8> {
         // `meta oif`
         Match::Loopback => [meta(5), equals(&LOOPBACK.to_ne_bytes())].concat(),
         Match::Port(port) => [destination_port(), equals(&port.to_be_bytes())].concat(),
+        Match::Destination(to) => {
+            let port = [destination_port(), equals(&to.port().to_be_bytes())].concat();
+            [destination(to.ip()), port].concat()
+        }
     }
+}
+
+/// `meta nfproto ipv4 ip daddr ...`, or the same of IPv6: the table has both.
+fn destination(ip: IpAddr) -> Vec<u8> {
+    const NFPROTO_IPV4: u8 = 2;
+    const NFPROTO_IPV6: u8 = 10;
+    let (family, offset, bytes) = match ip {
+        IpAddr::V4(ip) => (NFPROTO_IPV4, 16, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (NFPROTO_IPV6, 24, ip.octets().to_vec()),
+    };
+    let length = u32::try_from(bytes.len()).unwrap_or_default();
+    [meta(15), equals(&[family]), payload(1, offset, length), equals(&bytes)].concat()
 }
 
 /// `tcp dport`: two bytes from the third of the transport header on.
 fn destination_port() -> Vec<u8> {
-    let [register, base, offset, length] = [REGISTER, 2, 2, 2].map(u32::to_be_bytes);
+    payload(2, 2, 2)
+}
+
+/// Loads bytes of the packet into the register; base 1 is the network header, 2 the transport header.
+fn payload(base: u32, offset: u32, length: u32) -> Vec<u8> {
+    let [register, base, offset, length] = [REGISTER, base, offset, length].map(u32::to_be_bytes);
     let attributes = [
         attribute(1, &register),
         attribute(2, &base),

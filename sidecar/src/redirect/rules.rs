@@ -1,5 +1,7 @@
 //! Which rules a pod gets; pure.
 
+use std::net::SocketAddr;
+
 use countersign_contract::names;
 
 use crate::args::RedirectArgs;
@@ -18,6 +20,8 @@ pub(super) enum Hook {
 pub(super) enum Match {
     /// The destination port.
     Port(u16),
+    /// The destination, address and port.
+    Destination(SocketAddr),
     /// The user whose connection it is.
     User(u32),
     /// The loopback interface.
@@ -56,9 +60,18 @@ fn inbound(args: &RedirectArgs, port: u16) -> Chain {
     Chain { name: "inbound", hook: Hook::PreRouting, rules: all_but(&left, vec![], port) }
 }
 
+/// Name servers are asked before anything else can be: they are never redirected.
+const DNS: u16 = 53;
+
 fn outbound(args: &RedirectArgs, port: u16) -> Chain {
-    let first = vec![(Match::User(args.uid), Action::Accept), (Match::Loopback, Action::Accept)];
-    Chain { name: "outbound", hook: Hook::Output, rules: all_but(&args.skip_outbound, first, port) }
+    let mut first =
+        vec![(Match::User(args.uid), Action::Accept), (Match::Loopback, Action::Accept)];
+    let mut leave = args.leave.clone();
+    leave.sort_unstable();
+    leave.dedup();
+    first.extend(leave.into_iter().map(|to| (Match::Destination(to), Action::Accept)));
+    let skipped = [args.skip_outbound.as_slice(), &[DNS]].concat();
+    Chain { name: "outbound", hook: Hook::Output, rules: all_but(&skipped, first, port) }
 }
 
 fn all_but(left: &[u16], mut rules: Vec<(Match, Action)>, port: u16) -> Vec<(Match, Action)> {

@@ -1,0 +1,271 @@
+//! What is known of destinations, for all workers; and what the client has to ask.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_contract::Refusal;
+use countersign_contract::discovery::{Answer, MOST_DESTINATIONS};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+use super::Endpoint;
+use super::destination::Destination;
+use super::pick::{self, Seen};
+use crate::connection::Refused;
+
+/// A destination that nobody called for so long is followed no longer.
+const KEPT: Duration = Duration::from_secs(600);
+
+/// What is known.
+#[derive(Debug)]
+pub(crate) struct Book {
+    inner: Mutex<Inner>,
+    /// Woken when there is something to ask.
+    asked: Notify,
+    /// Which of the endpoints of a Service with affinity is ours.
+    affinity: u64,
+    /// How many calls there were.
+    calls: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: HashMap<SocketAddr, Entry>,
+    questions: Questions,
+}
+
+/// What the client has to ask.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Questions {
+    pub(super) follow: Vec<SocketAddr>,
+    pub(super) forget: Vec<SocketAddr>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: watch::Sender<Option<Arc<Destination>>>,
+    used: Instant,
+}
+
+impl Book {
+    /// Nothing is known yet.
+    pub(crate) fn new(affinity: u64) -> Self {
+        let (inner, asked, calls) = Default::default();
+        Self { inner, asked, affinity, calls }
+    }
+
+    /// What is known of a destination; what is not, is asked for, and waited for.
+    pub(crate) async fn find(
+        &self,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> Result<Arc<Destination>, Refused> {
+        let mut known = {
+            let mut inner = self.lock();
+            let now = Instant::now();
+            match inner.entries.get_mut(&to) {
+                Some(entry) => {
+                    entry.used = now;
+                    if let Some(destination) = &*entry.known.borrow() {
+                        return Ok(destination.clone());
+                    }
+                    entry.known.subscribe()
+                }
+                None => self.begin(&mut inner, to, now)?,
+            }
+        };
+        let unknown = |why| Refused::new(Refusal::DestinationUnknown, format!("{to}: {why}"));
+        match timeout(patience, known.wait_for(Option::is_some)).await {
+            Ok(Ok(destination)) => {
+                destination.clone().ok_or_else(|| unknown("the answer was taken back"))
+            }
+            Ok(Err(_)) => Err(unknown("it was forgotten meanwhile")),
+            Err(_) => Err(unknown("discovery did not answer in time")),
+        }
+    }
+
+    fn begin(
+        &self,
+        inner: &mut Inner,
+        to: SocketAddr,
+        now: Instant,
+    ) -> Result<watch::Receiver<Option<Arc<Destination>>>, Refused> {
+        if inner.entries.len() >= MOST_DESTINATIONS && !inner.forget_oldest() {
+            let why = "too many destinations are asked for at once";
+            return Err(Refused::new(Refusal::Overloaded, format!("{to}: {why}")));
+        }
+        let (known, receiver) = watch::channel(None);
+        inner.entries.insert(to, Entry { known, used: now });
+        inner.questions.follow.push(to);
+        self.asked.notify_one();
+        Ok(receiver)
+    }
+
+    /// The endpoints of a destination in the order in which they are tried.
+    pub(crate) fn order(&self, destination: &Destination, now: u64) -> Vec<Arc<Endpoint>> {
+        let all = &destination.endpoints;
+        let seen = |endpoint: &Arc<Endpoint>| Seen {
+            load: endpoint.load(),
+            is_spared: endpoint.is_spared(now),
+        };
+        let seen: Vec<Seen> = all.iter().map(seen).collect();
+        let chance = match destination.is_sticky {
+            true => self.affinity,
+            false => scattered(self.calls.fetch_add(1, Relaxed).wrapping_add(self.affinity)),
+        };
+        let order = pick::order(&seen, chance, destination.is_sticky);
+        order.into_iter().map(|place| all[place].clone()).collect()
+    }
+
+    /// What was not asked yet; waits while there is nothing.
+    pub(super) async fn questions(&self) -> Questions {
+        loop {
+            let questions = std::mem::take(&mut self.lock().questions);
+            if questions != Questions::default() {
+                return questions;
+            }
+            self.asked.notified().await;
+        }
+    }
+
+    /// Everything that is followed: what a new stream asks first.
+    pub(super) fn all(&self) -> Questions {
+        let mut inner = self.lock();
+        inner.questions = Questions::default();
+        Questions { follow: inner.entries.keys().copied().collect(), forget: Vec::new() }
+    }
+
+    /// Takes an answer in, unless nobody asked.
+    pub(super) fn note(&self, answer: &Answer) -> bool {
+        let Ok(destination) = answer.destination.parse::<SocketAddr>() else { return false };
+        let inner = self.lock();
+        let Some(entry) = inner.entries.get(&destination) else { return true };
+        let before = entry.known.borrow().clone();
+        let Some(known) = Destination::of(answer, before.as_deref()) else { return false };
+        entry.known.send_replace(Some(Arc::new(known)));
+        true
+    }
+
+    /// Follows no longer what nobody called for a while. Only while discovery can be asked again.
+    pub(super) fn tidy(&self) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        let Inner { entries, questions } = &mut *inner;
+        let before = questions.forget.len();
+        entries.retain(|destination, entry| {
+            let stays = now.duration_since(entry.used) < KEPT;
+            if !stays {
+                questions.forget.push(*destination);
+            }
+            stays
+        });
+        if questions.forget.len() != before {
+            self.asked.notify_one();
+        }
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A number that has nothing to do with the one before it (SplitMix64).
+fn scattered(number: u64) -> u64 {
+    let number = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+impl Inner {
+    /// Makes room for one more, if any is known that is not waited for.
+    fn forget_oldest(&mut self) -> bool {
+        let known = self.entries.iter().filter(|(_, entry)| entry.known.borrow().is_some());
+        let oldest = known.min_by_key(|(_, entry)| entry.used).map(|(destination, _)| *destination);
+        if let Some(oldest) = oldest {
+            self.entries.remove(&oldest);
+            self.questions.forget.push(oldest);
+        }
+        oldest.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_contract::discovery::Kind;
+
+    use super::*;
+
+    fn at(place: usize) -> SocketAddr {
+        let low = u8::try_from(place % 250).unwrap();
+        let high = u8::try_from(place / 250).unwrap();
+        ([10, 0, high, low], 80).into()
+    }
+
+    fn outside(destination: SocketAddr) -> Answer {
+        let destination = destination.to_string();
+        Answer { destination, kind: Kind::Outside.into(), ..Answer::default() }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_is_asked_for_once_and_waited_for_by_all() {
+        let book = Arc::new(Book::new(0));
+        let patience = Duration::from_secs(60);
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let book = book.clone();
+                tokio::spawn(async move { book.find(at(1), patience).await })
+            })
+            .collect();
+        let questions = book.questions().await;
+        assert_eq!(questions.follow, [at(1)]);
+        assert!(book.note(&outside(at(1))));
+        for waiting in waiting {
+            assert_eq!(waiting.await.unwrap().unwrap().kind, Kind::Outside);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stays_unknown_fails_by_name() {
+        let book = Book::new(0);
+        let refused = book.find(at(1), Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::DestinationUnknown);
+        assert!(!book.note(&Answer { kind: 0, ..outside(at(1)) }), "an answer that says nothing");
+        let refused = book.find(at(1), Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::DestinationUnknown);
+    }
+
+    #[tokio::test]
+    async fn a_new_stream_asks_for_all_that_is_followed() {
+        let book = Book::new(0);
+        drop(book.find(at(1), Duration::ZERO).await);
+        drop(book.questions().await);
+        drop(book.find(at(2), Duration::ZERO).await);
+        let mut all = book.all().follow;
+        all.sort_unstable();
+        assert_eq!(all, [at(1), at(2)]);
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_more_room_the_one_that_was_called_longest_ago_gives_way() {
+        let book = Book::new(0);
+        for place in 0..MOST_DESTINATIONS {
+            drop(book.find(at(place), Duration::ZERO).await);
+        }
+        let refused = book.find(at(MOST_DESTINATIONS), Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::Overloaded, "all of them are waited for");
+        book.note(&outside(at(7)));
+        book.note(&outside(at(3)));
+        drop(book.find(at(MOST_DESTINATIONS), Duration::ZERO).await);
+        assert_eq!(book.questions().await.forget, [at(3)]);
+        assert_eq!(book.len(), MOST_DESTINATIONS);
+    }
+}

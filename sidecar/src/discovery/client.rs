@@ -1,0 +1,247 @@
+//! The stream to discovery: made again whenever it ends, for as long as the sidecar runs.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use countersign_contract::ExpectedPeer;
+use countersign_contract::discovery::{Hello, LONGEST_MESSAGE, PATH, Report, Request, Response};
+use futures::SinkExt;
+use futures::channel::mpsc;
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::{ServerName, UnixTime};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tonic::body::Body;
+use tonic::{Status, Streaming};
+use tonic_prost::ProstCodec;
+use tracing::{info, warn};
+
+use super::book::{Book, Questions};
+use super::report::Denials;
+use crate::args::Target;
+use crate::credentials::Watched;
+use crate::dial::dial_target;
+use crate::tls;
+
+/// How long connecting may take, the handshakes included.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How soon after a failure it is tried again: at once, and then less and less often.
+const SOONEST: Duration = Duration::from_millis(100);
+const LATEST: Duration = Duration::from_secs(5);
+
+/// How often the operator is asked whether it is there when it says nothing.
+const PING: Duration = Duration::from_secs(20);
+
+/// How often destinations that nobody calls are looked for.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// How long denials are gathered before they are told.
+const GATHERED: Duration = Duration::from_millis(500);
+
+/// Where discovery is, and who we are.
+#[derive(Clone, Debug)]
+pub(crate) struct Connecting {
+    pub(crate) to: Target,
+    /// Who must answer.
+    pub(crate) peer: ExpectedPeer,
+    /// Our pod.
+    pub(crate) pod: String,
+}
+
+/// Asks discovery.
+pub(crate) struct Client {
+    pub(crate) connecting: Connecting,
+    pub(crate) serving: Watched,
+    pub(crate) book: Arc<Book>,
+    pub(crate) denials: Arc<Denials>,
+}
+
+/// Why a stream ended. No variant is a reason to call anybody without TLS.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Credentials(String),
+    #[error("connecting: {0}")]
+    Dial(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("not within {CONNECT:?}")]
+    Late,
+    #[error("HTTP/2: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("{}: {}", .0.code(), .0.message())]
+    Status(#[from] Status),
+}
+
+type Sender = mpsc::Sender<Request>;
+
+impl Client {
+    /// Keeps a stream for as long as it is polled.
+    pub(crate) async fn run(mut self) {
+        let mut wait = SOONEST;
+        loop {
+            let began = Instant::now();
+            match self.stream().await {
+                Ok(()) => info!("discovery ended the stream: connecting again"),
+                Err(error) => warn!(%error, "discovery is not reached: what is known goes on"),
+            }
+            if began.elapsed() > LATEST {
+                wait = SOONEST;
+            }
+            // Not all sidecars at once, after the operator was away.
+            sleep(wait + wait.mul_f64(chance())).await;
+            wait = (wait * 2).min(LATEST);
+        }
+    }
+
+    async fn stream(&mut self) -> Result<(), Error> {
+        let (mut to, requests) = mpsc::channel(8);
+        let mut responses =
+            timeout(CONNECT, self.connect(requests)).await.map_err(|_| Error::Late)??;
+        let hello = Hello {
+            pod: self.connecting.pod.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let first = Request { hello: Some(hello), ..asking(self.book.all()) };
+        let mut revision = self.revision();
+        send(&mut to, Request { report: Some(report(&revision)), ..first }).await?;
+        info!(to = self.connecting.to.host, "discovery reached");
+        let (mut tidy, mut earliest) = (tokio::time::interval(TIDY), Instant::now());
+        loop {
+            tokio::select! {
+                response = responses.message() => match response? {
+                    Some(Response { answers }) => {
+                        for answer in answers.iter().filter(|answer| !self.book.note(answer)) {
+                            // As good as none: whoever waits for it fails by name.
+                            warn!(destination = answer.destination, "an answer is not understood");
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                questions = self.book.questions() => send(&mut to, asking(questions)).await?,
+                _ = tidy.tick() => self.book.tidy(),
+                changed = self.serving.changed() => {
+                    let now = self.revision();
+                    if changed.is_ok() && now != revision {
+                        revision = now;
+                        let report = Some(report(&revision));
+                        send(&mut to, Request { report, ..Request::default() }).await?;
+                    }
+                }
+                () = gathered(&self.denials, earliest) => {
+                    earliest = Instant::now() + GATHERED;
+                    let denials = self.denials.take();
+                    let report = Report { denials: denials.clone(), ..report(&revision) };
+                    let told = Request { report: Some(report), ..Request::default() };
+                    if let Err(error) = send(&mut to, told).await {
+                        self.denials.put_back(denials);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The policies that are in force.
+    fn revision(&self) -> String {
+        let state = self.serving.borrow();
+        let policy = state.current.as_ref().and_then(|current| current.policy.revision.clone());
+        policy.unwrap_or_default()
+    }
+
+    async fn connect(
+        &self,
+        requests: mpsc::Receiver<Request>,
+    ) -> Result<Streaming<Response>, Error> {
+        let state = self.serving.borrow().clone();
+        let now = UnixTime::now();
+        let missing = || Error::Credentials(state.missing(now).unwrap_or_default());
+        let serving = state.usable(now).ok_or_else(missing)?;
+        let credentials = &serving.credentials;
+        let tls = |error: &dyn std::fmt::Display| Error::Tls(error.to_string());
+        let config = tls::client_configuration(
+            credentials.key.clone(),
+            credentials.trust.clone(),
+            self.connecting.peer.clone(),
+            vec![b"h2".to_vec()],
+        );
+        let connector = TlsConnector::from(config.map_err(|error| tls(&error))?);
+        let to = &self.connecting.to;
+        let name = ServerName::try_from(to.host.clone()).map_err(|error| tls(&error))?;
+        let stream = dial_target(to, CONNECT, None).await;
+        let stream = stream.map_err(|refused| Error::Dial(refused.detail))?;
+        let stream = connector.connect(name, stream).await.map_err(|error| tls(&error))?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
+            .keep_alive_while_idle(true)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        drop(tokio::spawn(connection));
+        let mut grpc = tonic::client::Grpc::new(Channel(sender))
+            .max_decoding_message_size(LONGEST_MESSAGE)
+            .max_encoding_message_size(LONGEST_MESSAGE);
+        let codec = ProstCodec::<Request, Response>::default();
+        let path = axum::http::uri::PathAndQuery::from_static(PATH);
+        grpc.ready().await?;
+        let response = grpc.streaming(tonic::Request::new(requests), path, codec).await?;
+        Ok(response.into_inner())
+    }
+}
+
+fn asking(questions: Questions) -> Request {
+    let texts = |all: Vec<std::net::SocketAddr>| all.iter().map(ToString::to_string).collect();
+    Request {
+        follow: texts(questions.follow),
+        forget: texts(questions.forget),
+        ..Request::default()
+    }
+}
+
+fn report(revision: &str) -> Report {
+    Report { policy_revision: revision.to_owned(), denials: Vec::new() }
+}
+
+async fn send(to: &mut Sender, request: Request) -> Result<(), Error> {
+    to.send(request).await.map_err(|_| Error::Status(Status::cancelled("the stream has ended")))
+}
+
+/// Waits until there are denials, and that it is not too soon after the last ones.
+async fn gathered(denials: &Denials, earliest: Instant) {
+    denials.some().await;
+    sleep_until(earliest).await;
+}
+
+/// Any number from 0 to 1.
+fn chance() -> f64 {
+    let mut bytes = [0_u8; 4];
+    // Without randomness, all come back at once: slower, not worse.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+/// One HTTP/2 connection, as tonic wants it.
+struct Channel(http2::SendRequest<Body>);
+
+type Answering =
+    Pin<Box<dyn Future<Output = Result<axum::http::Response<Incoming>, hyper::Error>> + Send>>;
+
+impl tower::Service<axum::http::Request<Body>> for Channel {
+    type Response = axum::http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: axum::http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}

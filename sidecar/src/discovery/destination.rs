@@ -1,0 +1,157 @@
+//! What is known of one destination.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use countersign_contract::ExpectedPeer;
+use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
+
+/// An endpoint that failed is tried last for so many seconds.
+const SPARED: u64 = 5;
+
+/// What is known of one destination.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// Whose it is, for people; empty for what is outside.
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: Kind,
+    /// Who answers for it.
+    pub(crate) endpoints: Vec<Arc<Endpoint>>,
+    /// Whether we always call the same one.
+    pub(crate) is_sticky: bool,
+}
+
+/// Somebody who answers.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    /// Who it must prove to be; nothing where it is called as it is.
+    pub(crate) peer: Option<ExpectedPeer>,
+    /// How many connections of ours it has.
+    load: AtomicU32,
+    /// Until when it is tried last, in seconds since 1970.
+    spared: AtomicU64,
+}
+
+/// A connection's share of an endpoint's load.
+#[derive(Debug)]
+pub(crate) struct Load(Arc<Endpoint>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.load.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Endpoint {
+    /// An endpoint that nothing is known of.
+    fn new(address: SocketAddr, peer: Option<ExpectedPeer>) -> Self {
+        Self { address, peer, load: AtomicU32::new(0), spared: AtomicU64::new(0) }
+    }
+
+    /// One more connection.
+    pub(crate) fn take(self: &Arc<Self>) -> Load {
+        self.load.fetch_add(1, Relaxed);
+        Load(self.clone())
+    }
+
+    pub(crate) fn load(&self) -> u32 {
+        self.load.load(Relaxed)
+    }
+
+    /// It did not answer, or was not who it should have been.
+    pub(crate) fn failed(&self, now: u64) {
+        self.spared.store(now + SPARED, Relaxed);
+    }
+
+    pub(crate) fn is_spared(&self, now: u64) -> bool {
+        self.spared.load(Relaxed) > now
+    }
+}
+
+impl Destination {
+    /// Of an answer; nothing of one that we do not understand, which is none. What is known of an
+    /// endpoint that was there before is kept.
+    pub(super) fn of(answer: &Answer, before: Option<&Self>) -> Option<Self> {
+        let kind = answer.kind();
+        if kind == Kind::Unspecified {
+            return None;
+        }
+        let known = before.map_or(&[][..], |before| &before.endpoints);
+        let told = answer.endpoints.iter();
+        let endpoints: Option<Vec<_>> = told.map(|told| endpoint(told, known)).collect();
+        let name = answer.name.as_str().into();
+        Some(Self { name, kind, endpoints: endpoints?, is_sticky: answer.sticky })
+    }
+}
+
+fn endpoint(told: &Told, known: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+    let address: SocketAddr = told.address.parse().ok()?;
+    let peer = match told.protocol() {
+        Protocol::Plain if told.identity.is_empty() => None,
+        Protocol::Mutual => Some(told.identity.parse().ok()?),
+        Protocol::Plain | Protocol::Unspecified => return None,
+    };
+    let same = known.iter().find(|known| known.address == address && known.peer == peer);
+    Some(same.cloned().unwrap_or_else(|| Arc::new(Endpoint::new(address, peer))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(kind: Kind, told: &[(&str, Protocol, &str)]) -> Answer {
+        let endpoints = told.iter().map(|(address, protocol, identity)| Told {
+            address: (*address).to_owned(),
+            protocol: (*protocol).into(),
+            identity: (*identity).to_owned(),
+        });
+        Answer { kind: kind.into(), endpoints: endpoints.collect(), ..Answer::default() }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_understood_whole_is_none() {
+        const WEB: &str = "spiffe://d/ns/shop/sa/web";
+        let cases = [
+            (answer(Kind::Outside, &[]), true),
+            (answer(Kind::Unspecified, &[]), false),
+            (answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Mutual, WEB)]), true),
+            (answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Plain, "")]), true),
+            // Whom should it prove to be?
+            (answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Mutual, "")]), false),
+            // In the mesh, and yet not to be asked who it is?
+            (answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Plain, WEB)]), false),
+            (answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Unspecified, "")]), false),
+            (answer(Kind::Pod, &[("web:80", Protocol::Plain, "")]), false),
+            (
+                answer(
+                    Kind::Service,
+                    &[
+                        ("10.0.0.1:80", Protocol::Mutual, WEB),
+                        ("10.0.0.2:80", Protocol::Mutual, "x"),
+                    ],
+                ),
+                false,
+            ),
+        ];
+        for (answer, is_understood) in cases {
+            assert_eq!(Destination::of(&answer, None).is_some(), is_understood, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_an_endpoint_outlives_an_answer_and_not_a_change_of_its_identity() {
+        let told = |identity| answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Mutual, identity)]);
+        let first = Destination::of(&told("spiffe://d/ns/shop/sa/web"), None).unwrap();
+        let load = first.endpoints[0].take();
+        first.endpoints[0].failed(100);
+        let again = Destination::of(&told("spiffe://d/ns/shop/sa/web"), Some(&first)).unwrap();
+        assert_eq!((again.endpoints[0].load(), again.endpoints[0].is_spared(104)), (1, true));
+        assert!(!again.endpoints[0].is_spared(105));
+        let other = Destination::of(&told("spiffe://d/ns/shop/sa/api"), Some(&again)).unwrap();
+        assert_eq!((other.endpoints[0].load(), other.endpoints[0].is_spared(104)), (0, false));
+        drop(load);
+        assert_eq!(again.endpoints[0].load(), 0);
+    }
+}
