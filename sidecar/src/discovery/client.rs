@@ -184,7 +184,9 @@ impl Client {
             .handshake(TokioIo::new(stream))
             .await?;
         drop(tokio::spawn(connection));
-        let mut grpc = tonic::client::Grpc::new(Channel(sender))
+        // HTTP/2 wants an authority in each request (RFC 9113, 8.3.1).
+        let origin = axum::http::Uri::from_static("https://discovery");
+        let mut grpc = tonic::client::Grpc::with_origin(Channel(sender), origin)
             .max_decoding_message_size(LONGEST_MESSAGE)
             .max_encoding_message_size(LONGEST_MESSAGE);
         let codec = ProstCodec::<Request, Response>::default();

@@ -96,7 +96,10 @@ pub(crate) fn ask_plainly(stream: &mut TcpStream, request: &[u8]) -> io::Result<
 
 /// A server that presents `set`, admits clients of `ca`, and answers as the application does.
 pub(crate) fn server(set: &Set, ca: &str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    server_on(TcpListener::bind("127.0.0.1:0").unwrap(), set, ca)
+}
+
+pub(crate) fn server_on(listener: TcpListener, set: &Set, ca: &str) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let config = Arc::new(server_config(set, ca));
     std::thread::spawn(move || {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -33,7 +34,12 @@ impl Port {
 }
 
 pub(crate) fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign-sidecar"));
+    program_at(env!("CARGO_BIN_EXE_countersign-sidecar").as_ref(), args)
+}
+
+/// The same, of a copy.
+pub(crate) fn program_at(path: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(path);
     command.args(args).env("COUNTERSIGN_LOG", "info").env("COUNTERSIGN_LOG_FORMAT", "json");
     command
 }
@@ -50,7 +56,12 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     pub(crate) fn start(args: &[&str], admin: SocketAddr) -> Self {
-        let mut child = program(args)
+        Self::of(program(args), admin)
+    }
+
+    /// A sidecar of a command that is there already.
+    pub(crate) fn of(mut command: Command, admin: SocketAddr) -> Self {
+        let mut child = command
             .args(["--admin", &admin.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

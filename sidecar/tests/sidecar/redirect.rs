@@ -117,6 +117,24 @@ fn outbound_connections_of_both_families_are_redirected_but_for_the_sidecar_s_ow
 }
 
 #[test]
+fn name_servers_and_the_api_server_are_left_alone() {
+    let cable = Cable::new();
+    let app = application_in(&cable.outside);
+    let leave = [format!("{}:{app}", OUTSIDE[0]), format!("{}:{app}", OUTSIDE[1])];
+    let dns = inside(&cable.outside, || TcpListener::bind("[::]:53").unwrap());
+    serve_application(dns);
+    // Nobody listens on the port to which the others go.
+    redirect(&cable, &["--outbound", "14140", "--leave", &leave[0], "--leave", &leave[1]]);
+    let other = application_in(&cable.outside);
+    for ip in OUTSIDE {
+        assert_eq!(plainly(&cable.pod, at(ip, app)).unwrap(), "heard: x");
+        assert_eq!(plainly(&cable.pod, at(ip, 53)).unwrap(), "heard: x");
+        let refused = inside(&cable.pod, || std::net::TcpStream::connect(at(ip, other)).is_err());
+        assert!(refused, "{ip} was reached");
+    }
+}
+
+#[test]
 fn without_the_right_to_lay_rules_the_program_says_which_right_it_is() {
     let cable = Cable::new();
     // Where nobody may read the build folder, nobody may still read this.
