@@ -38,13 +38,10 @@ async fn main() -> anyhow::Result<()> {
         inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
     controllers.observe(&stop);
-    let discovery = discovery::serve(
-        args.discovery_listen,
-        controllers.context(),
-        controllers.hub(),
-        stop.clone(),
-    );
-    let discovery = tokio::spawn(or_stop(discovery, stop.clone()));
+    let listener = discovery::listen(args.discovery_listen).await?;
+    let discovery =
+        discovery::serve(listener, controllers.context(), controllers.hub(), stop.clone());
+    let discovery = tokio::spawn(discovery);
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
         admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
@@ -53,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let led = lead(&args, client, clock, controllers, &stop).await;
     stop.cancel();
     webhook.await.context("the webhook's task")??;
-    discovery.await.context("the task of discovery")??;
+    discovery.await.context("the task of discovery")?;
     admin.await.context("the admin server's task")??;
     events.flush().await;
     info!("stopped");

@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod cluster;
+#[cfg(feature = "mesh")]
+pub mod mesh;
 pub mod scenario;
 #[cfg(feature = "soak")]
 pub mod soak;

@@ -14,4 +14,4 @@ mod stream;
 
 pub use hub::Hub;
 pub use own::keep;
-pub use server::{Error, serve};
+pub use server::{Error, listen, serve};

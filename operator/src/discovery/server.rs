@@ -46,7 +46,7 @@ const LASTS: Duration = Duration::from_secs(3600);
 /// How often a client that says nothing is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
 
-/// Serving discovery ended.
+/// Discovery cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
@@ -60,18 +60,21 @@ pub enum Error {
     },
 }
 
-/// Serves discovery until `stop` is cancelled.
+/// Listens.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When that is not possible.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+}
+
+/// Serves discovery until `stop` is cancelled.
 pub async fn serve(
-    address: SocketAddr,
+    listener: TcpListener,
     context: Arc<Context>,
     hub: Arc<Hub>,
     stop: CancellationToken,
-) -> Result<(), Error> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let (publish, current) = watch::channel(None);
     let accepting = accept(&listener, context.clone(), hub.clone(), current, stop.clone());
@@ -82,7 +85,6 @@ pub async fn serve(
         () = plain::ask(hub.clone(), context.client.clone()) => {}
         () = stop.cancelled() => {}
     }
-    Ok(())
 }
 
 async fn accept(

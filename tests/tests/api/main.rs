@@ -13,6 +13,7 @@ mod cabundle;
 mod chart;
 mod cli;
 mod conformance;
+mod discovery;
 mod external;
 mod extras;
 mod history;
@@ -113,6 +114,12 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_refused_request_is_told_and_leaves_the_valid_secret,
             a_request_that_takes_its_time_survives_a_restart,
             a_temporary_certificate_holds_the_place_of_a_better_one,
+        }
+        discovery::{
+            a_service_is_answered_and_each_change_of_it_is_told,
+            a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_it,
+            nobody_is_answered_who_is_no_workload_of_ours,
+            what_is_no_address_ends_the_stream_with_a_word_about_it,
         }
         requests::{
             a_csr_made_by_openssl_is_signed,

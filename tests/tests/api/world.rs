@@ -1,6 +1,7 @@
 //! The control plane, and the operator that runs against it.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -8,6 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
+use countersign_operator::discovery;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
@@ -34,6 +36,7 @@ pub(crate) struct World {
 struct Operator {
     stop: CancellationToken,
     running: JoinHandle<()>,
+    discovery: SocketAddr,
     exposition: Exposition,
 }
 
@@ -68,7 +71,7 @@ impl World {
         let client = self.runtime.block_on(async { Client::try_from(config.clone()) });
         self.client.set(client.expect("a client")).ok().expect("started once");
         self.config.set(config).expect("started once");
-        self.runtime.block_on(async { self.start_operator() });
+        self.runtime.block_on(self.start_operator());
     }
 
     /// Ends everything that was started.
@@ -130,10 +133,10 @@ impl World {
     /// Ends the operator as SIGTERM does, and starts another, which knows nothing.
     pub(crate) async fn restart_operator(&self) {
         self.stop_operator().await;
-        self.start_operator();
+        self.start_operator().await;
     }
 
-    fn start_operator(&self) {
+    async fn start_operator(&self) {
         let settings = Settings {
             trust_domain: "cluster.local".parse().unwrap(),
             cluster_domain: "cluster.local".to_owned(),
@@ -150,11 +153,22 @@ impl World {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let client = metrics.api_requests.client(self.config()).expect("a client");
-        let controllers = Controllers::new(client, Clock::system(), metrics, settings);
+        let mut controllers = Controllers::new(client, Clock::system(), metrics, settings);
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let stop = CancellationToken::new();
+        controllers.observe(&stop);
+        let listener = discovery::listen(([127, 0, 0, 1], 0).into()).await.expect("a port");
+        let discovery = listener.local_addr().unwrap();
+        let (context, hub) = (controllers.context(), controllers.hub());
+        drop(tokio::spawn(discovery::serve(listener, context, hub, stop.clone())));
         let running = tokio::spawn(controllers.run(stop.clone()));
-        *self.operator.lock().unwrap() = Some(Operator { stop, running, exposition });
+        let operator = Operator { stop, running, discovery, exposition };
+        *self.operator.lock().unwrap() = Some(operator);
+    }
+
+    /// Where the operator answers sidecars.
+    pub(crate) fn discovery(&self) -> SocketAddr {
+        self.operator.lock().unwrap().as_ref().expect("it was started").discovery
     }
 
     /// What the operator tells at /metrics; nothing while another test has it restarted.
