@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections;
 use crate::credentials::Watched;
+use crate::edges::Edges;
 use crate::listen::{accept_all, unmapped};
 use crate::live::Table;
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Place};
 use crate::telemetry::Level;
+use crate::tls::Peer;
 
 /// How many callers may be connected at once, and how many of them from one address. Whoever has been
 /// there longest gives way, so that callers that say nothing keep no probe from being answered.
@@ -61,6 +63,7 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let private = Router::new()
         .route("/connections", get(list))
+        .route("/edges", get(edges))
         .route("/log", get(level).put(set_level))
         .layer(middleware::from_fn(only_from_loopback));
     let router = Router::new()
@@ -118,6 +121,16 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
 
 async fn list(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
     let text = connections::json(&admin.tables, UnixTime::now());
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+async fn edges(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+    let mut all = Edges::default();
+    admin.tables.iter().for_each(|table| all.add_all(&table.edges()));
+    let current = admin.serving.borrow().current.clone();
+    let leaf = current.as_ref().and_then(|current| current.credentials.key.cert.first());
+    let own = leaf.map(Peer::of);
+    let text = all.json(own.as_ref().and_then(Peer::spiffe_id));
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
 

@@ -14,6 +14,7 @@ mod descriptors;
 pub mod detect;
 mod dial;
 mod discovery;
+mod edges;
 mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

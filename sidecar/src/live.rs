@@ -13,6 +13,7 @@ use std::task::Context;
 use countersign_contract::Ending;
 use futures::task::AtomicWaker;
 
+use crate::edges::Edges;
 use crate::metrics::Direction;
 use crate::tls::Peer;
 
@@ -186,6 +187,7 @@ struct Inner {
     entries: BTreeMap<u64, Arc<Entry>>,
     /// Bytes of those that ended, inbound and outbound, from and to peers.
     ended: [[u64; 2]; 2],
+    edges: Edges,
 }
 
 impl Default for Table {
@@ -208,6 +210,7 @@ impl Table {
     pub(crate) fn open(self: &Arc<Self>, about: About) -> Live {
         let mut inner = self.lock();
         inner.next += 1;
+        inner.edges.note(&about);
         let entry = Arc::new(Entry {
             id: inner.next,
             about,
@@ -234,6 +237,11 @@ impl Table {
     /// Looks at all that are live now. What `look` does must not open or end one here and now.
     pub(crate) fn for_each(&self, mut look: impl FnMut(&Entry)) {
         self.lock().entries.values().for_each(|entry| look(entry));
+    }
+
+    /// Who talked to whom so far.
+    pub(crate) fn edges(&self) -> Edges {
+        self.lock().edges.clone()
     }
 
     /// How many are live.
