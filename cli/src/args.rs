@@ -11,6 +11,7 @@ use countersign_pki::{KeyAlgorithm, LiteralSubject};
 use kube::core::Duration;
 
 use crate::issuer::IssuerName;
+use crate::mesh::{Called, Caller};
 
 /// Looks at certificates, renews them, decides about requests, and makes requests of its own.
 #[derive(Clone, Debug, Parser)]
@@ -56,6 +57,10 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+    /// A picture, for Graphviz; of edges only.
+    Dot,
+    /// A picture; of edges only.
+    Svg,
 }
 
 /// What to do.
@@ -75,6 +80,21 @@ pub enum Command {
     Deny(DecideArgs),
     /// Have a certificate signed whose key stays here: for workstations and devices.
     Request(Box<RequestArgs>),
+    /// Say who a pod is in the mesh, which policies select it, and who may reach it.
+    Who {
+        /// [NAMESPACE/]POD
+        #[arg(value_name = "POD")]
+        pod: String,
+    },
+    /// Say whether a call would be allowed, and by which rule: status 0 if it is, 1 if not.
+    Why {
+        /// [NAMESPACE/]POD, spiffe://..., dns:NAME, cn:NAME or plaintext.
+        client: Caller,
+        /// [NAMESPACE/]POD:PORT or [NAMESPACE/]svc/NAME:PORT.
+        server: Called,
+    },
+    /// Say who talks to whom: a table, JSON, or a picture (-o dot, -o svg).
+    Edges(EdgesArgs),
     /// Say whether the installation is healthy: status 0 if it is, 1 if something was found.
     Check(CheckArgs),
     /// Print what a shell needs to complete this command line.
@@ -266,6 +286,14 @@ pub struct CheckArgs {
     /// Wait this long until it is healthy.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub wait: Option<Duration>,
+}
+
+/// `edges`
+#[derive(Args, Clone, Debug)]
+pub struct EdgesArgs {
+    /// In all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
 }
 
 impl Cli {

@@ -9,7 +9,7 @@ use clap::builder::ValueRange;
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
@@ -79,6 +79,7 @@ enum Kind {
     Request,
     Secret,
     Issuer,
+    Pod,
 }
 
 /// Walks along the words; pure.
@@ -97,7 +98,10 @@ fn wanted(root: &Command, words: &[String], global: &Global) -> Wanted {
     }
     if let Some(arg) = value_of {
         let values = arg.get_possible_values();
-        wanted.choices = values.iter().map(|value| value.get_name().to_owned()).collect();
+        let names = values.iter().map(|value| value.get_name().to_owned());
+        let is_drawn = |name: &String| name == "dot" || name == "svg";
+        wanted.choices =
+            names.filter(|it| command.get_name() == "edges" || !is_drawn(it)).collect();
         wanted.objects = objects_of_option(arg.get_id().as_str());
         wanted.files = wanted.choices.is_empty() && wanted.objects.is_none();
     } else if last.starts_with('-') {
@@ -148,6 +152,7 @@ fn objects_of_command(name: &str) -> Option<Kind> {
         "certificate" | "renew" => Some(Kind::Certificate),
         "approve" | "deny" => Some(Kind::Request),
         "secret" => Some(Kind::Secret),
+        "who" | "why" => Some(Kind::Pod),
         _ => None,
     }
 }
@@ -160,6 +165,7 @@ async fn names(global: &Global, kind: Option<Kind>) -> Vec<String> {
         Kind::Namespace => of::<Namespace>(Api::all(client), "").await,
         Kind::Certificate => of::<Certificate>(cluster.namespaced(), "").await,
         Kind::Request => of::<CertificateRequest>(cluster.namespaced(), "").await,
+        Kind::Pod => of::<Pod>(cluster.namespaced(), "").await,
         Kind::Secret => of::<Secret>(cluster.namespaced(), "").await,
         Kind::Issuer => {
             let mut all = of::<Issuer>(cluster.namespaced(), "").await;
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn each_place_has_its_choices() {
-        let cases: [(&str, &[&str], Option<Kind>, bool); 13] = [
+        let cases: [(&str, &[&str], Option<Kind>, bool); 14] = [
             ("", &["status", "inspect", "renew", "completion"], None, false),
             ("stat", &["status"], None, false),
             ("status ", &["certificate"], None, false),
@@ -196,6 +202,7 @@ mod tests {
             ("status cert we", &[], Some(Kind::Certificate), false),
             ("renew a b ", &[], Some(Kind::Certificate), false),
             ("approve ", &[], Some(Kind::Request), false),
+            ("why web-0 ", &[], Some(Kind::Pod), false),
             ("inspect secret -n shop ", &[], Some(Kind::Secret), false),
             ("inspect secret -f ", &[], None, true),
             ("renew -n ", &[], Some(Kind::Namespace), false),
@@ -211,8 +218,8 @@ mod tests {
             assert_eq!((wanted.objects, wanted.files), (objects, files), "{line}");
             assert!(!wanted.choices.iter().any(|it| it == COMMAND));
         }
-        let formats = of_line("check -o ").choices;
-        assert_eq!(formats, ["text", "json"]);
+        assert_eq!(of_line("check -o ").choices, ["text", "json"]);
+        assert_eq!(of_line("edges -o ").choices, ["text", "json", "dot", "svg"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `kubectl countersign`: what people ask of Countersign beside what `kubectl` itself answers.
 //!
 //! Each command has a room of its own: `status`, `inspect`, `renew`, `approval` (approve and deny),
-//! `request`, `check`, `complete`, `version`. In each of them what reads the API ends in a plain
+//! `request`, `mesh` (who, why and edges), `check`, `complete`, `version`. In each of them what reads the API ends in a plain
 //! value, and what is told is a function of that value and of `now`: an answer with stable fields
 //! (`-o json`), and a text made from it. `chain` and `facts` know certificates, `tree` and `text`
 //! how they are shown. A private key is compared, or written to a file of its owner's, and nothing
@@ -18,6 +18,7 @@ pub mod error;
 pub mod facts;
 pub mod inspect;
 pub mod issuer;
+pub mod mesh;
 pub mod output;
 pub mod renew;
 pub mod request;
@@ -46,6 +47,12 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Approve(args) => approval::run(global, &args, approval::Verdict::Approved).await?,
         Command::Deny(args) => approval::run(global, &args, approval::Verdict::Denied).await?,
         Command::Request(args) => request::run(global, &args).await?,
+        Command::Who { pod } => mesh::who::run(global, &pod).await?,
+        Command::Why { client, server } => {
+            let allowed = mesh::why::run(global, &client, &server).await?;
+            return Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Edges(args) => mesh::edges::run(global, &args).await?,
         Command::Check(args) => return check::run(global, &args).await,
         Command::Completion { shell } => complete::script(shell)?,
         Command::Version { client } => version::run(global, client).await?,

@@ -18,6 +18,9 @@ pub fn print<R: Serialize>(
 ) -> Result<(), Error> {
     let written = match format {
         Format::Text => text(report),
+        Format::Dot | Format::Svg => {
+            return Err(Error::Usage("only edges are drawn: choose -o text or -o json".to_owned()));
+        }
         Format::Json => {
             let json = serde_json::to_string_pretty(report);
             json.map_err(|error| Error::Print(error.into()))? + "\n"
