@@ -3,7 +3,7 @@
 use countersign_contract::TrustDomain;
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
+use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
@@ -17,7 +17,8 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::issuer::Authorities;
 use crate::metrics::Metrics;
-use crate::watch::{Claims, Key, Named, OwnWrites, Versions};
+use crate::policy::{Defaults, Documents, Reports};
+use crate::watch::{Claims, Key, Named, OwnWrites, Published, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -41,6 +42,10 @@ pub struct Context {
     pub repairs: Arc<Repairs>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
+    /// The policies of each namespace, compiled.
+    pub documents: Arc<Documents>,
+    /// What sidecars said of themselves.
+    pub reports: Arc<Reports>,
     /// What was configured.
     pub settings: Settings,
 }
@@ -56,6 +61,8 @@ pub struct Watched {
     pub cluster_issuers: Store<ClusterIssuer>,
     /// Every CertificateRequest.
     pub requests: Store<CertificateRequest>,
+    /// Every AccessPolicy.
+    pub access_policies: Store<AccessPolicy>,
     /// Namespaces, with their labels and annotations only.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Which Certificates name which Secret.
@@ -70,6 +77,10 @@ pub struct Watched {
     pub own_issuers: Arc<OwnWrites<Issuer>>,
     /// The same of ClusterIssuers.
     pub own_cluster_issuers: Arc<OwnWrites<ClusterIssuer>>,
+    /// The same of AccessPolicies.
+    pub own_access_policies: Arc<OwnWrites<AccessPolicy>>,
+    /// The ConfigMaps of compiled policies.
+    pub published: Arc<Published>,
     /// Injected pods, with their labels and service account only.
     pub pods: Store<Pod>,
     /// Services, with their selectors only.
@@ -107,6 +118,8 @@ pub struct Settings {
     pub signs_for_kubernetes: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
+    /// What holds for pods that no AccessPolicy selects.
+    pub access: Defaults,
     /// What those are filled with that ask for the authority of the API server.
     pub api_server_authority: ApiServerAuthority,
 }

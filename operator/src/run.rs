@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
+use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store;
@@ -17,11 +17,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::context::{Context, Settings, Watched};
-use crate::watch::{Queues, Routes, Waiting, follow, follow_authorities, follow_secrets};
+use crate::policy::{Documents, Policies, Reports};
+use crate::watch::{
+    Queues, Routes, Waiting, follow, follow_authorities, follow_config_maps, follow_secrets,
+};
 use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
-    metrics::Metrics, request,
+    metrics::Metrics, policy, request,
 };
 
 /// Every reconciler, before it runs.
@@ -36,6 +39,7 @@ struct Writers {
     issuers: Writer<Issuer>,
     cluster_issuers: Writer<ClusterIssuer>,
     requests: Writer<CertificateRequest>,
+    access_policies: Writer<AccessPolicy>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
     pods: Writer<Pod>,
     services: Writer<Service>,
@@ -46,6 +50,7 @@ fn stores() -> (Watched, Writers) {
     let (issuers, to_issuers) = store();
     let (cluster_issuers, to_cluster_issuers) = store();
     let (requests, to_requests) = store();
+    let (access_policies, to_access_policies) = store();
     let (namespaces, to_namespaces) = store();
     let (pods, to_pods) = store();
     let (services, to_services) = store();
@@ -54,17 +59,20 @@ fn stores() -> (Watched, Writers) {
         issuers: to_issuers,
         cluster_issuers: to_cluster_issuers,
         requests: to_requests,
+        access_policies: to_access_policies,
         namespaces: to_namespaces,
         pods: to_pods,
         services: to_services,
     };
     let (claims, secrets, named) = Default::default();
     let (own_writes, own_issuers, own_cluster_issuers) = Default::default();
+    let (own_access_policies, published) = Default::default();
     let watched = Watched {
         certificates,
         issuers,
         cluster_issuers,
         requests,
+        access_policies,
         namespaces,
         claims,
         secrets,
@@ -72,6 +80,8 @@ fn stores() -> (Watched, Writers) {
         own_writes,
         own_issuers,
         own_cluster_issuers,
+        own_access_policies,
+        published,
         pods,
         services,
     };
@@ -87,6 +97,8 @@ impl Controllers {
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
         let (authorities, repairs, pending_keys) = Default::default();
+        let documents = Arc::new(Documents::new(&seen, &settings));
+        let reports = Arc::<Reports>::default();
         let context = Context {
             client,
             clock,
@@ -96,6 +108,8 @@ impl Controllers {
             authorities,
             repairs,
             pending_keys,
+            documents,
+            reports,
             settings,
         };
         let context = Arc::new(context);
@@ -117,6 +131,8 @@ impl Controllers {
             queues,
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
+            documents: context.documents.clone(),
+            reports: context.reports.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         let mut work = JoinSet::new();
@@ -127,6 +143,7 @@ impl Controllers {
         }
         info!("reconciling");
         context.metrics.leader.set(1);
+        wake_policies(&mut work, &context, &routes, &stop);
         reconcile(&mut work, &context, waiting, &stop);
         while work.join_next().await.is_some() {}
         context.metrics.leader.set(0);
@@ -147,6 +164,7 @@ async fn was_read(seen: &Watched, stop: &CancellationToken) -> bool {
             seen.services.wait_until_ready(),
             seen.pods.wait_until_ready(),
             seen.secrets.wait_until_read(),
+            seen.published.wait_until_read(),
         );
     };
     tokio::select! { () = all => !stop.is_cancelled(), () = stop.cancelled() => false }
@@ -160,17 +178,27 @@ fn watch(
     routes: &Routes,
     stop: &CancellationToken,
 ) {
-    let Writers { certificates, issuers, cluster_issuers, requests, namespaces, pods, services } =
-        writers;
+    let Writers {
+        certificates,
+        issuers,
+        cluster_issuers,
+        requests,
+        access_policies,
+        namespaces,
+        pods,
+        services,
+    } = writers;
     let mut watching = Watching { work, client, stop };
     let everything = watcher::Config::default;
     watching.follow(everything(), certificates, routes, Routes::certificate);
     watching.follow(everything(), issuers, routes, Routes::issuer);
     watching.follow(everything(), cluster_issuers, routes, Routes::cluster_issuer);
     watching.follow(everything(), requests, routes, Routes::request);
+    watching.follow(everything(), access_policies, routes, Routes::access_policy);
     watching.follow(everything(), namespaces, routes, Routes::namespace);
     watching.follow(everything().labels(&identity::injected()), pods, routes, Routes::pod);
     watching.follow(everything(), services, routes, Routes::service);
+    watching.follow_config_maps(routes);
     let (client, routes, stop) = (client.clone(), routes.clone(), stop.clone());
     work.spawn(async move {
         let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
@@ -225,6 +253,31 @@ impl Watching<'_> {
             tokio::select! { () = following => {} () = stop.cancelled() => {} }
         });
     }
+
+    fn follow_config_maps(&mut self, routes: &Routes) {
+        let (client, routes, stop) = (self.client.clone(), routes.clone(), self.stop.clone());
+        self.work.spawn(async move {
+            let (published, restarts) = (&routes.seen.published, &routes.metrics.watch_restarts);
+            let told = |namespace: &str| routes.policies_of(namespace);
+            let following = follow_config_maps(client, published, restarts, told);
+            tokio::select! { () = following => {} () = stop.cancelled() => {} }
+        });
+    }
+}
+
+/// Has namespaces looked at whose sidecars report something new.
+fn wake_policies(
+    work: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    routes: &Routes,
+    stop: &CancellationToken,
+) {
+    let (context, queue) = (context.clone(), routes.queues.namespaces.clone());
+    let stop = stop.clone();
+    work.spawn(async move {
+        let waking = policy::wake(&context, &queue);
+        tokio::select! { () = waking => {} () = stop.cancelled() => {} }
+    });
 }
 
 /// Starts every reconciler.
@@ -235,7 +288,7 @@ fn reconcile(
     stop: &CancellationToken,
 ) {
     let seen = &context.seen;
-    let Waiting { certificates, issuers, cluster_issuers, requests, pods } = waiting;
+    let Waiting { certificates, issuers, cluster_issuers, requests, pods, namespaces } = waiting;
     work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,
@@ -260,6 +313,11 @@ fn reconcile(
         identity::reconcile,
         identity::error_policy,
         context.clone(),
+    ));
+    work.spawn(Worker::new(&seen.namespaces, namespaces, 8, stop).run(
+        policy::reconcile,
+        policy::error_policy,
+        Arc::new(Policies::new(context.clone())),
     ));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));

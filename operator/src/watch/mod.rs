@@ -3,6 +3,7 @@
 
 mod authorities;
 mod claims;
+mod config_maps;
 mod follow;
 mod own_writes;
 mod queues;
@@ -12,6 +13,7 @@ mod versions;
 
 pub use authorities::{Named, follow_authorities};
 pub use claims::Claims;
+pub use config_maps::{Found, POLICY_LABEL, Published, follow_config_maps};
 pub use follow::{Change, follow};
 pub use own_writes::OwnWrites;
 pub use queues::{Outlet, Queue, Queues, Waiting};

@@ -145,6 +145,7 @@ impl World {
             approves: true,
             signs_for_kubernetes: true,
             injects_authorities: true,
+            access: Default::default(),
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let mut registry = Registry::default();
