@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use clap::Parser;
 use countersign_operator::args::Args;
+use countersign_operator::policy::{DefaultAccess, DefaultUnmeshed};
 use serde_json::{Value, json};
 
 use crate::metrics::calls;
@@ -116,6 +117,18 @@ pub(crate) async fn the_default_issuer_reaches_the_operator(space: Space) {
     }
 }
 
+pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
+    let cases: [(&[&str], _, _); 3] = [
+        (&[], DefaultAccess::Mesh, DefaultUnmeshed::Allow),
+        (&[r#"accessPolicy.default="none""#], DefaultAccess::None, DefaultUnmeshed::Allow),
+        (&[r#"accessPolicy.unmeshed="deny""#], DefaultAccess::Mesh, DefaultUnmeshed::Deny),
+    ];
+    for (values, access, unmeshed) in cases {
+        let args = args(&objects(&space, values));
+        assert_eq!((args.default_access, args.unmeshed), (access, unmeshed), "{values:?}");
+    }
+}
+
 pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
     let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
     let both = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
@@ -197,6 +210,9 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         (r#"metrics.monitor.kind="Both""#, "kind"),
         (r#"metrics.monitor.interval="soon""#, "interval"),
         ("metrics.port=1", "port"),
+        (r#"accessPolicy.default="all""#, "default"),
+        ("accessPolicy.unmeshed=true", "unmeshed"),
+        ("accessPolicy.allow=[]", "allow"),
         ("podDisruptionBudget.minAvailable=1", "minAvailable"),
         (r#"topologySpreadConstraints={"a":"b"}"#, "topologySpreadConstraints"),
     ];

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use countersign_contract::discovery::Report;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
+use countersign_operator::policy::Reports;
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -35,6 +37,7 @@ struct Operator {
     stop: CancellationToken,
     running: JoinHandle<()>,
     exposition: Exposition,
+    reports: Arc<Reports>,
 }
 
 impl Default for World {
@@ -153,9 +156,10 @@ impl World {
         let client = metrics.api_requests.client(self.config()).expect("a client");
         let controllers = Controllers::new(client, Clock::system(), metrics, settings);
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
+        let reports = controllers.context().reports.clone();
         let stop = CancellationToken::new();
         let running = tokio::spawn(controllers.run(stop.clone()));
-        *self.operator.lock().unwrap() = Some(Operator { stop, running, exposition });
+        *self.operator.lock().unwrap() = Some(Operator { stop, running, exposition, reports });
     }
 
     /// What the operator tells at /metrics; nothing while another test has it restarted.
@@ -163,6 +167,14 @@ impl World {
         let operator = self.operator.lock().unwrap();
         let pages = operator.as_ref().map(|operator| operator.exposition.pages().expect("metrics"));
         pages.into_iter().flatten().collect()
+    }
+
+    /// A sidecar reports to the operator; lost while another test has that restarted.
+    pub(crate) fn report(&self, namespace: &str, pod: &str, report: &Report) {
+        let operator = self.operator.lock().unwrap();
+        if let Some(operator) = operator.as_ref() {
+            operator.reports.note(namespace, pod, report, Clock::system().now());
+        }
     }
 
     async fn stop_operator(&self) {
