@@ -302,14 +302,19 @@ pub(crate) async fn a_policy_that_cannot_be_is_refused_with_its_field_named(spac
     policy(&space, "shortest", json!({})).await;
 }
 
-pub(crate) async fn a_restart_writes_nothing_of_policies(space: Space) {
-    pod(&space, "web").await;
-    policy(&space, "web", json!({ "allow": [{}] })).await;
-    let revision = document_when(&space, "is there", |it| names(it) == ["web"]).await.revision;
+/// A policy and a pod that follows it, as far as it can without a node.
+pub(crate) async fn follow(space: &Space) {
+    pod(space, "web").await;
+    policy(space, "web", json!({ "allow": [{}] })).await;
+    let revision = document_when(space, "is there", |it| names(it) == ["web"]).await.revision;
     space.when::<Pod>("web", "is touched", |pod| touched(pod) == Some(&revision)).await;
     let selects =
         |policy: &AccessPolicy| policy.status.as_ref().is_some_and(|s| s.selected_pods == 1);
     space.when("web", "selects it", selects).await;
+}
+
+pub(crate) async fn a_restart_writes_nothing_of_policies(space: Space) {
+    follow(&space).await;
     let versions = async || {
         let map = space.api::<ConfigMap>().get(POLICY_CONFIG_MAP).await.unwrap().resource_version();
         let policy = space.api::<AccessPolicy>().get("web").await.unwrap().resource_version();

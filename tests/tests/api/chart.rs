@@ -8,6 +8,7 @@ use countersign_operator::args::Args;
 use countersign_operator::policy::{DefaultAccess, DefaultUnmeshed};
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::metrics::calls;
 use crate::space::Space;
 use crate::world::HOME;
@@ -251,6 +252,7 @@ pub(crate) async fn no_right_is_given_twice_in_a_role(space: Space) {
 pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(space: Space) {
     space.authority().await;
     space.certificate("web", json!({})).await;
+    access::follow(&space).await;
     let objects = objects(&space, &[]);
     let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
     let is_operators = |role: &&Value| {
@@ -269,7 +271,11 @@ pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(s
         rules.iter().any(gives)
     };
     let asked = calls(&space.world.metrics());
-    assert!(asked.contains(&("apply".to_owned(), "secrets".to_owned())), "{asked:?}");
+    for (verb, resource) in
+        [("apply", "secrets"), ("apply", "configmaps"), ("patch", "pods/status")]
+    {
+        assert!(asked.contains(&(verb.to_owned(), resource.to_owned())), "{asked:?}");
+    }
     for (verb, resource) in asked {
         let verbs: &[&str] = if verb == "apply" { &["patch", "create"] } else { &[&verb] };
         assert!(verbs.iter().all(|verb| may(verb, &resource)), "{verb} {resource}");

@@ -109,7 +109,7 @@ fn a_revision_is_that_of_what_is_said_and_not_of_its_order() {
     assert_eq!(one, of(&[api.clone(), web.clone()]));
     assert_eq!(one.revision.len(), REVISION);
     let others = [
-        of(&[web.clone()]),
+        of(std::slice::from_ref(&web)),
         of(&[api.clone(), ("web", json!({}))]),
         of(&[api, ("www", json!({ "allow": [{}] }))]),
     ];
