@@ -13,8 +13,9 @@ use serde_json::json;
 use super::error::{Error, is_gone};
 use super::observe::Observed;
 use super::reconcile::{Policies, Touched};
-use super::touch::{Known, Step, step};
+use super::touch::{Known, Step, began_with, step};
 use crate::context::FIELD_MANAGER;
+use crate::watch::Found;
 
 /// So many pods are touched at once.
 const AT_ONCE: usize = 16;
@@ -30,12 +31,11 @@ pub(super) async fn refresh(
     // Where the policies are too large, it is what was there before.
     let published = policies.context.seen.published.of(&seen.namespace);
     let published = published.filter(|_| !seen.is_home);
-    let Some(revision) = published.and_then(|published| published.revision) else {
-        return Ok(None);
-    };
+    let Some(Found { revision: Some(revision), since, .. }) = published else { return Ok(None) };
     let (mut due, mut waits) = (Vec::new(), Vec::new());
     for pod in &seen.pods {
-        match of_pod(policies, seen, pod, &revision) {
+        let made = pod.metadata.creation_timestamp.as_ref().map(|made| made.0);
+        match of_pod(policies, seen, pod, &revision, began_with(made, since)) {
             Step::Leave => {}
             Step::Wait(left) => waits.push(left),
             Step::Touch(text) => due.push(touch(policies, seen, pod, text)),
@@ -50,7 +50,13 @@ pub(super) async fn refresh(
 }
 
 /// What to do about one pod. Of one that was told before we began, the time begins with us.
-fn of_pod(policies: &Policies, seen: &Observed, pod: &Pod, revision: &str) -> Step {
+fn of_pod(
+    policies: &Policies,
+    seen: &Observed,
+    pod: &Pod,
+    revision: &str,
+    began_with_it: bool,
+) -> Step {
     let (name, now) = (pod.name_any(), Instant::now());
     let follows = policies.context.reports.revision(&seen.namespace, &name);
     let annotation = pod.annotations().get(POLICY_REVISION_ANNOTATION);
@@ -59,6 +65,7 @@ fn of_pod(policies: &Policies, seen: &Observed, pod: &Pod, revision: &str) -> St
         let known = Known {
             annotation: annotation.map(String::as_str),
             follows: follows.as_deref(),
+            began_with_it,
             told: touched.map(|touched| touched.at),
         };
         let step = step(revision, known, now);

@@ -3,12 +3,18 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
+
 /// A pod that still follows an older revision is told again: what the kubelet itself watches may be
 /// a little behind what was written.
 const FIRST_WAIT: Duration = Duration::from_millis(1500);
 
 /// So often in all, each time after twice as long. The kubelet looks by itself within a minute or two.
 const MOST: u32 = 5;
+
+/// A pod that was made so long after the document began with it: kubelets follow what is written
+/// within less. Both times are told in whole seconds.
+const SURE: SignedDuration = SignedDuration::from_secs(3);
 
 /// What is known of a pod.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +23,8 @@ pub(super) struct Known<'a> {
     pub(super) annotation: Option<&'a str>,
     /// The revision that it says it follows.
     pub(super) follows: Option<&'a str>,
+    /// Whether it began with the revision.
+    pub(super) began_with_it: bool,
     /// When it was told last, as far as is remembered.
     pub(super) told: Option<Instant>,
 }
@@ -34,10 +42,11 @@ pub(super) enum Step {
 
 /// What to do about a pod that should follow a revision.
 pub(super) fn step(revision: &str, known: Known<'_>, now: Instant) -> Step {
-    let Some(times) = times(known.annotation, revision) else {
-        return Step::Touch(revision.to_owned());
-    };
     let follows_it = known.follows.is_none_or(|follows| follows == revision);
+    let Some(times) = times(known.annotation, revision) else {
+        let needs_none = known.annotation.is_none() && known.began_with_it && follows_it;
+        return if needs_none { Step::Leave } else { Step::Touch(revision.to_owned()) };
+    };
     if follows_it || times >= MOST {
         return Step::Leave;
     }
@@ -46,6 +55,11 @@ pub(super) fn step(revision: &str, known: Known<'_>, now: Instant) -> Step {
         Some(left) if !left.is_zero() => Step::Wait(left),
         _ => Step::Touch(format!("{revision}.{}", times + 1)),
     }
+}
+
+/// Whether a pod that was made at one time began with what was written at another.
+pub(super) fn began_with(made: Option<Timestamp>, written: Option<Timestamp>) -> bool {
+    made.zip(written).is_some_and(|(made, written)| made.duration_since(written) >= SURE)
 }
 
 /// How often a pod was told of a revision: `revision`, and then `revision.2` and so on.
@@ -88,15 +102,41 @@ mod tests {
         ];
         let told = Instant::now();
         for (annotation, follows, after, expected) in cases {
-            let known = Known { annotation, follows, told: Some(told) };
+            let known = Known { annotation, follows, told: Some(told), began_with_it: false };
             let found = step("b", known, told + Duration::from_millis(after));
             assert_eq!(found, expected, "{annotation:?} {follows:?} {after}");
         }
     }
 
     #[test]
+    fn a_pod_that_began_with_a_revision_is_told_of_the_next_one_only() {
+        let touch = Step::Touch("b".to_owned());
+        let cases = [
+            (None, None, Step::Leave),
+            (None, Some("b"), Step::Leave),
+            (None, Some("a"), touch.clone()),
+            (Some("a"), None, touch),
+            (Some("b"), None, Step::Leave),
+        ];
+        for (annotation, follows, expected) in cases {
+            let known = Known { annotation, follows, began_with_it: true, told: None };
+            assert_eq!(step("b", known, Instant::now()), expected, "{annotation:?} {follows:?}");
+        }
+        let at = |second| Timestamp::from_second(second).ok();
+        let cases = [
+            (at(13), at(10), true),
+            (at(12), at(10), false),
+            (None, at(1), false),
+            (at(9), None, false),
+        ];
+        for (made, written, expected) in cases {
+            assert_eq!(began_with(made, written), expected, "{made:?} {written:?}");
+        }
+    }
+
+    #[test]
     fn after_a_restart_a_pod_has_its_time_once_more() {
-        let known = Known { annotation: Some("b"), follows: Some("a"), told: None };
+        let known = Known { annotation: Some("b"), follows: Some("a"), ..Known::default() };
         assert_eq!(step("b", known, Instant::now()), Step::Wait(FIRST_WAIT));
     }
 }

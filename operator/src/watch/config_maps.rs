@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_contract::names::{POLICIES_FILE, POLICY_CONFIG_MAP};
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use tracing::warn;
 
 use super::versions::is_later;
+use crate::context::FIELD_MANAGER;
 use crate::metrics::KindLabels;
 use crate::pki::sha256_hex;
 
@@ -37,6 +39,8 @@ pub struct Found {
     pub digest: Option<String>,
     /// What the document says is its revision.
     pub revision: Option<String>,
+    /// When we changed it last.
+    pub since: Option<Timestamp>,
 }
 
 impl Found {
@@ -51,6 +55,12 @@ impl Found {
             version: map.resource_version().unwrap_or_default(),
             digest: text.map(|text| sha256_hex(text.as_bytes())),
             revision: revised.map(|revised| revised.revision),
+            since: map
+                .managed_fields()
+                .iter()
+                .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER))
+                .filter_map(|entry| Some(entry.time.as_ref()?.0))
+                .max(),
         }
     }
 }

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::history::versions_since;
 use crate::policies::blocks;
 use crate::space::Space;
 
@@ -126,26 +127,39 @@ pub(crate) async fn pods_mount_it_before_the_first_of_them_starts(space: Space) 
     document_when(&others, "is there", |it| it.policies.is_empty()).await;
 }
 
+/// Waits until a pod is told of the document that holds these policies.
+async fn told(space: &Space, pod: &str, policies: &[&str]) -> String {
+    let what = format!("holds {policies:?}");
+    let revision = document_when(space, &what, |it| names(it) == policies).await.revision;
+    let is_told = |pod: &Pod| touched(pod) == Some(&revision);
+    space.when::<Pod>(pod, &format!("is told of {policies:?}"), is_told).await;
+    revision
+}
+
 pub(crate) async fn pods_are_touched_when_the_policies_change_and_not_otherwise(space: Space) {
-    pod(&space, "web").await;
-    let follows = async |what: &str, name: &str, holds: &str| {
-        let of = |it: &NamespaceDocument| names(it).concat() == holds;
-        let revision = document_when(&space, what, of).await.revision;
-        let is_told = |pod: &Pod| touched(pod) == Some(&revision);
-        space.when::<Pod>(name, &format!("is told of {what}"), is_told).await
-    };
-    follows("the default", "web", "").await;
+    let start = pod(&space, "web").await.resource_version().unwrap();
+    let mut revisions = vec![told(&space, "web", &[]).await];
     policy(&space, "one", json!({})).await;
-    follows("a policy", "web", "one").await;
-    policy(&space, "two", json!({ "allow": [{}] })).await;
-    let before = follows("another", "web", "onetwo").await;
-    // What changes no policy, and a pod that comes later, concern nobody who is told.
+    revisions.push(told(&space, "web", &["one"]).await);
     let note = json!({ "metadata": { "labels": { "seen": "true" } } });
     space.change::<AccessPolicy>("one", note).await;
-    pod(&space, "late").await;
-    follows("the same", "late", "onetwo").await;
-    let after = space.api::<Pod>().get("web").await.unwrap();
-    assert_eq!(before.resource_version(), after.resource_version());
+    policy(&space, "two", json!({ "allow": [{}] })).await;
+    revisions.push(told(&space, "web", &["one", "two"]).await);
+    let versions: Vec<Pod> = versions_since(&space, "web", &start).await;
+    let found: Vec<_> = versions.iter().map(|pod| touched(pod).unwrap()).collect();
+    assert_eq!(found, revisions, "one write each");
+}
+
+pub(crate) async fn a_pod_that_follows_something_older_is_told_again(space: Space) {
+    pod(&space, "web").await;
+    let revision = told(&space, "web", &[]).await;
+    let report = Report { policy_revision: "older".to_owned(), denials: vec![] };
+    let again = format!("{revision}.2");
+    let is_told_again = |pod: &Pod| {
+        space.world.report(&space.namespace, "web", &report);
+        touched(pod) == Some(&again)
+    };
+    space.when::<Pod>("web", "is told again", is_told_again).await;
 }
 
 pub(crate) async fn a_status_says_which_pods_follow_and_whom_they_refuse(space: Space) {

@@ -280,6 +280,7 @@ fn reaching(world: &Arc<World>) -> Vec<Trial> {
             a_document_is_put_right_whoever_changed_or_deleted_it,
             pods_mount_it_before_the_first_of_them_starts,
             pods_are_touched_when_the_policies_change_and_not_otherwise,
+            a_pod_that_follows_something_older_is_told_again,
             a_status_says_which_pods_follow_and_whom_they_refuse,
             policies_that_contradict_each_other_are_told,
             policies_that_do_not_fit_leave_in_force_what_was_there_before,
