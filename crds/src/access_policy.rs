@@ -241,7 +241,8 @@ pub struct AccessPolicyStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: `Enforced`, `Audited`, `Conflict`, `TooLarge` or `NoSidecars`.
+    /// `Ready`: `Enforced`, `Audited`, `Conflict`, `TooLarge`, `NotPublished` or
+    /// `NoSidecars`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -45,6 +45,13 @@ impl Error {
         let mut causes = status.details.iter().flat_map(|details| &details.causes);
         causes.any(|cause| cause.reason == "NamespaceTerminating")
     }
+
+    /// What the API server said against it, where it was not merely busy.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let Self::Apply { source: kube::Error::Api(status), .. } = self else { return None };
+        let is_refusal = (400..500).contains(&status.code) && status.code != 429;
+        is_refusal.then(|| format!("{self}: {}", status.message))
+    }
 }
 
 /// Whether an object is gone meanwhile.

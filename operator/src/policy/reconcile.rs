@@ -89,20 +89,21 @@ pub async fn reconcile(
         return Ok(Action::requeue(UNREAD));
     }
     let seen = observe(&policies.context, &namespace);
-    match see_to(&policies, &seen).await {
-        Ok(again) => Ok(again.map_or_else(Action::await_change, Action::requeue)),
-        Err(error) if error.is_an_ending_namespace() => Ok(Action::await_change()),
-        Err(error) => Err(error),
-    }
+    let again = see_to(&policies, &seen).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Returns when to look again, if nothing happens before.
 async fn see_to(policies: &Policies, seen: &Observed) -> Result<Option<Duration>, Error> {
-    let publishing = publish(policies, seen).await?;
+    let publishing = publish(policies, seen).await;
+    if publishing.as_ref().is_err_and(Error::is_an_ending_namespace) {
+        return Ok(None);
+    }
+    let refusal = publishing.as_ref().err().and_then(Error::refusal);
     let refreshing = refresh(policies, seen).await;
-    let telling = tell_all(policies, seen).await;
+    let telling = tell_all(policies, seen, refusal).await;
     policies.of(&seen.namespace, |pace| pace.forget(seen));
-    let waits = [publishing, refreshing?, telling?];
+    let waits = [publishing?, refreshing?, telling?];
     Ok(waits.into_iter().flatten().min())
 }
 
@@ -157,5 +158,5 @@ pub fn error_policy(
     let cause = std::error::Error::source(error).map(ToString::to_string);
     warn!(reason, %error, cause, "reconciliation failed");
     policies.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(3))
+    Action::requeue(Duration::from_secs(1))
 }

@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Conflict(String),
     /// The policies of the namespace do not fit into its ConfigMap.
     TooLarge(usize),
+    /// The API server does not take what was compiled.
+    NotPublished(String),
     /// Pods of the operator's own namespace have no sidecar.
     NoSidecars,
 }
@@ -78,6 +80,7 @@ fn ready(
             );
             (False, "TooLarge", message)
         }
+        (Some(Trouble::NotPublished(message)), _) => (False, "NotPublished", message.clone()),
         (Some(Trouble::NoSidecars), _) => {
             let message = "pods of the operator's own namespace have no sidecar".to_owned();
             (False, "NoSidecars", message)

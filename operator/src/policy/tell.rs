@@ -26,13 +26,15 @@ const AGEING: Duration = Duration::from_secs(60);
 pub(super) async fn tell_all(
     policies: &Policies,
     seen: &Observed,
+    refusal: Option<String>,
 ) -> Result<Option<Duration>, Error> {
     let now = policies.context.clock.now();
     let conflicts = conflicts(&seen.compiled.document, &seen.pods);
     let (mut ended, mut waits) = (Ok(()), Vec::new());
     for policy in &seen.policies {
         let policy = policies.context.seen.own_access_policies.newest(policy.clone());
-        let trouble = trouble(seen, conflicts.get(&policy.name_any()));
+        let conflict = conflicts.get(&policy.name_any());
+        let trouble = trouble(seen, refusal.as_ref(), conflict);
         match tell_one(policies, seen, &policy, trouble, now).await {
             Ok(wait) => waits.extend(wait),
             Err(error) => ended = Err(error),
@@ -45,12 +47,18 @@ pub(super) async fn tell_all(
     ended.map(|()| waits.into_iter().min())
 }
 
-fn trouble(seen: &Observed, conflict: Option<&String>) -> Option<Trouble> {
+/// The worst first.
+fn trouble(
+    seen: &Observed,
+    refusal: Option<&String>,
+    conflict: Option<&String>,
+) -> Option<Trouble> {
     if seen.is_home {
         return Some(Trouble::NoSidecars);
     }
     let too_large = seen.compiled.too_large.map(Trouble::TooLarge);
-    too_large.or_else(|| conflict.cloned().map(Trouble::Conflict))
+    let refused = refusal.cloned().map(Trouble::NotPublished);
+    too_large.or(refused).or_else(|| conflict.cloned().map(Trouble::Conflict))
 }
 
 async fn tell_one(

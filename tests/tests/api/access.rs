@@ -255,6 +255,21 @@ pub(crate) async fn policies_that_do_not_fit_leave_in_force_what_was_there_befor
     until(&space, "two", "Enforced").await;
 }
 
+pub(crate) async fn what_cannot_be_published_is_told(space: Space) {
+    policy(&space, "web", json!({})).await;
+    until(&space, "web", "Enforced").await;
+    space.change::<ConfigMap>(POLICY_CONFIG_MAP, json!({ "immutable": true })).await;
+    policy(&space, "web", json!({ "allow": [{}] })).await;
+    let told = until(&space, "web", "NotPublished").await;
+    let message = ready(&told).unwrap().message.clone().unwrap();
+    assert!(message.contains(POLICY_CONFIG_MAP) && message.contains("immutable"), "{message}");
+    space.event("web", "tells of it", |reason| reason == "NotPublished").await;
+    let maps = space.api::<ConfigMap>();
+    maps.delete(POLICY_CONFIG_MAP, &DeleteParams::default()).await.unwrap();
+    until(&space, "web", "Enforced").await;
+    document_when(&space, "follows", |it| it.policies[0].allow.len() == 1).await;
+}
+
 /// Specs, and the field that is wrong.
 fn bad() -> Vec<(Value, &'static str)> {
     let rule = |field: &str, value: Value| json!({ "allow": [{}, { field: value }] });

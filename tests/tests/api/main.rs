@@ -284,6 +284,7 @@ fn reaching(world: &Arc<World>) -> Vec<Trial> {
             a_status_says_which_pods_follow_and_whom_they_refuse,
             policies_that_contradict_each_other_are_told,
             policies_that_do_not_fit_leave_in_force_what_was_there_before,
+            what_cannot_be_published_is_told,
             a_policy_that_cannot_be_is_refused_with_its_field_named,
             a_restart_writes_nothing_of_policies,
             every_example_of_the_docs_of_access_holds,
