@@ -10,12 +10,18 @@
 )]
 #![expect(clippy::duplicated_attributes, reason = "each printer column names its type")]
 
+mod access_policy;
 mod certificate;
 mod condition;
 mod issuer;
 mod policy;
 mod request;
 
+pub use access_policy::{
+    AccessEgress, AccessEnforcement, AccessPolicy, AccessPolicySpec, AccessPolicyStatus,
+    AccessPort, AccessRule, ClientIdentity, MinTlsVersion, PodSelector, PortMode, RecentDenial,
+    UnmeshedEgress,
+};
 pub use certificate::{
     AdditionalOutputFormat, Certificate, CertificateSpec, CertificateStatus, IssuerRef,
     JksKeystore, KeyAlgorithm, KeyEncoding, KeyUsage, Keystores, NameConstraintItem,
@@ -39,5 +45,11 @@ use kube::CustomResourceExt;
 /// Every definition, in the order in which people read them.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Certificate::crd(), CertificateRequest::crd(), ClusterIssuer::crd(), Issuer::crd()]
+    vec![
+        AccessPolicy::crd(),
+        Certificate::crd(),
+        CertificateRequest::crd(),
+        ClusterIssuer::crd(),
+        Issuer::crd(),
+    ]
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 use kube::core::Duration;
 
 use crate::certificate::reference::IssuerId;
+use crate::policy::{DefaultAccess, DefaultUnmeshed};
 
 /// Issues and renews certificates, and injects the sidecar.
 #[derive(Clone, Debug, Parser)]
@@ -51,6 +52,15 @@ pub struct Args {
     /// operator, once somebody has approved them.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub kubernetes_signer: bool,
+
+    /// Who may reach a pod that no AccessPolicy selects: `mesh` for every identity of the trust
+    /// domain, or `none`.
+    #[arg(long, value_enum, default_value_t = DefaultAccess::Mesh)]
+    pub default_access: DefaultAccess,
+
+    /// Whether pods may call what is not in the mesh, where no AccessPolicy says.
+    #[arg(long, value_enum, default_value_t = DefaultUnmeshed::Allow)]
+    pub unmeshed: DefaultUnmeshed,
 
     /// Of several replicas only the holder of a Lease reconciles; `false` is for one alone.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]

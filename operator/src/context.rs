@@ -3,7 +3,7 @@
 use countersign_contract::TrustDomain;
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
+use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
@@ -18,7 +18,8 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::issuer::Authorities;
 use crate::metrics::Metrics;
-use crate::watch::{Claims, Key, Named, Once, OwnWrites, Versions};
+use crate::policy::{Defaults, Documents, Reports};
+use crate::watch::{Claims, Key, Named, Once, OwnWrites, Published, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -42,6 +43,10 @@ pub struct Context {
     pub repairs: Arc<Repairs>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
+    /// The policies of each namespace, compiled.
+    pub documents: Arc<Documents>,
+    /// What sidecars said of themselves.
+    pub reports: Arc<Reports>,
     /// What was configured.
     pub settings: Settings,
 }
@@ -57,6 +62,8 @@ pub struct Watched {
     pub cluster_issuers: Store<ClusterIssuer>,
     /// Every CertificateRequest.
     pub requests: Store<CertificateRequest>,
+    /// Every AccessPolicy.
+    pub access_policies: Store<AccessPolicy>,
     /// Namespaces, with their labels and annotations only.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Which Certificates name which Secret.
@@ -71,6 +78,10 @@ pub struct Watched {
     pub own_issuers: Arc<OwnWrites<Issuer>>,
     /// The same of ClusterIssuers.
     pub own_cluster_issuers: Arc<OwnWrites<ClusterIssuer>>,
+    /// The same of AccessPolicies.
+    pub own_access_policies: Arc<OwnWrites<AccessPolicy>>,
+    /// The ConfigMaps of compiled policies.
+    pub published: Arc<Published>,
     /// Injected pods: metadata, whose they are, where they run, and their addresses.
     pub pods: Store<Pod>,
     /// Services: what selects their pods, and how they are called.
@@ -112,6 +123,8 @@ pub struct Settings {
     pub signs_for_kubernetes: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
+    /// What holds for pods that no AccessPolicy selects.
+    pub access: Defaults,
     /// What those are filled with that ask for the authority of the API server.
     pub api_server_authority: ApiServerAuthority,
 }

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: `certificate` (observe, checks, decide, act, status: the heart), `issuer`
 //! (who signs), `request` (a CSR of somebody else's), `identity` (a Certificate for every service
-//! account with injected pods), `inject` (the webhook that adds the sidecar). Keys and certificates
+//! account with injected pods), `policy` (who may reach them), `inject` (the webhook that adds the
+//! sidecar). Keys and certificates
 //! are the crate `pki`, without kube.
 //!
 //! Only `observe` functions read the API, only `act` functions write it; what lies between is
@@ -24,6 +25,7 @@ pub mod last_word;
 pub mod leader;
 pub mod metrics;
 pub use countersign_pki as pki;
+pub mod policy;
 pub mod request;
 pub mod run;
 pub mod story;

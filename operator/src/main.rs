@@ -10,6 +10,7 @@ use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::leader::Election;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
+use countersign_operator::policy::Defaults;
 use countersign_operator::run::Controllers;
 use countersign_operator::{discovery, inject, telemetry};
 use prometheus_client::registry::Registry;
@@ -79,6 +80,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         approves: args.auto_approval,
         signs_for_kubernetes: args.kubernetes_signer,
         injects_authorities: args.ca_injection,
+        access: Defaults { allow: args.default_access, unmeshed: args.unmeshed.into() },
         api_server_authority,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
-use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
+use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::PartialObjectMeta;
@@ -17,13 +17,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::context::{Context, Settings, Watched};
+use crate::policy::{Documents, Policies, Reports};
 use crate::watch::{
-    Change, Once, Queues, Routes, Scope, Waiting, follow, follow_authorities, follow_secrets, slim,
+    Change, Once, Queues, Routes, Scope, Waiting, follow, follow_authorities, follow_config_maps,
+    follow_secrets, slim,
 };
 use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, discovery, discovery::Hub, event::Events, identity,
-    issuer, kubernetes, metrics::Metrics, request,
+    issuer, kubernetes, metrics::Metrics, policy, request,
 };
 
 /// Every reconciler, before it runs.
@@ -51,6 +53,7 @@ struct MeshWriters {
     pods: Writer<Pod>,
     services: Writer<Service>,
     slices: Writer<EndpointSlice>,
+    access_policies: Writer<AccessPolicy>,
 }
 
 fn stores() -> (Watched, Writers, MeshWriters) {
@@ -58,6 +61,7 @@ fn stores() -> (Watched, Writers, MeshWriters) {
     let (issuers, to_issuers) = store();
     let (cluster_issuers, to_cluster_issuers) = store();
     let (requests, to_requests) = store();
+    let (access_policies, to_access_policies) = store();
     let (namespaces, to_namespaces) = store();
     let (pods, to_pods) = store();
     let (services, to_services) = store();
@@ -69,14 +73,21 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         requests: to_requests,
         namespaces: to_namespaces,
     };
-    let mesh = MeshWriters { pods: to_pods, services: to_services, slices: to_slices };
+    let mesh = MeshWriters {
+        pods: to_pods,
+        services: to_services,
+        slices: to_slices,
+        access_policies: to_access_policies,
+    };
     let (claims, secrets, named) = Default::default();
     let (own_writes, own_issuers, own_cluster_issuers) = Default::default();
+    let (own_access_policies, published) = Default::default();
     let watched = Watched {
         certificates,
         issuers,
         cluster_issuers,
         requests,
+        access_policies,
         namespaces,
         claims,
         secrets,
@@ -84,6 +95,8 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         own_writes,
         own_issuers,
         own_cluster_issuers,
+        own_access_policies,
+        published,
         pods,
         services,
         slices,
@@ -101,6 +114,8 @@ impl Controllers {
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
         let (authorities, repairs, pending_keys) = Default::default();
+        let documents = Arc::new(Documents::new(&seen, &settings));
+        let reports = Arc::<Reports>::default();
         let context = Context {
             client,
             clock,
@@ -110,10 +125,16 @@ impl Controllers {
             authorities,
             repairs,
             pending_keys,
+            documents,
+            reports,
             settings,
         };
         let context = Arc::new(context);
-        let hub = Arc::new(Hub::new(context.seen.clone(), context.settings.clone()));
+        let hub = Arc::new(Hub::new(
+            context.seen.clone(),
+            context.settings.clone(),
+            context.documents.clone(),
+        ));
         Self { context, hub, writers, mesh: Some(mesh), leading: Arc::default() }
     }
 
@@ -125,7 +146,8 @@ impl Controllers {
 
     /// Begins to watch what every replica does, whether or not it leads: who is in the mesh.
     pub fn observe(&mut self, stop: &CancellationToken) {
-        let Some(MeshWriters { pods, services, slices }) = self.mesh.take() else { return };
+        let Some(mesh) = self.mesh.take() else { return };
+        let MeshWriters { pods, services, slices, access_policies } = mesh;
         let read = [Once::default(), Once::default(), Once::default()];
         let [pods_read, services_read, slices_read] = read.clone();
         let config = kube::runtime::watcher::Config::default;
@@ -149,6 +171,12 @@ impl Controllers {
         });
         let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
         self.share(scope, slices, stop, |hub, _, change| hub.slice(&change));
+        self.share(Scope::default(), access_policies, stop, |hub, routes, change| {
+            hub.access_policy(&change);
+            if let Some(routes) = routes {
+                routes.access_policy(change);
+            }
+        });
         let (hub, complete) = (self.hub.clone(), self.context.seen.mesh_was_read.clone());
         tokio::spawn(async move {
             for read in read {
@@ -201,6 +229,8 @@ impl Controllers {
             queues,
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
+            documents: context.documents.clone(),
+            reports: context.reports.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         // Whatever was seen before is told again, once it all was.
@@ -214,8 +244,12 @@ impl Controllers {
         for pod in context.seen.pods.state() {
             routes.pod(Change::There(&pod));
         }
+        for policy in context.seen.access_policies.state() {
+            routes.access_policy(Change::There(&policy));
+        }
         info!("reconciling");
         context.metrics.leader.set(1);
+        wake_policies(&mut work, &context, &routes, &stop);
         reconcile(&mut work, &context, waiting, &stop);
         while work.join_next().await.is_some() {}
         context.metrics.leader.set(0);
@@ -235,6 +269,7 @@ async fn was_read(seen: &Watched, stop: &CancellationToken) -> bool {
             seen.namespaces.wait_until_ready(),
             seen.mesh_was_read.wait(),
             seen.secrets.wait_until_read(),
+            seen.published.wait_until_read(),
         );
     };
     tokio::select! { () = all => !stop.is_cancelled(), () = stop.cancelled() => false }
@@ -255,6 +290,7 @@ fn watch(
     watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
     watching.follow(requests, routes, Routes::request);
     watching.follow(namespaces, routes, Routes::namespace);
+    watching.follow_config_maps(routes);
     let (client, routes, stop) = (client.clone(), routes.clone(), stop.clone());
     work.spawn(async move {
         let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
@@ -305,6 +341,31 @@ impl Watching<'_> {
             tokio::select! { () = following => {} () = stop.cancelled() => {} }
         });
     }
+
+    fn follow_config_maps(&mut self, routes: &Routes) {
+        let (client, routes, stop) = (self.client.clone(), routes.clone(), self.stop.clone());
+        self.work.spawn(async move {
+            let (published, restarts) = (&routes.seen.published, &routes.metrics.watch_restarts);
+            let told = |namespace: &str| routes.policies_of(namespace);
+            let following = follow_config_maps(client, published, restarts, told);
+            tokio::select! { () = following => {} () = stop.cancelled() => {} }
+        });
+    }
+}
+
+/// Has namespaces looked at whose sidecars report something new.
+fn wake_policies(
+    work: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    routes: &Routes,
+    stop: &CancellationToken,
+) {
+    let (context, queue) = (context.clone(), routes.queues.namespaces.clone());
+    let stop = stop.clone();
+    work.spawn(async move {
+        let waking = policy::wake(&context, &queue);
+        tokio::select! { () = waking => {} () = stop.cancelled() => {} }
+    });
 }
 
 /// Starts every reconciler.
@@ -315,7 +376,7 @@ fn reconcile(
     stop: &CancellationToken,
 ) {
     let seen = &context.seen;
-    let Waiting { certificates, issuers, cluster_issuers, requests, pods } = waiting;
+    let Waiting { certificates, issuers, cluster_issuers, requests, pods, namespaces } = waiting;
     work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,
@@ -342,6 +403,11 @@ fn reconcile(
         context.clone(),
     ));
     work.spawn(discovery::keep(context.clone(), stop.clone()));
+    work.spawn(Worker::new(&seen.namespaces, namespaces, 8, stop).run(
+        policy::reconcile,
+        policy::error_policy,
+        Arc::new(Policies::new(context.clone())),
+    ));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }

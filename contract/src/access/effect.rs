@@ -23,6 +23,12 @@ pub fn effective(
     }
 }
 
+/// How a port of a pod with these labels speaks TLS.
+#[must_use]
+pub fn mode(document: &NamespaceDocument, labels: &BTreeMap<String, String>, port: u16) -> Mode {
+    Selecting::of(document, labels).mode(Some(port))
+}
+
 /// The policies that select one pod.
 pub(super) struct Selecting<'a> {
     document: &'a NamespaceDocument,

@@ -10,7 +10,7 @@ mod selector;
 mod verdict;
 
 pub use document::{Enforcement, NamespaceDocument, PodPolicy, PortRules};
-pub use effect::effective;
+pub use effect::{effective, mode};
 pub use rule::{Allow, Caller, Rule};
 pub use selector::{Operator, Requirement, Selector};
 pub use verdict::{Verdict, judge};

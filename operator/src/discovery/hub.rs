@@ -9,9 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use countersign_contract::access::mode;
 use countersign_contract::discovery::Answer;
+use countersign_crds::AccessPolicy;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Notify;
 
@@ -19,6 +22,7 @@ use super::answer::{Found, Unknown, View};
 use super::directory::Directory;
 use super::plain::PlainPods;
 use crate::context::{Settings, Watched};
+use crate::policy::Documents;
 use crate::watch::Change;
 
 /// How long changes are gathered before they are looked at: a rollout is many of them.
@@ -29,6 +33,7 @@ const GATHERED: Duration = Duration::from_millis(20);
 pub struct Hub {
     seen: Watched,
     settings: Settings,
+    documents: Arc<Documents>,
     state: Mutex<State>,
     changed: Notify,
     pub(super) plain: PlainPods,
@@ -40,6 +45,8 @@ struct State {
     followed: HashMap<IpAddr, BTreeMap<u16, HashSet<u64>>>,
     followers: HashMap<u64, Arc<Follower>>,
     next: u64,
+    /// The latest stream of each pod: one that broke off may end here after the next one began.
+    latest: HashMap<(String, String), u64>,
     dirty: BTreeSet<IpAddr>,
     all_dirty: bool,
 }
@@ -108,6 +115,21 @@ pub(super) struct Following {
 }
 
 impl Following {
+    /// From now on this is the stream of a pod.
+    pub(super) fn is_of(&self, pod: (String, String)) {
+        lock(&self.hub.state).latest.insert(pod, self.id);
+    }
+
+    /// Whether it still was, at its end.
+    pub(super) fn was_of(&self, pod: &(String, String)) -> bool {
+        let mut state = lock(&self.hub.state);
+        let was = state.latest.get(pod) == Some(&self.id);
+        if was {
+            state.latest.remove(pod);
+        }
+        was
+    }
+
     /// How many destinations.
     pub(super) fn len(&self) -> usize {
         self.destinations.len()
@@ -178,9 +200,9 @@ impl State {
 impl Hub {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(seen: Watched, settings: Settings) -> Self {
+    pub fn new(seen: Watched, settings: Settings, documents: Arc<Documents>) -> Self {
         let (state, changed, plain) = Default::default();
-        Self { seen, settings, state, changed, plain }
+        Self { seen, settings, documents, state, changed, plain }
     }
 
     /// A Service changed.
@@ -205,6 +227,13 @@ impl Hub {
             Change::There(slice) => directory.note_slice(slice, true),
             Change::Gone(slice) => directory.note_slice(slice, false),
         });
+    }
+
+    /// A policy changed, and with it perhaps how ports of its namespace's pods speak TLS.
+    pub fn access_policy(&self, change: &Change<'_, AccessPolicy>) {
+        let (Change::There(policy) | Change::Gone(policy)) = change;
+        self.documents.changed(&policy.namespace().unwrap_or_default());
+        self.everything();
     }
 
     /// Anything may be answered otherwise now: policies changed, or pods became known.
@@ -288,7 +317,7 @@ impl Hub {
             slice: &|slice| self.seen.slices.get(slice),
             pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
             is_plain: &|uid| self.plain.knows(uid),
-            mode: &|_, _, _| countersign_contract::policy::Mode::Mutual,
+            mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
         };
         view.answer(destination, node)
     }
@@ -296,12 +325,13 @@ impl Hub {
     /// Whether everything was read once that answers rest on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.seen.mesh_was_read.is_set()
+        self.seen.mesh_was_read.is_set() && self.documents.were_read()
     }
 
     /// Waits until it was.
     pub(super) async fn complete(&self) {
         self.seen.mesh_was_read.wait().await;
+        self.documents.wait_until_read().await;
     }
 
     /// The injected pod of a name.

@@ -9,6 +9,7 @@ use countersign_contract::discovery::{MOST_DESTINATIONS, Request, Response};
 use futures::channel::mpsc;
 use futures::{SinkExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -87,13 +88,14 @@ impl Follow {
         let Some(first) = first.await.map_err(late)?? else { return Ok(()) };
         let pod = self.pod(&first)?;
         let node = pod.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
-        let mut following = self.hub.join(node);
+        let following = self.hub.join(node);
         let follower = following.follower.clone();
-        take(&mut following, &first)?;
+        let mut session = Session::of(&self.context, following, pod.as_deref());
+        session.take(&first)?;
         loop {
             tokio::select! {
                 request = requests.message() => match request? {
-                    Some(request) => take(&mut following, &request)?,
+                    Some(request) => session.take(&request)?,
                     None => return Ok(()),
                 },
                 answers = follower.take(ANSWERS) => {
@@ -125,18 +127,48 @@ impl Follow {
     }
 }
 
-/// Does what a message asks for.
-fn take(following: &mut Following, request: &Request) -> Result<(), Status> {
-    for destination in &request.forget {
-        following.forget(&address(destination)?);
+/// What one stream follows, and what its pod tells, which is forgotten at its end.
+struct Session<'a> {
+    context: &'a Context,
+    following: Following,
+    pod: Option<(String, String)>,
+}
+
+impl<'a> Session<'a> {
+    fn of(context: &'a Context, following: Following, pod: Option<&Pod>) -> Self {
+        context.metrics.discovery_streams.inc();
+        let pod = pod.map(|pod| (pod.namespace().unwrap_or_default(), pod.name_any()));
+        pod.iter().for_each(|pod| following.is_of(pod.clone()));
+        Self { context, following, pod }
     }
-    for destination in &request.follow {
-        if following.len() >= MOST_DESTINATIONS {
-            return Err(Status::resource_exhausted("too many destinations are followed at once"));
+
+    /// Does what a message asks for.
+    fn take(&mut self, request: &Request) -> Result<(), Status> {
+        if let (Some((namespace, pod)), Some(report)) = (&self.pod, &request.report) {
+            self.context.reports.note(namespace, pod, report, self.context.clock.now());
         }
-        following.follow(address(destination)?);
+        for destination in &request.forget {
+            self.following.forget(&address(destination)?);
+        }
+        for destination in &request.follow {
+            if self.following.len() >= MOST_DESTINATIONS {
+                return Err(Status::resource_exhausted(
+                    "too many destinations are followed at once",
+                ));
+            }
+            self.following.follow(address(destination)?);
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.context.metrics.discovery_streams.dec();
+        if let Some(pod) = self.pod.as_ref().filter(|pod| self.following.was_of(pod)) {
+            self.context.reports.forget(&pod.0, &pod.1);
+        }
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, Status> {

@@ -8,5 +8,6 @@ pub mod desired;
 mod reconcile;
 mod refresh;
 
+pub(crate) use reconcile::is_over;
 pub use reconcile::{Error, ensure, error_policy, injected, reconcile};
 pub use refresh::refresh_pods;

@@ -15,6 +15,8 @@ pub(super) struct Call {
 /// Every resource that the operator has a right to, by its name in RBAC's rules. A test holds the
 /// chart's rules against it.
 const RESOURCES: &[&str] = &[
+    "accesspolicies",
+    "accesspolicies/status",
     "apiservices",
     "certificaterequests",
     "certificaterequests/status",
@@ -24,6 +26,7 @@ const RESOURCES: &[&str] = &[
     "certificatesigningrequests/status",
     "clusterissuers",
     "clusterissuers/status",
+    "configmaps",
     "customresourcedefinitions",
     "events",
     "issuers",

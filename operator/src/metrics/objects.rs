@@ -1,12 +1,14 @@
-//! What is said of each Certificate and each issuer, page by page.
+//! What is said of each Certificate, each issuer and each AccessPolicy, page by page.
 //!
 //! Ten thousand Certificates are seventy thousand lines. They are written from what the watches
 //! hold, a page at a time, while somebody reads them.
 
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateStatus, ClusterIssuer, Condition, ConditionStatus};
-use countersign_crds::{Issuer, IssuerRef};
+use countersign_crds::{
+    AccessPolicy, AccessPolicyStatus, Certificate, CertificateStatus, ClusterIssuer, Condition,
+    ConditionStatus, Issuer, IssuerRef,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -54,11 +56,31 @@ const ISSUER: (&str, &str) = ("countersign_issuer_ready_status", "Whether an Iss
 const CLUSTER_ISSUER: (&str, &str) =
     ("countersign_clusterissuer_ready_status", "Whether a ClusterIssuer is Ready");
 
+const ACCESS_POLICY: (&str, &str) =
+    ("countersign_accesspolicy_ready_status", "Whether an AccessPolicy is Ready");
+
+type Count = fn(&AccessPolicyStatus) -> i64;
+
+/// How many pods follow a policy.
+const PODS: [(&str, &str, Count); 2] = [
+    (
+        "countersign_accesspolicy_selected_pods",
+        "Running pods with a sidecar that an AccessPolicy selects",
+        |status| status.selected_pods,
+    ),
+    (
+        "countersign_accesspolicy_in_force_pods",
+        "Those of them that follow the policies as they are now",
+        |status| status.in_force_pods,
+    ),
+];
+
 /// The names of all that is said.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let dates = DATES.into_iter().map(|(name, ..)| name);
-    dates.chain([CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0])
+    let pods = PODS.into_iter().map(|(name, ..)| name);
+    dates.chain(pods).chain([CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0, ACCESS_POLICY.0])
 }
 
 /// What the watches hold, and what is needed to tell of it.
@@ -67,6 +89,7 @@ pub struct Objects {
     certificates: Store<Certificate>,
     issuers: Store<Issuer>,
     cluster_issuers: Store<ClusterIssuer>,
+    access_policies: Store<AccessPolicy>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
     default_issuer: Option<IssuerId>,
 }
@@ -80,6 +103,7 @@ impl Objects {
             certificates: seen.certificates,
             issuers: seen.issuers,
             cluster_issuers: seen.cluster_issuers,
+            access_policies: seen.access_policies,
             namespaces: seen.namespaces,
             default_issuer: context.settings.default_issuer.clone(),
         }
@@ -106,7 +130,8 @@ impl Objects {
             let conditions = certificate.status.as_ref().map(|status| &*status.conditions);
             ready(text, CERTIFICATE.0, &labels.pairs(), conditions.unwrap_or_default());
         });
-        dates.chain(ready).chain(self.issuers()).chain(self.cluster_issuers())
+        let issuers = self.issuers().chain(self.cluster_issuers());
+        dates.chain(ready).chain(issuers).chain(self.access_policies())
     }
 
     fn issuers(&self) -> impl Iterator<Item = String> + Send + use<> {
@@ -126,6 +151,30 @@ impl Objects {
             let conditions = issuer.status.as_ref().map(|status| &*status.conditions);
             ready(text, CLUSTER_ISSUER.0, &[("name", &*name)], conditions.unwrap_or_default());
         })
+    }
+
+    fn access_policies(&self) -> impl Iterator<Item = String> + Send + use<> {
+        fn labels(policy: &AccessPolicy) -> [(&'static str, String); 2] {
+            [("name", policy.name_any()), ("namespace", policy.namespace().unwrap_or_default())]
+        }
+        let policies: Arc<[_]> = self.access_policies.state().into();
+        let of_pods = policies.clone();
+        let pods = PODS.into_iter().flat_map(move |(name, help, count)| {
+            gauge((name, help), of_pods.clone(), move |text, policy: &AccessPolicy| {
+                let labels = labels(policy);
+                let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+                if let Some(status) = &policy.status {
+                    line(text, name, &labels, count(status));
+                }
+            })
+        });
+        let ready = gauge(ACCESS_POLICY, policies, |text, policy: &AccessPolicy| {
+            let labels = labels(policy);
+            let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let conditions = policy.status.as_ref().map(|status| &*status.conditions);
+            ready(text, ACCESS_POLICY.0, &labels, conditions.unwrap_or_default());
+        });
+        pods.chain(ready)
     }
 
     fn labels(&self, certificate: &Certificate) -> Labels {

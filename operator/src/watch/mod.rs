@@ -3,6 +3,7 @@
 
 mod authorities;
 mod claims;
+mod config_maps;
 mod follow;
 mod once;
 mod own_writes;
@@ -14,6 +15,7 @@ mod versions;
 
 pub use authorities::{Named, follow_authorities};
 pub use claims::Claims;
+pub use config_maps::{Found, POLICY_LABEL, Published, follow_config_maps};
 pub use follow::{Change, Scope, follow};
 pub use once::Once;
 pub use own_writes::OwnWrites;

@@ -2,8 +2,9 @@
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Resource;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use crate::metrics::{Tally, Work};
@@ -17,6 +18,7 @@ pub struct Queues {
     pub cluster_issuers: Queue<ClusterIssuer>,
     pub requests: Queue<CertificateRequest>,
     pub pods: Queue<Pod>,
+    pub namespaces: Queue<PartialObjectMeta<Namespace>>,
 }
 
 /// Where they are taken from.
@@ -28,6 +30,7 @@ pub struct Waiting {
     pub cluster_issuers: Outlet<ClusterIssuer>,
     pub requests: Outlet<CertificateRequest>,
     pub pods: Outlet<Pod>,
+    pub namespaces: Outlet<PartialObjectMeta<Namespace>>,
 }
 
 /// A queue of one kind.
@@ -82,13 +85,15 @@ impl Queues {
         let (cluster_issuers, waiting_cluster_issuers) = Queue::new(work);
         let (requests, waiting_requests) = Queue::new(work);
         let (pods, waiting_pods) = Queue::new(work);
+        let (namespaces, waiting_namespaces) = Queue::new(work);
         let waiting = Waiting {
             certificates: waiting_certificates,
             issuers: waiting_issuers,
             cluster_issuers: waiting_cluster_issuers,
             requests: waiting_requests,
             pods: waiting_pods,
+            namespaces: waiting_namespaces,
         };
-        (Self { certificates, issuers, cluster_issuers, requests, pods }, waiting)
+        (Self { certificates, issuers, cluster_issuers, requests, pods, namespaces }, waiting)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef};
+use countersign_crds::{
+    AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
+};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
@@ -18,6 +20,7 @@ use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::issuer::AnyIssuer;
 use crate::metrics::Metrics;
+use crate::policy::{Documents, Reports};
 
 /// From what changed to who must be looked at.
 #[derive(Clone, Debug)]
@@ -30,6 +33,10 @@ pub struct Routes {
     pub metrics: Metrics,
     /// Forgets what is gone, too.
     pub repairs: Arc<Repairs>,
+    /// The policies of each namespace, compiled.
+    pub documents: Arc<Documents>,
+    /// What sidecars said of themselves.
+    pub reports: Arc<Reports>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -87,10 +94,28 @@ impl Routes {
         }
     }
 
-    /// A pod concerns itself.
+    /// A pod concerns itself, and the policies of its namespace.
     pub fn pod(&self, change: Change<'_, Pod>) {
+        if let Change::Gone(pod) = &change {
+            self.reports.forget(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        }
         let (Change::There(pod) | Change::Gone(pod)) = change;
         self.queues.pods.put(pod);
+        self.policies_of(&pod.namespace().unwrap_or_default());
+    }
+
+    /// A policy concerns its whole namespace.
+    pub fn access_policy(&self, change: Change<'_, AccessPolicy>) {
+        if let Change::Gone(policy) = &change {
+            self.seen.own_access_policies.forget(policy);
+        }
+        let (Change::There(policy) | Change::Gone(policy)) = change;
+        self.policies_of(&policy.namespace().unwrap_or_default());
+    }
+
+    /// The policies of a namespace must be looked at, or the ConfigMap that they are compiled to.
+    pub fn policies_of(&self, namespace: &str) {
+        self.queues.namespaces.put_reference(ObjectRef::new(namespace));
     }
 
     /// A Service concerns the pods of its namespace, whose identities bear its name.
@@ -101,9 +126,15 @@ impl Routes {
         found.iter().for_each(|pod| self.queues.pods.put(pod));
     }
 
-    /// A namespace concerns the Certificates in it that leave the choice of their issuer to it.
+    /// A namespace concerns its policies, and the Certificates in it that leave the choice of their
+    /// issuer to it.
     pub fn namespace(&self, change: Change<'_, PartialObjectMeta<Namespace>>) {
+        if let Change::Gone(namespace) = &change {
+            self.documents.forget(&namespace.name_any());
+            self.reports.forget_namespace(&namespace.name_any());
+        }
         let (Change::There(namespace) | Change::Gone(namespace)) = change;
+        self.queues.namespaces.put(namespace);
         let name = namespace.name_any();
         let leaves_it = |certificate: &Certificate| {
             certificate.spec.issuer_ref.is_absent()

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use countersign_crds::{Certificate, CertificateRequest, Issuer};
+use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, Issuer};
 use futures::StreamExt;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -88,6 +88,9 @@ pub(crate) struct History {
     pub(crate) requests: Log<CertificateRequest>,
     pub(crate) issuers: Log<Issuer>,
     pub(crate) signing_requests: Log<CertificateSigningRequest>,
+    pub(crate) policies: Log<AccessPolicy>,
+    pub(crate) config_maps: Log<ConfigMap>,
+    pub(crate) pods: Log<Pod>,
     changed: watch::Sender<()>,
     watching: JoinSet<()>,
 }
@@ -101,6 +104,9 @@ impl History {
             requests: Log::default(),
             issuers: Log::default(),
             signing_requests: Log::default(),
+            policies: Log::default(),
+            config_maps: Log::default(),
+            pods: Log::default(),
             changed: watch::Sender::new(()),
             watching: JoinSet::new(),
         };
@@ -110,10 +116,15 @@ impl History {
         let (secrets, certificates) = (history.secrets.clone(), history.certificates.clone());
         let (requests, issuers) = (history.requests.clone(), history.issuers.clone());
         let signing_requests = history.signing_requests.clone();
+        let (policies, config_maps) = (history.policies.clone(), history.config_maps.clone());
+        let pods = history.pods.clone();
         history.follow(Api::namespaced(api(), namespace), all(), secrets).await;
         history.follow(Api::namespaced(api(), namespace), all(), certificates).await;
         history.follow(Api::namespaced(api(), namespace), all(), requests).await;
         history.follow(Api::namespaced(api(), namespace), all(), issuers).await;
+        history.follow(Api::namespaced(api(), namespace), all(), policies).await;
+        history.follow(Api::namespaced(api(), namespace), all(), config_maps).await;
+        history.follow(Api::namespaced(api(), namespace), all(), pods).await;
         history.follow(Api::all(api()), its, signing_requests).await;
         history
     }

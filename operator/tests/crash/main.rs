@@ -5,6 +5,7 @@
 //! of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod access;
 mod authority;
 mod history;
 mod issuance;
@@ -21,6 +22,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use access::Published;
 use issuance::{Again, Chain, First, GoesToo, KeyStores};
 use libtest_mimic::{Arguments, Trial};
 use requests::{Csr, KubernetesCsr, Others, Pruning, Replaced};
@@ -59,6 +61,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
         killed_during(world, "a_change_of_the_secrets_metadata", GoesToo),
         killed_during(world, "an_issuance_with_key_stores", KeyStores),
         killed_during(world, "a_quick_answer_of_an_issuer_of_others", Others::Quick),
+        killed_during(world, "the_publishing_of_a_policy", Published),
         killed_during(world, "the_signing_of_a_csr", Csr),
         killed_during(world, "the_signing_of_a_csr_of_kubernetes", KubernetesCsr),
         afterwards(world),

@@ -23,8 +23,16 @@ use crate::world::HOME;
 const LARGEST: usize = 4 * 1024 * 1024;
 
 /// Kinds that stand in namespaces, and are listed in all of them.
-const NAMESPACED: [&str; 6] =
-    ["certificates", "certificaterequests", "issuers", "secrets", "pods", "services"];
+const NAMESPACED: [&str; 8] = [
+    "accesspolicies",
+    "certificates",
+    "certificaterequests",
+    "configmaps",
+    "issuers",
+    "secrets",
+    "pods",
+    "services",
+];
 
 /// A request that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::space::{Space, make_in};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the operator runs as.
-const OPERATOR: &str = "system:serviceaccount:countersign-system:countersign-operator";
+pub(crate) const OPERATOR: &str = "system:serviceaccount:countersign-system:countersign-operator";
 
 /// Anything of our API, anywhere.
 const OURS: Right<'static> =
@@ -29,6 +29,7 @@ const OURS: Right<'static> =
 /// Applies the chart's policies and the operator's rights.
 pub(crate) async fn install(space: &Space) {
     let templates = [
+        "policy-access",
         "policy-annotations",
         "policy-approval",
         "policy-requester",
@@ -382,6 +383,10 @@ pub(crate) async fn who_edits_may_renew_and_not_approve(space: Space) {
         ("delete", "certificaterequests", true, false),
         ("patch", "certificaterequests/status", false, false),
         ("approve", "signers", false, false),
+        ("list", "accesspolicies", false, true),
+        ("create", "accesspolicies", true, false),
+        ("patch", "accesspolicies/status", false, false),
+        ("publish", "accesspolicies", false, false),
         ("create", "clusterissuers", false, false),
     ];
     for (verb, resource, edits, views) in cases {

@@ -5,8 +5,10 @@ use std::process::Stdio;
 
 use clap::Parser;
 use countersign_operator::args::Args;
+use countersign_operator::policy::{DefaultAccess, DefaultUnmeshed};
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::metrics::calls;
 use crate::space::Space;
 use crate::world::HOME;
@@ -116,6 +118,18 @@ pub(crate) async fn the_default_issuer_reaches_the_operator(space: Space) {
     }
 }
 
+pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
+    let cases: [(&[&str], _, _); 3] = [
+        (&[], DefaultAccess::Mesh, DefaultUnmeshed::Allow),
+        (&[r#"accessPolicy.default="none""#], DefaultAccess::None, DefaultUnmeshed::Allow),
+        (&[r#"accessPolicy.unmeshed="deny""#], DefaultAccess::Mesh, DefaultUnmeshed::Deny),
+    ];
+    for (values, access, unmeshed) in cases {
+        let args = args(&objects(&space, values));
+        assert_eq!((args.default_access, args.unmeshed), (access, unmeshed), "{values:?}");
+    }
+}
+
 pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
     let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
     let both = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
@@ -197,6 +211,9 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         (r#"metrics.monitor.kind="Both""#, "kind"),
         (r#"metrics.monitor.interval="soon""#, "interval"),
         ("metrics.port=1", "port"),
+        (r#"accessPolicy.default="all""#, "default"),
+        ("accessPolicy.unmeshed=true", "unmeshed"),
+        ("accessPolicy.allow=[]", "allow"),
         ("podDisruptionBudget.minAvailable=1", "minAvailable"),
         (r#"topologySpreadConstraints={"a":"b"}"#, "topologySpreadConstraints"),
     ];
@@ -235,6 +252,7 @@ pub(crate) async fn no_right_is_given_twice_in_a_role(space: Space) {
 pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(space: Space) {
     space.authority().await;
     space.certificate("web", json!({})).await;
+    access::follow(&space).await;
     let objects = objects(&space, &[]);
     let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
     let is_operators = |role: &&Value| {
@@ -253,7 +271,11 @@ pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(s
         rules.iter().any(gives)
     };
     let asked = calls(&space.world.metrics());
-    assert!(asked.contains(&("apply".to_owned(), "secrets".to_owned())), "{asked:?}");
+    for (verb, resource) in
+        [("apply", "secrets"), ("apply", "configmaps"), ("patch", "pods/status")]
+    {
+        assert!(asked.contains(&(verb.to_owned(), resource.to_owned())), "{asked:?}");
+    }
     for (verb, resource) in asked {
         let verbs: &[&str] = if verb == "apply" { &["patch", "create"] } else { &[&verb] };
         assert!(verbs.iter().all(|verb| may(verb, &resource)), "{verb} {resource}");

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod acceptance;
+mod access;
+mod access_rights;
 mod adoption;
 mod annotations;
 mod approval;
@@ -75,6 +77,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
     all.extend(signing(world));
     all.extend(expected(world));
     all.extend(around(world));
+    all.extend(reaching(world));
     all.extend(by_hand(world));
     all
 }
@@ -264,6 +267,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,
             the_default_issuer_reaches_the_operator,
+            the_default_of_access_reaches_the_operator,
             two_replicas_are_spread_and_one_alone_holds_up_no_drain,
             metrics_are_found_by_whoever_is_to_read_them,
             a_value_that_the_chart_does_not_know_is_refused_with_its_name,
@@ -271,6 +275,29 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             whatever_the_operator_asks_the_chart_gives_it_the_right_to,
             helm_finds_no_fault_with_the_chart,
             the_api_server_takes_all_that_the_chart_makes,
+        }
+    }
+}
+
+/// Who may reach which pods.
+fn reaching(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        access::{
+            policies_become_one_document_that_follows_them,
+            a_document_is_put_right_whoever_changed_or_deleted_it,
+            pods_mount_it_before_the_first_of_them_starts,
+            pods_are_touched_when_the_policies_change_and_not_otherwise,
+            a_pod_that_follows_something_older_is_told_again,
+            a_status_says_which_pods_follow_and_whom_they_refuse,
+            policies_that_contradict_each_other_are_told,
+            policies_that_do_not_fit_leave_in_force_what_was_there_before,
+            what_cannot_be_published_is_told,
+            a_policy_that_cannot_be_is_refused_with_its_field_named,
+            a_restart_writes_nothing_of_policies,
+            every_example_of_the_docs_of_access_holds,
+        }
+        access_rights::{
+            nobody_but_the_operator_writes_what_sidecars_enforce,
         }
     }
 }

@@ -172,9 +172,9 @@ pub(crate) async fn namespaces_are_selected_by_their_labels(space: Space) {
     assert!(authority.contains("isCA: true"), "{authority}");
 }
 
-/// The blocks of a kind in the documentation, with this test's namespace for theirs.
-fn blocks(space: &Space, kind: &str) -> Vec<String> {
-    let path = repository().join("docs/policy.md");
+/// The blocks of a kind in a page of the documentation, with this test's namespace for theirs.
+pub(crate) fn blocks(space: &Space, page: &str, kind: &str) -> Vec<String> {
+    let path = repository().join("docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();
     let fence = format!("```{kind}\n");
     let blocks = text.split(&fence).skip(1);
@@ -184,7 +184,7 @@ fn blocks(space: &Space, kind: &str) -> Vec<String> {
 
 pub(crate) async fn every_example_of_the_docs_holds(space: Space) {
     authority_at_home(&space, "internal-ca").await;
-    let examples = blocks(&space, "yaml");
+    let examples = blocks(&space, "policy.md", "yaml");
     assert_eq!(examples.len(), 6);
     for example in &examples {
         let applied = space.world.apply(example);
@@ -192,7 +192,7 @@ pub(crate) async fn every_example_of_the_docs_holds(space: Space) {
     }
     space.ready("web").await;
     let said = denial(&space, "vault").await;
-    assert_eq!(blocks(&space, "text"), [said.trim_start_matches("signing: ")]);
+    assert_eq!(blocks(&space, "policy.md", "text"), [said.trim_start_matches("signing: ")]);
 }
 
 pub(crate) async fn where_more_is_to_be_found_stands_in_what_is_signed(space: Space) {

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use countersign_contract::discovery::Report;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::discovery;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
+use countersign_operator::policy::Reports;
 use countersign_operator::run::Controllers;
 use countersign_tests::cluster::{Cluster, Mode, repository};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -38,6 +40,7 @@ struct Operator {
     running: JoinHandle<()>,
     discovery: SocketAddr,
     exposition: Exposition,
+    reports: Arc<Reports>,
 }
 
 impl Default for World {
@@ -148,6 +151,7 @@ impl World {
             approves: true,
             signs_for_kubernetes: true,
             injects_authorities: true,
+            access: Default::default(),
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let mut registry = Registry::default();
@@ -155,6 +159,7 @@ impl World {
         let client = metrics.api_requests.client(self.config()).expect("a client");
         let mut controllers = Controllers::new(client, Clock::system(), metrics, settings);
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
+        let reports = controllers.context().reports.clone();
         let stop = CancellationToken::new();
         controllers.observe(&stop);
         let listener = discovery::listen(([127, 0, 0, 1], 0).into()).await.expect("a port");
@@ -162,7 +167,7 @@ impl World {
         let (context, hub) = (controllers.context(), controllers.hub());
         drop(tokio::spawn(discovery::serve(listener, context, hub, stop.clone())));
         let running = tokio::spawn(controllers.run(stop.clone()));
-        let operator = Operator { stop, running, discovery, exposition };
+        let operator = Operator { stop, running, discovery, exposition, reports };
         *self.operator.lock().unwrap() = Some(operator);
     }
 
@@ -176,6 +181,14 @@ impl World {
         let operator = self.operator.lock().unwrap();
         let pages = operator.as_ref().map(|operator| operator.exposition.pages().expect("metrics"));
         pages.into_iter().flatten().collect()
+    }
+
+    /// A sidecar reports to the operator; lost while another test has that restarted.
+    pub(crate) fn report(&self, namespace: &str, pod: &str, report: &Report) {
+        let operator = self.operator.lock().unwrap();
+        if let Some(operator) = operator.as_ref() {
+            operator.reports.note(namespace, pod, report, Clock::system().now());
+        }
     }
 
     async fn stop_operator(&self) {

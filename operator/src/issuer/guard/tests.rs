@@ -14,6 +14,7 @@ fn settings() -> Settings {
         approves: true,
         signs_for_kubernetes: true,
         injects_authorities: true,
+        access: Default::default(),
         api_server_authority: Default::default(),
     }
 }

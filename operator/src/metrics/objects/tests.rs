@@ -10,6 +10,7 @@ struct Seen {
     certificates: Writer<Certificate>,
     issuers: Writer<Issuer>,
     cluster_issuers: Writer<ClusterIssuer>,
+    access_policies: Writer<AccessPolicy>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
 }
 
@@ -17,13 +18,22 @@ fn seen() -> Seen {
     let (certificates, to_certificates) = store();
     let (issuers, to_issuers) = store();
     let (cluster_issuers, to_cluster_issuers) = store();
+    let (access_policies, to_access_policies) = store();
     let (namespaces, to_namespaces) = store();
     let default_issuer = "ClusterIssuer/house".parse().ok();
     Seen {
-        objects: Objects { certificates, issuers, cluster_issuers, namespaces, default_issuer },
+        objects: Objects {
+            certificates,
+            issuers,
+            cluster_issuers,
+            access_policies,
+            namespaces,
+            default_issuer,
+        },
         certificates: to_certificates,
         issuers: to_issuers,
         cluster_issuers: to_cluster_issuers,
+        access_policies: to_access_policies,
         namespaces: to_namespaces,
     }
 }
@@ -153,4 +163,22 @@ fn ten_thousand_certificates_are_told_in_small_pages() {
     let pages: Vec<_> = seen.objects.pages().map(|page| page.len()).collect();
     let (largest, whole) = (pages.iter().max().unwrap(), pages.iter().sum::<usize>());
     assert!(*largest < 256 * 1024 && whole > 10 << 20, "{largest} of {whole} bytes");
+}
+
+#[test]
+fn a_policy_is_told_with_the_pods_that_follow_it() {
+    let mut seen = seen();
+    let object = json!({
+        "metadata": { "name": "web", "namespace": "shop" }, "spec": {},
+        "status": { "selectedPods": 3, "inForcePods": 2, "conditions": says("True") },
+    });
+    let policy: AccessPolicy = serde_json::from_value(object).unwrap();
+    seen.access_policies.apply_watcher_event(&Event::Apply(policy));
+    let labels = r#"name="web",namespace="shop""#;
+    let expected = [
+        format!("countersign_accesspolicy_selected_pods{{{labels}}} 3"),
+        format!("countersign_accesspolicy_in_force_pods{{{labels}}} 2"),
+        format!("countersign_accesspolicy_ready_status{{{labels},condition=\"True\"}} 1"),
+    ];
+    assert_eq!(seen.about("web"), expected);
 }

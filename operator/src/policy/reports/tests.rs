@@ -1,0 +1,92 @@
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn denial(peer: &str, count: u64, policies: &[&str]) -> Denial {
+    let policies = policies.iter().map(|name| (*name).to_owned()).collect();
+    Denial { peer: peer.to_owned(), port: 80, policies, count, audited: true }
+}
+
+fn report(revision: &str, denials: Vec<Denial>) -> Report {
+    Report { policy_revision: revision.to_owned(), denials }
+}
+
+fn told(reports: &Reports, policy: &str, now: Timestamp) -> Vec<(String, i64)> {
+    let denials = reports.denials("shop", policy, now);
+    denials.into_iter().map(|denial| (denial.peer, denial.count)).collect()
+}
+
+#[test]
+fn only_what_changes_the_picture_is_told() {
+    let reports = Reports::default();
+    let mut changes = reports.changes();
+    let mut is_told = || changes.try_recv().is_ok();
+    let note = |report: Report| reports.note("shop", "web-0", &report, at(0));
+    note(report("1", vec![]));
+    assert!(is_told());
+    note(report("1", vec![]));
+    note(report("", vec![]));
+    assert!(!is_told(), "nothing is new");
+    assert_eq!(reports.revision("shop", "web-0").as_deref(), Some("1"));
+    note(report("2", vec![]));
+    assert!(is_told());
+    note(report("2", vec![denial("a", 1, &["web"])]));
+    assert!(is_told());
+    reports.forget("shop", "web-0");
+    assert!(is_told() && reports.revision("shop", "web-0").is_none());
+    reports.forget("shop", "web-0");
+    assert!(!is_told());
+}
+
+#[test]
+fn denials_are_added_up_by_policy_and_told_for_an_hour() {
+    let reports = Reports::default();
+    let note = |denials, second| reports.note("shop", "web-0", &report("1", denials), at(second));
+    note(vec![denial("a", 1, &["web", "all"]), denial("b", 2, &["web"])], 0);
+    note(vec![denial("a", 4, &["web"])], 1800);
+    let expected = [("a".to_owned(), 5), ("b".to_owned(), 2)];
+    assert_eq!(told(&reports, "web", at(1800)), expected);
+    assert_eq!(told(&reports, "all", at(1800)), [("a".to_owned(), 1)]);
+    assert_eq!(told(&reports, "web", at(3600)), expected[..1]);
+    assert!(told(&reports, "all", at(3600)).is_empty());
+    assert!(told(&reports, "web", at(5400)).is_empty());
+    reports.forget("shop", "web-0");
+    assert!(reports.all().is_empty(), "nothing is kept");
+}
+
+#[test]
+fn whatever_pods_say_there_is_an_end_to_what_is_kept() {
+    let reports = Reports::default();
+    for number in 0..MOST_PODS + 10 {
+        reports.note("shop", &format!("{number}"), &report("1", vec![]), at(0));
+    }
+    let peer = |number: usize| "ä".repeat(LONGEST_PEER) + &number.to_string();
+    reports.note("shop", "0", &report("1", vec![denial(&peer(0), 1, &["web"])]), at(0));
+    for number in 0..MOST_DENIALS * 2 {
+        let many = vec![denial(&number.to_string(), 1, &["web", &format!("policy-{number}")])];
+        reports.note("shop", "0", &report("1", many), at(i64::try_from(number).unwrap()));
+    }
+    let all = reports.all();
+    let here = &all["shop"];
+    assert_eq!(here.revisions.len(), MOST_PODS);
+    assert_eq!(here.denials.len(), MOST_POLICIES);
+    let denials = &here.denials["web"];
+    assert_eq!(denials.len(), MOST_DENIALS);
+    assert!(denials.keys().all(|who| who.peer.len() <= LONGEST_PEER + 1));
+    drop(all);
+    assert_eq!(told(&reports, "web", at(600)).len(), TOLD);
+}
+
+#[test]
+fn a_restart_goes_on_with_what_the_status_told() {
+    let (before, reports) = (Reports::default(), Reports::default());
+    before.note("shop", "web-0", &report("1", vec![denial("a", 3, &["web"])]), at(0));
+    let status = before.denials("shop", "web", at(1));
+    reports.take_up("shop", "web", &status);
+    assert_eq!(reports.denials("shop", "web", at(1)), status);
+    reports.note("shop", "web-0", &report("1", vec![denial("a", 3, &["web"])]), at(2));
+    reports.take_up("shop", "web", &status);
+    assert_eq!(told(&reports, "web", at(2)), [("a".to_owned(), 6)], "it is taken up once");
+}

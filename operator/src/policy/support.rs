@@ -1,0 +1,38 @@
+//! What the tests of this folder are made of.
+
+use countersign_crds::AccessPolicy;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use crate::context::Settings;
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        trust_domain: "prod.example".parse().unwrap(),
+        cluster_domain: "cluster.local".to_owned(),
+        cluster_resource_namespace: "countersign-system".to_owned(),
+        identity_issuer: "mesh".to_owned(),
+        identity_duration: std::time::Duration::from_secs(3600).into(),
+        reissue_spread: "2s".parse().unwrap(),
+        default_issuer: None,
+        approves: true,
+        signs_for_kubernetes: true,
+        injects_authorities: true,
+        api_server_authority: Default::default(),
+        access: Default::default(),
+    }
+}
+
+pub(super) fn policy(name: &str, spec: Value) -> AccessPolicy {
+    let object = json!({
+        "apiVersion": "countersign.dev/v1", "kind": "AccessPolicy",
+        "metadata": { "name": name, "namespace": "shop", "uid": name, "generation": 1 },
+        "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+pub(super) fn pod(name: &str, app: &str) -> Pod {
+    let metadata = json!({ "name": name, "namespace": "shop", "labels": { "app": app } });
+    serde_json::from_value(json!({ "metadata": metadata })).unwrap()
+}
