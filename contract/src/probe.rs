@@ -207,7 +207,10 @@ mod tests {
     }
 
     fn of(token: &str, path: &str, probe: Probe) -> ProbeDocument {
-        ProbeDocument { token: token.to_owned(), probes: BTreeMap::from([(path.to_owned(), probe)]) }
+        ProbeDocument {
+            token: token.to_owned(),
+            probes: BTreeMap::from([(path.to_owned(), probe)]),
+        }
     }
 
     #[test]

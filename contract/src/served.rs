@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_port_to_serve_is_refused_by_name() {
-        for bad in ["8443", "=8080", "8443=", "0=1", "1=0", "70000=1", "+1=2", "a=b", "1=2=3", "1=1"]
+        for bad in
+            ["8443", "=8080", "8443=", "0=1", "1=0", "70000=1", "+1=2", "a=b", "1=2=3", "1=1"]
         {
             let error = bad.parse::<Served>().expect_err(bad).to_string();
             assert!(error.contains(bad), "{error}");

@@ -35,6 +35,8 @@ use crate::traces::Spans;
 pub(crate) struct Inbound {
     /// Where connections go; to where they were redirected from, if unset.
     pub(crate) to: Option<SocketAddr>,
+    /// Whose policy holds, where that is not the port that they go to.
+    pub(crate) port: Option<u16>,
     /// Our own credentials, and the policy.
     pub(crate) serving: Watched,
     /// Handshakes that are under way.
@@ -90,12 +92,13 @@ async fn admit(
     let known = destination(inbound, &stream)
         .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
     let (to, serving) = known.inspect_err(|_| reset(&stream))?;
-    let policy = serving.policy.of_port(to.port());
+    let port = inbound.port.unwrap_or_else(|| to.port());
+    let policy = serving.policy.of_port(port);
     let mut client = match policy.mode {
         Mode::Off => Client::plain(Vec::new()),
-        _ => handshake(inbound, &serving, policy, to.port(), &mut stream, from).await?,
+        _ => handshake(inbound, &serving, policy, port, &mut stream, from).await?,
     };
-    let app = match authorised(policy, &client, to) {
+    let app = match authorised(policy, &client, port) {
         Ok(()) => dial(to, inbound.dial_timeout).await,
         Err(refused) => Err(refused),
     };
@@ -112,13 +115,13 @@ async fn admit(
     Ok(Relay::new(app, stream, session, early, &greeting, live))
 }
 
-fn authorised(policy: &PortPolicy, client: &Client, to: SocketAddr) -> Result<(), Refused> {
+fn authorised(policy: &PortPolicy, client: &Client, port: u16) -> Result<(), Refused> {
     let peer = client.peer.as_deref();
     if policy.mode == Mode::Off || is_allowed(policy, peer) {
         return Ok(());
     }
     let who = peer.map_or_else(|| "anonymous".to_owned(), ToString::to_string);
-    Err(Refused::new(Refusal::PeerNotAllowed, format!("{who} on port {}", to.port())))
+    Err(Refused::new(Refusal::PeerNotAllowed, format!("{who} on port {port}")))
 }
 
 /// Tells a client whose handshake is done, by an alert, that it goes no further.
