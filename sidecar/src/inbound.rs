@@ -109,7 +109,8 @@ async fn admit(
     let greeting = proxy_header::of(policy, from, to, &client);
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
-    let about = About { direction, client: from, to: To::Address(to), peer, since };
+    let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
+    let about = About { direction, client: from, to, peer, since };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
     Ok(Relay::new(app, stream, session, early, &greeting, live))

@@ -41,13 +41,26 @@ pub(crate) struct About {
 #[derive(Clone, Debug)]
 pub(crate) enum To {
     Address(SocketAddr),
+    /// The application, from a port whose own policy holds.
+    Served(SocketAddr, u16),
     Name(Arc<str>),
+}
+
+impl To {
+    /// The port whose policy holds.
+    pub(crate) fn policy_port(&self) -> Option<u16> {
+        match self {
+            Self::Address(address) => Some(address.port()),
+            Self::Served(_, port) => Some(*port),
+            Self::Name(_) => None,
+        }
+    }
 }
 
 impl std::fmt::Display for To {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Address(address) => address.fmt(f),
+            Self::Address(address) | Self::Served(address, _) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
         }
     }

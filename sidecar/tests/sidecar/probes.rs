@@ -373,4 +373,11 @@ fn a_served_port_is_mutual_under_its_own_policy_without_any_redirect() {
     assert!(line.to_string().contains(&format!("on port {}", ports[1])), "{line}");
     assert!(ask_plainly(&mut connect(served.address), b"x").is_err());
     sidecar.line("reason", "plaintext");
+    // A live connection is ended by the policy of the port that it was made to.
+    let mut live = client(connect(served.address), &authority.pem(), Some(&set));
+    live.write_all(b"x").unwrap();
+    live.flush().unwrap();
+    let policy = json!({ "ports": { ports[0].to_string(): { "allow": [] } } });
+    folder.put("policy.json", &policy.to_string());
+    assert!(live.read_to_end(&mut Vec::new()).is_err());
 }
