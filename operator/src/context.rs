@@ -1,6 +1,6 @@
 //! What every reconciler is given.
 
-use countersign_contract::TrustDomain;
+use countersign_contract::{TrustDomain, names};
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
@@ -15,7 +15,9 @@ use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
+use crate::inject::audit::Suspects;
 use crate::issuer::Authorities;
+use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::watch::{Claims, Key, Named, OwnWrites, Versions};
 
@@ -41,6 +43,10 @@ pub struct Context {
     pub repairs: Arc<Repairs>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
+    /// What was told of the mistakes in each pod's annotations.
+    pub mistakes: Arc<LastWords>,
+    /// Pods that may lack the sidecar.
+    pub suspects: Arc<Suspects>,
     /// What was configured.
     pub settings: Settings,
 }
@@ -105,8 +111,22 @@ pub struct Settings {
     pub approves: bool,
     /// Whether Kubernetes' own CertificateSigningRequests are signed.
     pub signs_for_kubernetes: bool,
+    /// Namespaces in which nothing is injected, beside Kubernetes' own and ours.
+    pub excluded_namespaces: Vec<String>,
+    /// Whether pods that lack the sidecar may be evicted where their namespace asks for it.
+    pub replaces_uninjected: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
     /// What those are filled with that ask for the authority of the API server.
     pub api_server_authority: ApiServerAuthority,
+}
+
+impl Settings {
+    /// Whether nothing is injected in a namespace, whatever it asks for.
+    #[must_use]
+    pub fn is_excluded(&self, namespace: &str) -> bool {
+        names::SYSTEM_NAMESPACES.contains(&namespace)
+            || self.cluster_resource_namespace == namespace
+            || self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
+    }
 }

@@ -73,6 +73,8 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         approves: args.auto_approval,
         signs_for_kubernetes: args.kubernetes_signer,
         injects_authorities: args.ca_injection,
+        excluded_namespaces: args.inject.excluded_namespaces.clone(),
+        replaces_uninjected: args.inject.replace_uninjected,
         api_server_authority,
     }
 }

@@ -20,8 +20,8 @@ use crate::context::{Context, Settings, Watched};
 use crate::watch::{Queues, Routes, Waiting, follow, follow_authorities, follow_secrets};
 use crate::worker::Worker;
 use crate::{
-    cabundle, certificate, clock::Clock, event::Events, identity, issuer, kubernetes,
-    metrics::Metrics, request,
+    cabundle, certificate, clock::Clock, event::Events, identity, inject::audit, issuer,
+    kubernetes, metrics::Metrics, request,
 };
 
 /// Every reconciler, before it runs.
@@ -87,6 +87,7 @@ impl Controllers {
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
         let (authorities, repairs, pending_keys) = Default::default();
+        let (mistakes, suspects) = Default::default();
         let context = Context {
             client,
             clock,
@@ -96,6 +97,8 @@ impl Controllers {
             authorities,
             repairs,
             pending_keys,
+            mistakes,
+            suspects,
             settings,
         };
         let context = Arc::new(context);
@@ -117,6 +120,8 @@ impl Controllers {
             queues,
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
+            mistakes: context.mistakes.clone(),
+            suspects: context.suspects.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         let mut work = JoinSet::new();
@@ -261,6 +266,7 @@ fn reconcile(
         identity::error_policy,
         context.clone(),
     ));
+    work.spawn(audit::run(context.clone(), stop.clone()));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateStatus, ClusterIssuer, Condition, ConditionStatus};
 use countersign_crds::{Issuer, IssuerRef};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
+use super::sidecars;
 use crate::certificate::reference::{IssuerId, default_issuer};
 use crate::context::Context;
 
@@ -58,7 +59,7 @@ const CLUSTER_ISSUER: (&str, &str) =
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let dates = DATES.into_iter().map(|(name, ..)| name);
-    dates.chain([CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0])
+    dates.chain([CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0, sidecars::NAME])
 }
 
 /// What the watches hold, and what is needed to tell of it.
@@ -68,6 +69,7 @@ pub struct Objects {
     issuers: Store<Issuer>,
     cluster_issuers: Store<ClusterIssuer>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
+    pods: Store<Pod>,
     default_issuer: Option<IssuerId>,
 }
 
@@ -81,6 +83,7 @@ impl Objects {
             issuers: seen.issuers,
             cluster_issuers: seen.cluster_issuers,
             namespaces: seen.namespaces,
+            pods: seen.pods,
             default_issuer: context.settings.default_issuer.clone(),
         }
     }
@@ -106,7 +109,8 @@ impl Objects {
             let conditions = certificate.status.as_ref().map(|status| &*status.conditions);
             ready(text, CERTIFICATE.0, &labels.pairs(), conditions.unwrap_or_default());
         });
-        dates.chain(ready).chain(self.issuers()).chain(self.cluster_issuers())
+        let pods = std::iter::once(sidecars::text(&self.pods.state()));
+        dates.chain(ready).chain(self.issuers()).chain(self.cluster_issuers()).chain(pods)
     }
 
     fn issuers(&self) -> impl Iterator<Item = String> + Send + use<> {
@@ -196,7 +200,7 @@ fn ready(text: &mut String, name: &str, labels: &[(&str, &str)], conditions: &[C
     }
 }
 
-fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: i64) {
+pub(super) fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: i64) {
     text.push_str(name);
     for (place, (label, value)) in labels.iter().enumerate() {
         text.push(if place == 0 { '{' } else { ',' });

@@ -16,7 +16,9 @@ use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
+use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
+use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 
 /// From what changed to who must be looked at.
@@ -30,6 +32,10 @@ pub struct Routes {
     pub metrics: Metrics,
     /// Forgets what is gone, too.
     pub repairs: Arc<Repairs>,
+    /// Forgets what is gone, too.
+    pub mistakes: Arc<LastWords>,
+    /// Pods that may lack the sidecar.
+    pub suspects: Arc<Suspects>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -87,9 +93,15 @@ impl Routes {
         }
     }
 
-    /// A pod concerns itself.
+    /// A pod concerns itself. Its label may say more than there is to it.
     pub fn pod(&self, change: Change<'_, Pod>) {
+        if let Change::Gone(pod) = &change {
+            self.mistakes.forget(pod.metadata.uid.as_deref().unwrap_or_default());
+        }
         let (Change::There(pod) | Change::Gone(pod)) = change;
+        if lies(pod) {
+            self.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        }
         self.queues.pods.put(pod);
     }
 

@@ -145,6 +145,8 @@ impl World {
             approves: true,
             signs_for_kubernetes: true,
             injects_authorities: true,
+            excluded_namespaces: vec!["left-alone".to_owned()],
+            replaces_uninjected: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let mut registry = Registry::default();

@@ -20,7 +20,14 @@ fn seen() -> Seen {
     let (namespaces, to_namespaces) = store();
     let default_issuer = "ClusterIssuer/house".parse().ok();
     Seen {
-        objects: Objects { certificates, issuers, cluster_issuers, namespaces, default_issuer },
+        objects: Objects {
+            certificates,
+            issuers,
+            cluster_issuers,
+            namespaces,
+            pods: store().0,
+            default_issuer,
+        },
         certificates: to_certificates,
         issuers: to_issuers,
         cluster_issuers: to_cluster_issuers,
