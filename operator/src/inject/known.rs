@@ -93,9 +93,9 @@ fn last_part(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// How far two names are from each other: not far, where one is part of the other.
+/// How far a name is from one that is known: not far, where it is a part of it.
 fn apart(one: &str, other: &str) -> usize {
-    let is_part = !one.is_empty() && (other.contains(one) || one.contains(other));
+    let is_part = !one.is_empty() && other.contains(one);
     if is_part { 1 } else { distance(one, other) }
 }
 

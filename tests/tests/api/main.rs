@@ -32,6 +32,7 @@ mod self_signed;
 mod space;
 mod specs;
 mod steady;
+mod uninjected;
 mod world;
 
 use std::process::ExitCode;
@@ -240,6 +241,14 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             a_secret_that_allows_it_and_the_api_server_itself_are_sources_too,
             nothing_is_written_where_nothing_differs,
             our_own_webhook_is_left_alone,
+        }
+        uninjected::{
+            a_pod_that_was_missed_is_told_of_counted_and_replaced_where_its_namespace_asks,
+            a_label_alone_hides_no_pod,
+            a_mistake_is_told_on_the_pod_that_it_was_made_on,
+            a_restricted_namespace_takes_a_pod_in_mode_explicit_only,
+            only_where_the_chart_says_so_may_the_operator_evict,
+            nothing_is_injected_where_the_chart_says_so,
         }
         adoption::{
             a_secret_of_cert_managers_is_issued_again_as_it_is,

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use self::found::Found;
 use self::judge::{Missed, judge};
-use self::replace::{Evicted, next, readiness};
+use self::replace::{Evicted, next, note, readiness};
 pub use self::suspects::Suspects;
 use crate::context::Context;
 use crate::inject::patch::has_sidecar;
@@ -212,13 +212,13 @@ impl Audit {
             Err(error) => return Err(Error::Evict(reference, error)),
         }
         info!(namespace, pod = missed.name, "evicted for the lack of the sidecar");
-        if let Some((_, owner)) = &missed.owner {
+        {
             let mut evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
-            evicted.insert(owner.clone(), self.context.clock.now());
+            note(&mut evicted, missed, self.found().of(namespace), self.context.clock.now());
         }
         self.context.suspects.put(namespace, &missed.name);
-        let note = "evicted, so that another with the sidecar takes its place";
-        self.context.events.normal(&pod_of(&reference, missed), "Replaced", note.to_owned());
+        let why = "evicted, so that another with the sidecar takes its place";
+        self.context.events.normal(&pod_of(&reference, missed), "Replaced", why.to_owned());
         Ok(())
     }
 }

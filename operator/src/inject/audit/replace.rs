@@ -1,6 +1,6 @@
 //! Which pod is to be replaced next; pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -12,8 +12,34 @@ use super::judge::Missed;
 /// and its pod ends by itself.
 const KEEPERS: [&str; 4] = ["DaemonSet", "ReplicaSet", "ReplicationController", "StatefulSet"];
 
-/// When a pod of each owner was last evicted, by the owner's uid.
-pub(super) type Evicted = HashMap<String, Timestamp>;
+/// When a pod of each owner was first evicted, by the owner's uid.
+pub(super) type Evicted = HashMap<String, Eviction>;
+
+/// The first eviction of an owner's pods.
+#[derive(Clone, Debug)]
+pub(super) struct Eviction {
+    at: Timestamp,
+    /// The uids of those that were missed by then.
+    known: BTreeSet<String>,
+}
+
+/// A pod was evicted.
+pub(super) fn note<'a>(
+    evicted: &mut Evicted,
+    gone: &Missed,
+    missed: impl Iterator<Item = &'a Missed>,
+    at: Timestamp,
+) {
+    let Some((_, owner)) = &gone.owner else { return };
+    let known = || missed.filter(|pod| pod.owner == gone.owner).map(|pod| pod.uid.clone());
+    evicted.entry(owner.clone()).or_insert_with(|| Eviction { at, known: known().collect() });
+}
+
+/// Whether a pod came after a sibling was evicted. An object knows when it was created to the second.
+fn is_anew(pod: &Missed, eviction: &Eviction) -> bool {
+    let created = pod.created.map(Timestamp::as_second);
+    !eviction.known.contains(&pod.uid) && created >= Some(eviction.at.as_second())
+}
 
 /// The pod of a namespace that may go now, the oldest first. None while another still goes, none
 /// whose siblings are not ready again, and none that came without the sidecar although its
@@ -28,7 +54,7 @@ pub(super) fn next<'a>(
     }
     let may_go = |pod: &&Missed| {
         let Some((kind, owner)) = &pod.owner else { return false };
-        let is_anew = evicted.get(owner).is_some_and(|at| pod.created >= Some(*at));
+        let is_anew = evicted.get(owner).is_some_and(|eviction| is_anew(pod, eviction));
         KEEPERS.contains(&kind.as_str())
             && !is_anew
             && readiness.get(owner).copied().unwrap_or(true)
@@ -96,13 +122,21 @@ mod tests {
     fn no_pod_goes_while_its_siblings_are_not_ready_or_where_that_was_in_vain() {
         let all = [missed("web", "ReplicaSet", 3)];
         let ready = |ready| BTreeMap::from([("of-web".to_owned(), ready)]);
-        let evicted = |minute| Evicted::from([("of-web".to_owned(), at(minute))]);
+        let evicted = |minute, known: &[Missed]| {
+            let mut evicted = Evicted::default();
+            let gone = Missed { uid: "other".to_owned(), ..missed("web", "ReplicaSet", 0) };
+            note(&mut evicted, &gone, known.iter(), at(minute));
+            // Only the first counts: what came between two of them came anew.
+            note(&mut evicted, &gone, all.iter(), at(59));
+            evicted
+        };
         let cases = [
             (ready(true), Evicted::default(), true),
             (ready(false), Evicted::default(), false),
-            (ready(true), evicted(4), true),
-            (ready(true), evicted(3), false),
-            (ready(true), evicted(2), false),
+            (ready(true), evicted(4, &[]), true),
+            (ready(true), evicted(3, &[]), false),
+            (ready(true), evicted(3, &all), true),
+            (ready(true), evicted(2, &[]), false),
         ];
         for (readiness, evicted, expected) in cases {
             let found = next(all.iter(), &readiness, &evicted);
