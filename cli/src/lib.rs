@@ -21,6 +21,7 @@ pub mod issuer;
 pub mod output;
 pub mod renew;
 pub mod request;
+pub mod sidecars;
 pub mod status;
 #[cfg(test)]
 mod support;
