@@ -112,7 +112,9 @@ fn fits(spec: &PodSpec, wishes: &Wishes) -> Result<(), String> {
         ));
     }
     let listening = wishes.upstreams.iter().map(|it| (names::UPSTREAMS_ANNOTATION, it.listen));
-    let serving = wishes.served.iter().map(|it| (names::INBOUND_ANNOTATION, it.listen));
+    // Behind a served port the sidecar's own would take its callers for callers on loopback.
+    let served = wishes.served.iter().flat_map(|it| [it.listen, it.target]);
+    let serving = served.map(|port| (names::INBOUND_ANNOTATION, port));
     for (name, port) in listening.chain(serving) {
         let is_served = wishes.served.iter().any(|served| served.listen == port);
         if is_own(i32::from(port)) {

@@ -195,6 +195,7 @@ fn a_mistake_is_refused_and_named() {
         (annotated("countersign.dev/inbound", "8443=8080"), "countersign.dev/mode"),
         (explicit("8443"), "LISTEN=TARGET"),
         (explicit("14190=8080"), "14190"),
+        (explicit("8443=14190"), "14190"),
         (listening_where_it_serves, "served by the sidecar"),
         (serving_where_it_calls, "served by the sidecar"),
         (listening(14190), "14190"),
