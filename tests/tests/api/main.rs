@@ -75,6 +75,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
     all.extend(signing(world));
     all.extend(expected(world));
     all.extend(around(world));
+    all.extend(injecting(world));
     all.extend(by_hand(world));
     all
 }
@@ -242,14 +243,6 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             nothing_is_written_where_nothing_differs,
             our_own_webhook_is_left_alone,
         }
-        uninjected::{
-            a_pod_that_was_missed_is_told_of_counted_and_replaced_where_its_namespace_asks,
-            a_label_alone_hides_no_pod,
-            a_mistake_is_told_on_the_pod_that_it_was_made_on,
-            a_restricted_namespace_takes_a_pod_in_mode_explicit_only,
-            only_where_the_chart_says_so_may_the_operator_evict,
-            nothing_is_injected_where_the_chart_says_so,
-        }
         adoption::{
             a_secret_of_cert_managers_is_issued_again_as_it_is,
             a_secret_that_is_handed_over_is_kept_as_it_is,
@@ -273,6 +266,20 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             whatever_the_operator_asks_the_chart_gives_it_the_right_to,
             helm_finds_no_fault_with_the_chart,
             the_api_server_takes_all_that_the_chart_makes,
+        }
+    }
+}
+
+/// Pods with the sidecar, and pods without.
+fn injecting(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        uninjected::{
+            a_pod_that_was_missed_is_told_of_counted_and_replaced_where_its_namespace_asks,
+            a_label_alone_hides_no_pod,
+            a_mistake_is_told_on_the_pod_that_it_was_made_on,
+            a_restricted_namespace_takes_a_pod_in_mode_explicit_only,
+            only_where_the_chart_says_so_may_the_operator_evict,
+            nothing_is_injected_where_the_chart_says_so,
         }
     }
 }
