@@ -22,6 +22,7 @@ pub mod mesh;
 pub mod output;
 pub mod renew;
 pub mod request;
+pub mod sidecars;
 pub mod status;
 #[cfg(test)]
 mod support;

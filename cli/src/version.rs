@@ -9,6 +9,7 @@ use crate::check;
 use crate::cluster::{Cluster, all};
 use crate::error::Error;
 use crate::output;
+use crate::sidecars::{self, Versions};
 use crate::text::Fields;
 
 /// The answer.
@@ -20,6 +21,9 @@ pub struct Report {
     /// Of the operator, where one was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
+    /// How many pods have a sidecar of which version.
+    #[serde(skip_serializing_if = "Versions::is_empty")]
+    pub sidecars: Versions,
     /// Of Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<String>,
@@ -58,13 +62,20 @@ async fn gather(cluster: &Cluster, report: &mut Report) {
         }
         Err(error) => report.unknown.push(format!("operator: {error}")),
     }
+    match sidecars::gather(cluster, None).await {
+        Ok(versions) => report.sidecars = versions,
+        Err(error) => report.unknown.push(format!("sidecars: {error}")),
+    }
 }
 
 /// The answer for people; pure.
 fn text(report: &Report) -> String {
+    let versions = &report.sidecars;
+    let sidecars = (!versions.is_empty()).then(|| versions.summary(report.operator.as_deref()));
     let fields = Fields::default()
         .with("kubectl-countersign", &report.client)
         .maybe("operator", report.operator.as_ref())
+        .maybe("sidecars", sidecars.as_ref())
         .maybe("Kubernetes", report.kubernetes.as_ref());
     let unknown =
         report.unknown.iter().fold(fields, |fields, unknown| fields.with("unknown", unknown));
@@ -80,11 +91,13 @@ mod tests {
         let report = Report {
             client: "0.1.0".to_owned(),
             operator: None,
+            sidecars: Versions::of([None].into_iter()),
             kubernetes: Some("v1.37.0".to_owned()),
             unknown: vec!["operator: no Deployment of it in any namespace".to_owned()],
         };
         let expected = "\
 kubectl-countersign:  0.1.0
+sidecars:             1 of unknown
 Kubernetes:           v1.37.0
 unknown:              operator: no Deployment of it in any namespace
 ";

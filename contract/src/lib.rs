@@ -1,20 +1,26 @@
 //! What the operator and the sidecar both rely on, and nothing else.
 //!
 //! Names that both must spell the same (annotations, files, ports), the form of an identity, the
-//! syntax of an upstream, the policy document and the reasons for which a connection is refused.
+//! syntax of an upstream and of a served port, the policy document, the probes of a pod and the
+//! reasons for which a connection is refused.
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
 pub mod access;
 pub mod discovery;
 pub mod ending;
+pub mod health;
 pub mod identity;
 pub mod names;
 pub mod policy;
+pub mod probe;
 pub mod refusal;
+pub mod served;
 pub mod upstream;
 
 pub use ending::Ending;
 pub use identity::{ExpectedPeer, SpiffeId, TrustDomain};
+pub use probe::ProbeDocument;
 pub use refusal::Refusal;
+pub use served::Served;
 pub use upstream::Upstream;

@@ -33,6 +33,58 @@ pub const POLICY_REVISION_ANNOTATION: &str = "countersign.dev/policy-revision";
 /// Pod annotation: outbound TCP ports, comma separated, that are left as they are.
 pub const SKIP_OUTBOUND_PORTS_ANNOTATION: &str = "countersign.dev/skip-outbound-ports";
 
+/// Pod annotation: `redirect` (the default), or `explicit`, which needs no right to the network.
+pub const MODE_ANNOTATION: &str = "countersign.dev/mode";
+
+/// Pod annotation: what the sidecar serves in mode `explicit`, see [`crate::served`].
+pub const INBOUND_ANNOTATION: &str = "countersign.dev/inbound";
+
+/// Pod annotation: `rewrite` (the default), or `leave`: the pod's probes stay as they are.
+pub const PROBES_ANNOTATION: &str = "countersign.dev/probes";
+
+/// Pod annotation: how long live connections may go on once the pod's containers have ended.
+pub const DRAIN_TIMEOUT_ANNOTATION: &str = "countersign.dev/drain-timeout";
+
+/// Pod annotation: what the sidecar logs, a level or a filter.
+pub const SIDECAR_LOG_ANNOTATION: &str = "countersign.dev/sidecar-log";
+
+/// Pod annotation: how the sidecar logs, `json` or `human`.
+pub const SIDECAR_LOG_FORMAT_ANNOTATION: &str = "countersign.dev/sidecar-log-format";
+
+/// Pod annotation: CPU that the sidecar requests.
+pub const SIDECAR_CPU_REQUEST_ANNOTATION: &str = "countersign.dev/sidecar-cpu-request";
+
+/// Pod annotation: CPU that the sidecar may not exceed.
+pub const SIDECAR_CPU_LIMIT_ANNOTATION: &str = "countersign.dev/sidecar-cpu-limit";
+
+/// Pod annotation: memory that the sidecar requests.
+pub const SIDECAR_MEMORY_REQUEST_ANNOTATION: &str = "countersign.dev/sidecar-memory-request";
+
+/// Pod annotation: memory that the sidecar may not exceed.
+pub const SIDECAR_MEMORY_LIMIT_ANNOTATION: &str = "countersign.dev/sidecar-memory-limit";
+
+/// Pod annotation that injection writes: mistakes in the others, a JSON list of sentences, of which
+/// the operator makes Events once the pod is there.
+pub const INJECTION_NOTES_ANNOTATION: &str = "countersign.dev/injection-notes";
+
+/// Pod annotation that injection writes: the version of the sidecar.
+pub const SIDECAR_VERSION_ANNOTATION: &str = "countersign.dev/sidecar-version";
+
+/// Pod annotation that injection writes: what the init container of the rules needs, and why.
+pub const REDIRECT_NEEDS_ANNOTATION: &str = "countersign.dev/redirect-needs";
+
+/// Namespace annotation: `true` has pods evicted that should have the sidecar and do not.
+pub const REPLACE_UNINJECTED_ANNOTATION: &str = "countersign.dev/replace-uninjected";
+
+/// Namespaces in which nothing is ever injected, beside the operator's own.
+pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// The variable with the sidecar's probes, [`crate::probe::ProbeDocument`].
+pub const PROBES_VARIABLE: &str = "COUNTERSIGN_PROBES";
+
+/// The variable with the pod's address, at which the sidecar probes as the kubelet would.
+pub const POD_IP_VARIABLE: &str = "COUNTERSIGN_POD_IP";
+
 /// The ConfigMap of each namespace with its compiled policies, and the key in it.
 pub const POLICY_CONFIG_MAP: &str = "countersign-policy";
 

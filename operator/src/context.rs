@@ -1,6 +1,6 @@
 //! What every reconciler is given.
 
-use countersign_contract::TrustDomain;
+use countersign_contract::{TrustDomain, names};
 use std::sync::Arc;
 
 use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
@@ -16,7 +16,9 @@ use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
+use crate::inject::audit::Suspects;
 use crate::issuer::Authorities;
+use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Defaults, Documents, Reports};
 use crate::watch::{Claims, Key, Named, Once, OwnWrites, Published, Versions};
@@ -47,6 +49,10 @@ pub struct Context {
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
     pub reports: Arc<Reports>,
+    /// What was told of the mistakes in each pod's annotations.
+    pub mistakes: Arc<LastWords>,
+    /// Pods that may lack the sidecar.
+    pub suspects: Arc<Suspects>,
     /// What was configured.
     pub settings: Settings,
 }
@@ -121,10 +127,24 @@ pub struct Settings {
     pub approves: bool,
     /// Whether Kubernetes' own CertificateSigningRequests are signed.
     pub signs_for_kubernetes: bool,
+    /// Namespaces in which nothing is injected, beside Kubernetes' own and ours.
+    pub excluded_namespaces: Vec<String>,
+    /// Whether pods that lack the sidecar may be evicted where their namespace asks for it.
+    pub replaces_uninjected: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
     /// What holds for pods that no AccessPolicy selects.
     pub access: Defaults,
     /// What those are filled with that ask for the authority of the API server.
     pub api_server_authority: ApiServerAuthority,
+}
+
+impl Settings {
+    /// Whether nothing is injected in a namespace, whatever it asks for.
+    #[must_use]
+    pub fn is_excluded(&self, namespace: &str) -> bool {
+        names::SYSTEM_NAMESPACES.contains(&namespace)
+            || self.cluster_resource_namespace == namespace
+            || self.excluded_namespaces.iter().any(|excluded| excluded == namespace)
+    }
 }

@@ -25,7 +25,7 @@ use crate::watch::{
 use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, discovery, discovery::Hub, event::Events, identity,
-    issuer, kubernetes, metrics::Metrics, policy, request,
+    inject::audit, issuer, kubernetes, metrics::Metrics, policy, request,
 };
 
 /// Every reconciler, before it runs.
@@ -116,6 +116,7 @@ impl Controllers {
         let (authorities, repairs, pending_keys) = Default::default();
         let documents = Arc::new(Documents::new(&seen, &settings));
         let reports = Arc::<Reports>::default();
+        let (mistakes, suspects) = Default::default();
         let context = Context {
             client,
             clock,
@@ -127,6 +128,8 @@ impl Controllers {
             pending_keys,
             documents,
             reports,
+            mistakes,
+            suspects,
             settings,
         };
         let context = Arc::new(context);
@@ -231,6 +234,8 @@ impl Controllers {
             repairs: context.repairs.clone(),
             documents: context.documents.clone(),
             reports: context.reports.clone(),
+            mistakes: context.mistakes.clone(),
+            suspects: context.suspects.clone(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         // Whatever was seen before is told again, once it all was.
@@ -408,6 +413,7 @@ fn reconcile(
         policy::error_policy,
         Arc::new(Policies::new(context.clone())),
     ));
+    work.spawn(audit::run(context.clone(), stop.clone()));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }

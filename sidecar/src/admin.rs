@@ -1,17 +1,19 @@
 //! Health, metrics, and what is going on, plain HTTP.
 //!
 //! `/livez`, `/readyz` and `/metrics` are for whoever can reach the port. Who is connected, and how
-//! much is logged, only for callers on loopback: `kubectl port-forward` and `kubectl exec`.
+//! much is logged, only for callers on loopback: `kubectl port-forward` and `kubectl exec`. Probes of
+//! the pod's containers (`/probe`, `/lifecycle`) are for the kubelet, which knows their token.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{ConnectInfo, Extension, Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
+use countersign_contract::probe::TOKEN_HEADER;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -28,6 +30,7 @@ use crate::listen::{accept_all, unmapped};
 use crate::live::Table;
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Place};
+use crate::probe::Probes;
 use crate::telemetry::Level;
 use crate::tls::Peer;
 
@@ -50,6 +53,7 @@ pub(crate) struct Admin {
     pub(crate) pending: Vec<Arc<Pending>>,
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) level: Level,
+    pub(crate) probes: Probes,
 }
 
 /// Serves until `stop` is cancelled.
@@ -70,6 +74,8 @@ pub(crate) async fn serve(
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(exposition))
+        .route("/probe/{container}/{kind}", get(probe))
+        .route("/lifecycle/{container}/{kind}", get(probe))
         .merge(private)
         .with_state(Arc::new(admin));
     let listener = TcpListener::from_std(listener)?;
@@ -77,7 +83,7 @@ pub(crate) async fn serve(
     let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
     accept_all(&listener, &permits, &stop, |accepted| {
         let place = callers.begin(accepted.client.ip());
-        let router = router.clone().layer(axum::Extension(ConnectInfo(accepted.client)));
+        let router = router.clone().layer(Extension(ConnectInfo(accepted.client)));
         drop(tokio::spawn(answer(accepted.stream, router, place)));
     })
     .await;
@@ -85,7 +91,8 @@ pub(crate) async fn serve(
 }
 
 async fn answer(stream: TcpStream, router: Router, place: Place) {
-    let service = TowerToHyperService::new(router);
+    let kubelet = Kubelet::default();
+    let service = TowerToHyperService::new(router.layer(Extension(kubelet.clone())));
     let answered = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -96,8 +103,52 @@ async fn answer(stream: TcpStream, router: Router, place: Place) {
         answered = answered => if let Err(error) = answered {
             tracing::debug!(%error, "admin");
         },
-        () = place.given_away() => {}
+        () = unless_trusted(place, kubelet) => {}
     }
+}
+
+/// Whether a caller proved to be the kubelet.
+#[derive(Clone, Default)]
+struct Kubelet(CancellationToken);
+
+/// The kubelet gives way to nobody: its question may take as long as the application does, and
+/// strangers would only have to come in numbers.
+async fn unless_trusted(place: Place, kubelet: Kubelet) {
+    tokio::select! {
+        () = place.given_away() => {}
+        () = kubelet.0.cancelled() => {
+            drop(place);
+            std::future::pending().await
+        }
+    }
+}
+
+/// Asks a container in the kubelet's place.
+async fn probe(
+    State(admin): State<Arc<Admin>>,
+    Extension(kubelet): Extension<Kubelet>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> (StatusCode, String) {
+    let token = headers.get(TOKEN_HEADER).map_or(&[][..], |token| token.as_bytes());
+    if !admin.probes.admits(token) {
+        return (StatusCode::FORBIDDEN, "only for the kubelet of this pod\n".to_owned());
+    }
+    kubelet.0.cancel();
+    let Some(asking) = admin.probes.ask(uri.path(), agent(&headers)) else {
+        return (StatusCode::NOT_FOUND, "this pod has no such probe\n".to_owned());
+    };
+    match asking.await {
+        Ok(said) => (StatusCode::OK, said + "\n"),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+    }
+}
+
+/// The kubelet's own name, which applications know and leave out of their logs.
+fn agent(headers: &HeaderMap) -> &str {
+    let said = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let is_kubelet = |agent: &&str| agent.starts_with("kube-") && agent.len() <= 64;
+    said.filter(is_kubelet).unwrap_or("kube-probe/countersign")
 }
 
 async fn only_from_loopback(

@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use countersign_contract::{ExpectedPeer, SpiffeId, Upstream, names, upstream};
+use countersign_contract::{ExpectedPeer, Served, SpiffeId, Upstream, names, upstream};
 
+use crate::probe::ProbeArgs;
 use crate::sweep::Deadlines;
 
 /// Terminates and originates mutual TLS.
@@ -244,7 +245,7 @@ pub struct OutboundArgs {
 /// `pod`
 #[derive(Clone, Debug, Args)]
 pub struct PodArgs {
-    /// The port to which the pod's inbound connections are redirected.
+    /// The port to which the pod's inbound connections are redirected; 0 where none are.
     #[arg(long, default_value_t = names::INBOUND_PORT)]
     pub inbound: u16,
     /// PORT=HOST:PORT or PORT=HOST:PORT=PEER; may be given several times.
@@ -253,6 +254,13 @@ pub struct PodArgs {
     /// Who is behind the addresses that the application calls.
     #[command(flatten)]
     pub mesh: MeshArgs,
+    /// LISTEN=TARGET: mutual TLS on port LISTEN, under its policy, goes to port TARGET on loopback; may
+    /// be given several times.
+    #[arg(long = "serve", value_name = "LISTEN=TARGET")]
+    pub served: Vec<Served>,
+    /// Probes of the pod's containers.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
     /// Who may pass, and what they are shown.
     #[command(flatten)]
     pub policy: PolicyArgs,

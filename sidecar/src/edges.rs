@@ -84,6 +84,7 @@ impl Edge {
         let to = match (&about.to, about.direction) {
             (To::Own(_), _) => return None,
             (To::Address(to), Direction::inbound) => to.port().to_string(),
+            (To::Served(_, port), _) => port.to_string(),
             (To::Behind { name, .. }, _) => name.to_string(),
             (to, _) => to.to_string(),
         };

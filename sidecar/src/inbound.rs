@@ -37,6 +37,8 @@ use crate::traces::Spans;
 pub(crate) struct Inbound {
     /// Where connections go; to where they were redirected from, if unset.
     pub(crate) to: Option<SocketAddr>,
+    /// Whose policy holds, where that is not the port that they go to.
+    pub(crate) port: Option<u16>,
     /// Our own credentials, and the policy.
     pub(crate) serving: Watched,
     /// Handshakes that are under way.
@@ -94,12 +96,13 @@ async fn admit(
     let known = destination(inbound, &stream)
         .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
     let (to, serving) = known.inspect_err(|_| reset(&stream))?;
-    let policy = serving.policy.of_port(to.port());
+    let port = inbound.port.unwrap_or_else(|| to.port());
+    let policy = serving.policy.of_port(port);
     let mut client = match policy.mode {
         Mode::Off => Client::plain(Vec::new()),
-        _ => handshake(inbound, &serving, policy, to.port(), &mut stream, from).await?,
+        _ => handshake(inbound, &serving, policy, port, &mut stream, from).await?,
     };
-    let app = match authorised(inbound, policy, &client, to) {
+    let app = match authorised(inbound, policy, &client, port) {
         Ok(()) => dial(to, inbound.dial_timeout).await,
         Err(refused) => Err(refused),
     };
@@ -110,7 +113,8 @@ async fn admit(
     let greeting = proxy_header::of(policy, from, to, &client);
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
-    let about = About { direction, client: from, to: To::Address(to), peer, since };
+    let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
+    let about = About { direction, client: from, to, peer, since };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
     Ok(Relay::new(app, stream, session, early, &greeting, live))
@@ -120,9 +124,9 @@ fn authorised(
     inbound: &Inbound,
     policy: &PortPolicy,
     client: &Client,
-    to: SocketAddr,
+    port: u16,
 ) -> Result<(), Refused> {
-    let (peer, port) = (client.peer.as_deref(), to.port());
+    let peer = client.peer.as_deref();
     let who = || peer.map_or_else(|| "anonymous".to_owned(), ToString::to_string);
     if !is_allowed(policy, peer) {
         inbound.denials.note(policy, port, peer, false);

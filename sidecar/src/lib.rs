@@ -28,6 +28,7 @@ mod outbound;
 mod pacing;
 mod pending;
 pub mod policy;
+pub mod probe;
 mod proxy_header;
 pub mod record;
 pub mod redirect;

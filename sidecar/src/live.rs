@@ -42,6 +42,8 @@ pub(crate) struct About {
 #[derive(Clone, Debug)]
 pub(crate) enum To {
     Address(SocketAddr),
+    /// The application, from a port whose own policy holds.
+    Served(SocketAddr, u16),
     Name(Arc<str>),
     /// One endpoint of a Service, or a pod.
     Behind {
@@ -52,10 +54,28 @@ pub(crate) enum To {
     Own(SocketAddr),
 }
 
+impl To {
+    /// Whether it is our own pod that is called.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    /// The port whose policy holds.
+    pub(crate) fn policy_port(&self) -> Option<u16> {
+        match self {
+            Self::Address(address) => Some(address.port()),
+            Self::Served(_, port) => Some(*port),
+            Self::Name(_) | Self::Behind { .. } | Self::Own(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for To {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Address(address) | Self::Own(address) => address.fmt(f),
+            Self::Address(address) | Self::Own(address) | Self::Served(address, _) => {
+                address.fmt(f)
+            }
             Self::Name(name) => f.write_str(name),
             Self::Behind { name, endpoint } => write!(f, "{name} at {endpoint}"),
         }

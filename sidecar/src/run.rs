@@ -24,6 +24,7 @@ use crate::live::Table;
 use crate::metrics::{Metrics, Sums};
 use crate::outbound::Outbound;
 use crate::pending::Pending;
+use crate::probe::{self, Probes};
 use crate::telemetry::Level;
 use crate::traces::{self, Spans};
 use crate::transparent::Transparent;
@@ -40,6 +41,8 @@ pub enum Error {
     ReadPolicy { path: PathBuf, source: std::io::Error },
     #[error("--policy {path}: {source}")]
     Policy { path: PathBuf, source: policy::Error },
+    #[error("--probes: {0}")]
+    Probes(#[from] probe::Error),
     #[error(transparent)]
     Listen(#[from] listen::Error),
     #[error("starting: {0}")]
@@ -97,6 +100,14 @@ impl Plan {
         }
     }
 
+    /// What is asked in the kubelet's place.
+    fn probes(&self) -> Result<Probes, Error> {
+        match self {
+            Self::Pod(args) => Ok(Probes::of(&args.probes)?),
+            Self::Inbound(_) | Self::Outbound(_) => Ok(Probes::default()),
+        }
+    }
+
     /// Where everything is read from. A policy that is wrong from the start is the caller's mistake;
     /// one that becomes wrong leaves the one before in force.
     fn sources(&self) -> Result<Sources, Error> {
@@ -134,6 +145,7 @@ pub fn run(plan: &Plan, level: Level, started: Instant) -> Result<(), Error> {
 }
 
 async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) -> Result<(), Error> {
+    let probes = plan.probes()?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let common = plan.common().clone();
@@ -152,7 +164,8 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     registry.register_collector(Box::new(Sums(tables.clone())));
     let end = CancellationToken::new();
     let pending = shared.pending.to_vec();
-    let admin = Admin { registry, metrics, serving: serving.clone(), pending, tables, level };
+    let serving_now = serving.clone();
+    let admin = Admin { registry, metrics, serving: serving_now, pending, tables, level, probes };
     let admin = tokio::spawn(admin::serve(admin_listener, admin, end.clone()));
     tokio::spawn(announce(serving, started));
     let mut terminate = signal(SignalKind::terminate())?;
@@ -207,7 +220,7 @@ fn affinity() -> Result<u64, Error> {
 
 fn workers(plan: &Plan, shared: &Shared, book: &Arc<Book>) -> Result<Vec<Worker>, Error> {
     let wanted = match plan {
-        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to))],
+        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to, None))],
         Plan::Outbound(args) => {
             let side = outbound_side(shared, args.to.clone(), args.peer.clone(), &args.alpn);
             vec![(args.listen, side)]
@@ -243,7 +256,14 @@ fn pod_sides(args: &PodArgs, shared: &Shared, book: &Arc<Book>) -> Vec<(SocketAd
     let has_ipv6 = listen(at(Ipv6Addr::LOCALHOST.into(), 0), None).is_ok();
     let any: IpAddr =
         if has_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    let mut sides = vec![(at(any, args.inbound), inbound_side(shared, None))];
+    let mut sides = Vec::new();
+    if args.inbound != 0 {
+        sides.push((at(any, args.inbound), inbound_side(shared, None, None)));
+    }
+    for served in &args.served {
+        let to = at(Ipv4Addr::LOCALHOST.into(), served.target);
+        sides.push((at(any, served.listen), inbound_side(shared, Some(to), Some(served.listen))));
+    }
     if let Some(port) = args.mesh.outbound {
         // The kernel redirects what the pod sends to loopback, so that nobody outside can come here.
         let side = transparent_side(shared, &args.mesh, book);
@@ -263,10 +283,11 @@ fn pod_sides(args: &PodArgs, shared: &Shared, book: &Arc<Book>) -> Vec<(SocketAd
     sides
 }
 
-fn inbound_side(shared: &Shared, to: Option<SocketAddr>) -> Side {
+fn inbound_side(shared: &Shared, to: Option<SocketAddr>, port: Option<u16>) -> Side {
     let common = &shared.common;
     Side::In(Arc::new(Inbound {
         to,
+        port,
         serving: shared.serving.clone(),
         pending: shared.pending[0].clone(),
         first_byte_timeout: common.first_byte_timeout,

@@ -9,7 +9,7 @@ use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
 use crate::credentials::{Serving, Watched};
-use crate::live::{About, Entry, Seen, Table, To};
+use crate::live::{About, Entry, Seen, Table};
 use crate::metrics::Direction;
 use crate::policy::is_allowed;
 use crate::relay::buffers;
@@ -137,14 +137,14 @@ fn refused(about: &About, serving: &Serving, now: UnixTime) -> Option<Ending> {
             return Some(Ending::PeerUntrusted);
         }
     }
-    match (&about.to, about.direction) {
-        (To::Address(to), Direction::inbound) => {
-            let policy = serving.policy.of_port(to.port());
+    match (about.to.policy_port(), about.direction) {
+        (Some(port), Direction::inbound) => {
+            let policy = serving.policy.of_port(port);
             (!is_allowed(policy, about.peer.as_deref())).then_some(Ending::PeerNotAllowed)
         }
         // Somebody outside of the mesh, who is called as they are.
-        (To::Address(_) | To::Behind { .. }, Direction::outbound) => {
-            let is_refused = about.peer.is_none() && serving.policy.unmeshed == Unmeshed::Deny;
+        (_, Direction::outbound) if about.peer.is_none() && !about.to.is_own() => {
+            let is_refused = serving.policy.unmeshed == Unmeshed::Deny;
             is_refused.then_some(Ending::UnmeshedNotAllowed)
         }
         _ => None,
@@ -164,6 +164,7 @@ fn is_expiry(error: &rustls::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::To;
     use crate::tls::Peer;
 
     #[test]

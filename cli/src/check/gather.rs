@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::cluster::{Cluster, Found, Object, all};
 use crate::error::{Asked, Error};
+use crate::sidecars::{self, Versions};
 
 /// What the chart puts on everything of its own.
 pub const OURS: &str = "app.kubernetes.io/name=countersign";
@@ -30,6 +31,8 @@ pub(super) struct Seen {
     pub(super) issuers: Listed<AnyIssuer>,
     /// Certificates.
     pub(super) certificates: Listed<Certificate>,
+    /// Sidecars, by their versions.
+    pub(super) sidecars: Result<Versions, String>,
 }
 
 /// A configuration of webhooks.
@@ -70,6 +73,7 @@ pub(super) async fn gather(cluster: &Cluster, namespace: Option<&str>) -> Result
         webhooks: webhooks(cluster, &ours).await,
         issuers: issuers(cluster, namespace).await,
         certificates: list_in(cluster, namespace).await,
+        sidecars: sidecars::gather(cluster, namespace).await.map_err(|error| error.to_string()),
     })
 }
 

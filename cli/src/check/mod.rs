@@ -6,6 +6,7 @@ mod definitions;
 mod gather;
 mod issuers;
 mod operator;
+mod sidecars;
 mod webhook;
 
 use std::process::ExitCode;
@@ -112,6 +113,7 @@ fn judge(seen: &Seen, now: Timestamp) -> Report {
         webhook::judge(&seen.webhooks, now),
         issuers::judge(&seen.issuers),
         certificates::judge(&seen.certificates, now),
+        sidecars::judge(&seen.sidecars, &seen.deployments),
     ];
     Report { healthy: parts.iter().all(|part| part.findings.is_empty()), parts }
 }

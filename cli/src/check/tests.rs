@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::gather::{AnyIssuer, Listed, Webhook};
 use super::*;
 use crate::cluster::Found;
+use crate::sidecars::Versions;
 use crate::support::{World, now};
 
 fn definition(wanted: &CustomResourceDefinition) -> CustomResourceDefinition {
@@ -84,6 +85,7 @@ fn healthy() -> Seen {
         webhooks: Ok(vec![webhook(bundle(), None)]),
         issuers: Ok(vec![issuer("True", "Signing CA verified")]),
         certificates: Ok(vec![lives("2026-05-25T12:00:00Z".into())]),
+        sidecars: Ok(Versions::of(std::iter::once(Some("0.0.9".to_owned())))),
     }
 }
 
@@ -93,7 +95,7 @@ fn codes(seen: &Seen) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_healthy_installation_is_told_in_six_lines() {
+fn a_healthy_installation_is_told_in_seven_lines() {
     let report = judge(&healthy(), now());
     let expected = "\
 ✓ definitions: 5 of 5 established, as version 0.1.0 knows them
@@ -101,6 +103,7 @@ fn a_healthy_installation_is_told_in_six_lines() {
 ✓ webhook: 1 webhook with a caBundle and endpoints
 ✓ issuers: 1 of 1 ready
 ✓ certificates: 1 of 1 in order
+✓ sidecars: 1 of 0.0.9; 1 pod not of the operator's version 0.1.0, until made anew
 
 healthy
 ";
@@ -120,6 +123,7 @@ fn whatever_may_not_be_read_is_not_called_healthy() {
         webhooks: no(),
         issuers: no(),
         certificates: no(),
+        sidecars: Err("you may not".to_owned()),
     };
     assert_eq!(codes(&blind), ["unread"; 9]);
 }
@@ -213,7 +217,8 @@ fn a_finding_names_its_object_and_what_to_do() {
       kubectl countersign status certificate web -n shop
 ";
     assert!(told.contains(expected), "{told}");
-    assert!(told.ends_with("    and 2 more: -o json has them all\n\n23 findings\n"), "{told}");
+    assert!(told.contains("    and 2 more: -o json has them all\n"), "{told}");
+    assert!(told.ends_with("\n\n23 findings\n"), "{told}");
     let json = serde_json::to_value(&report).expect("JSON");
     assert_eq!(json["healthy"], false);
     assert_eq!(json["parts"][4]["findings"].as_array().map(Vec::len), Some(22));

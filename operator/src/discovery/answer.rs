@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
 use countersign_contract::policy::Mode;
-use countersign_contract::{SpiffeId, TrustDomain, names};
+use countersign_contract::{SpiffeId, TrustDomain};
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
@@ -14,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::directory::{Directory, Key};
 use crate::identity::desired::service_account;
+use crate::inject::installed;
 
 /// What an answer is made of.
 pub(super) struct View<'a> {
@@ -162,10 +163,12 @@ impl View<'_> {
     fn of_pod(&self, pod: &Pod, address: SocketAddr) -> Told {
         let namespace = pod.namespace().unwrap_or_default();
         let mode = || (self.mode)(&namespace, pod.labels(), address.port());
+        let spec = pod.spec.as_ref();
+        let is_covered = spec.is_some_and(|spec| installed::is_covered(spec, address.port()));
         let account = service_account(pod);
         let domain = self.trust_domain.clone();
         match SpiffeId::of_service_account(domain, &namespace, &account) {
-            Ok(id) if !is_skipped(pod, address.port()) && is_mutual(mode()) => Told {
+            Ok(id) if is_covered && is_mutual(mode()) => Told {
                 address: address.to_string(),
                 protocol: Protocol::Mutual.into(),
                 identity: id.to_string(),
@@ -230,17 +233,6 @@ fn turn(endpoint: &Endpoint) -> Turn {
         (false, true) => Turn::Last,
         (false, false) => Turn::Never,
     }
-}
-
-/// Whether the pod leaves a port as it is.
-fn is_skipped(pod: &Pod, port: u16) -> bool {
-    let annotation = pod.annotations().get(names::SKIP_INBOUND_PORTS_ANNOTATION);
-    let own = [names::INBOUND_PORT, names::OUTBOUND_PORT, names::ADMIN_PORT];
-    let mut listed = annotation
-        .into_iter()
-        .flat_map(|text| text.split(|c: char| c == ',' || c.is_whitespace()))
-        .filter_map(|item| item.parse::<u16>().ok());
-    own.contains(&port) || listed.any(|listed| listed == port)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tracing::{info, instrument, warn};
 
 use super::desired;
 use crate::context::{Context, FIELD_MANAGER};
+use crate::inject;
 use crate::metrics::ReasonLabels;
 
 /// An identity could not be asked for.
@@ -48,6 +49,7 @@ pub async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action, E
     if is_over(&pod) {
         return Ok(Action::await_change());
     }
+    inject::tell(&context, &pod);
     let namespace = pod.namespace().unwrap_or_default();
     // Whoever could have an identity `root` made there would have the authority's own Secret
     // written over; nothing is injected there anyway.

@@ -35,6 +35,10 @@ pub struct InjectArgs {
     #[arg(long, default_value = "10m")]
     pub sidecar_cpu_request: String,
 
+    /// CPU that no sidecar may exceed; empty for no limit.
+    #[arg(long, default_value = "")]
+    pub sidecar_cpu_limit: String,
+
     /// Memory that each sidecar requests.
     #[arg(long, default_value = "16Mi")]
     pub sidecar_memory_request: String,
@@ -43,7 +47,21 @@ pub struct InjectArgs {
     #[arg(long, default_value = "128Mi")]
     pub sidecar_memory_limit: String,
 
+    /// What the sidecar logs: a level, or a filter.
+    #[arg(long, default_value = "info")]
+    pub sidecar_log: String,
+
     /// How the sidecar logs.
     #[arg(long, default_value = "json")]
     pub sidecar_log_format: String,
+
+    /// Further namespaces in which nothing is injected, comma separated, as the webhook's selector has
+    /// them.
+    #[arg(long, value_delimiter = ',')]
+    pub excluded_namespaces: Vec<String>,
+
+    /// Whether pods that should have the sidecar and do not may be evicted, in namespaces whose
+    /// annotation countersign.dev/replace-uninjected asks for it.
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
+    pub replace_uninjected: bool,
 }

@@ -24,7 +24,7 @@ pub(super) struct Notice {
 }
 
 /// Answers one review.
-pub(super) fn answer(review: AdmissionReview<Pod>, args: &InjectArgs) -> Answer {
+pub(super) fn answer(review: AdmissionReview<Pod>, args: &InjectArgs, token: &str) -> Answer {
     let request: AdmissionRequest<Pod> = match review.try_into() {
         Ok(request) => request,
         Err(error) => {
@@ -41,7 +41,7 @@ pub(super) fn answer(review: AdmissionReview<Pod>, args: &InjectArgs) -> Answer 
     let name = pod.metadata.name.clone().or_else(|| pod.metadata.generate_name.clone());
     let name = name.unwrap_or_default();
     let about = (!request.dry_run).then(|| owner(pod, &namespace));
-    match inject(pod, args) {
+    match inject(pod, args, token) {
         Injection::Patch(operations) => {
             info!(namespace, pod = name, "injected");
             Answer { review: patched(response, operations), notice: None }

@@ -108,7 +108,11 @@ async fn review(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         Ok(review) => review,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
-    let answer = answer(review, &shared.args);
+    let Some(token) = token() else {
+        let why = "the machine gives no random numbers";
+        return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response();
+    };
+    let answer = answer(review, &shared.args, &token);
     if let Some(notice) = answer.notice {
         let events = shared.events.clone();
         // The API server need not wait for it.
@@ -117,6 +121,13 @@ async fn review(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         );
     }
     Json(answer.review).into_response()
+}
+
+/// A secret that no other pod has.
+fn token() -> Option<String> {
+    let mut token = [0; 16];
+    rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut token).ok()?;
+    Some(token.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

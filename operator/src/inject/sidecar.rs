@@ -11,6 +11,9 @@ const PROGRAM: &str = "/countersign-sidecar";
 /// The variable with the pod's namespace.
 const NAMESPACE: &str = "COUNTERSIGN_NAMESPACE";
 
+/// What is said, on each pod, of the only container that `restricted` (Pod Security) does not allow.
+pub(super) const NEEDS: &str = "container countersign-redirect runs once, before all others, as user 0 with the capability NET_ADMIN, to lay nftables rules in the pod's own network namespace, which no lesser right allows; it reads no file of the node, and countersign.dev/mode: explicit does without it";
+
 /// Lays the rules that send the pod's inbound connections to the sidecar. It alone has NET_ADMIN,
 /// for as long as that takes, and for the pod's own network only.
 pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {

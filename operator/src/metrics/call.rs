@@ -35,6 +35,7 @@ const RESOURCES: &[&str] = &[
     "mutatingwebhookconfigurations",
     "namespaces",
     "pods",
+    "pods/eviction",
     "pods/status",
     "secrets",
     "serviceaccounts",

@@ -9,6 +9,7 @@ mod call;
 mod objects;
 mod process;
 mod requests;
+mod sidecars;
 mod text;
 mod work;
 
@@ -53,6 +54,13 @@ impl KindLabels {
     }
 }
 
+/// Which namespace it is about.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct NamespaceLabels {
+    /// Its name.
+    pub namespace: String,
+}
+
 /// A family of histograms.
 pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -81,6 +89,8 @@ pub struct Metrics {
     pub discovery_streams: Gauge,
     /// `countersign_discovery_answers_total`: answers that they were sent.
     pub discovery_answers: Counter,
+    /// `countersign_uninjected_pods` by namespace: pods that should have the sidecar and do not.
+    pub uninjected_pods: Family<NamespaceLabels, Gauge>,
     /// What waits, what is under way, and what became of it.
     pub work: Work,
     /// What the API server was asked.
@@ -109,6 +119,7 @@ impl Metrics {
             leader: Gauge::default(),
             discovery_streams: Gauge::default(),
             discovery_answers: Counter::default(),
+            uninjected_pods: Family::default(),
             work: Work::default(),
             api_requests: ApiRequests::default(),
         }
@@ -183,6 +194,11 @@ impl Metrics {
             "countersign_watch_restarts",
             "Watches that broke and were begun again, by kind",
             self.watch_restarts.clone(),
+        );
+        book.add(
+            "countersign_uninjected_pods",
+            "Pods that should have the sidecar and do not, by namespace",
+            self.uninjected_pods.clone(),
         );
         book.add("countersign_leader", "1 if this replica reconciles", self.leader.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);

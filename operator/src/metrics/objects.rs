@@ -9,12 +9,13 @@ use countersign_crds::{
     AccessPolicy, AccessPolicyStatus, Certificate, CertificateStatus, ClusterIssuer, Condition,
     ConditionStatus, Issuer, IssuerRef,
 };
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 
+use super::sidecars;
 use crate::certificate::reference::{IssuerId, default_issuer};
 use crate::context::Context;
 
@@ -80,7 +81,8 @@ const PODS: [(&str, &str, Count); 2] = [
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let dates = DATES.into_iter().map(|(name, ..)| name);
     let pods = PODS.into_iter().map(|(name, ..)| name);
-    dates.chain(pods).chain([CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0, ACCESS_POLICY.0])
+    let kinds = [CERTIFICATE.0, ISSUER.0, CLUSTER_ISSUER.0, ACCESS_POLICY.0, sidecars::NAME];
+    dates.chain(pods).chain(kinds)
 }
 
 /// What the watches hold, and what is needed to tell of it.
@@ -91,6 +93,7 @@ pub struct Objects {
     cluster_issuers: Store<ClusterIssuer>,
     access_policies: Store<AccessPolicy>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
+    pods: Store<Pod>,
     default_issuer: Option<IssuerId>,
 }
 
@@ -105,6 +108,7 @@ impl Objects {
             cluster_issuers: seen.cluster_issuers,
             access_policies: seen.access_policies,
             namespaces: seen.namespaces,
+            pods: seen.pods,
             default_issuer: context.settings.default_issuer.clone(),
         }
     }
@@ -131,7 +135,8 @@ impl Objects {
             ready(text, CERTIFICATE.0, &labels.pairs(), conditions.unwrap_or_default());
         });
         let issuers = self.issuers().chain(self.cluster_issuers());
-        dates.chain(ready).chain(issuers).chain(self.access_policies())
+        let pods = std::iter::once(sidecars::text(&self.pods.state()));
+        dates.chain(ready).chain(issuers).chain(self.access_policies()).chain(pods)
     }
 
     fn issuers(&self) -> impl Iterator<Item = String> + Send + use<> {
@@ -245,7 +250,7 @@ fn ready(text: &mut String, name: &str, labels: &[(&str, &str)], conditions: &[C
     }
 }
 
-fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: i64) {
+pub(super) fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: i64) {
     text.push_str(name);
     for (place, (label, value)) in labels.iter().enumerate() {
         text.push(if place == 0 { '{' } else { ',' });

@@ -19,6 +19,8 @@ pub(super) fn settings() -> Settings {
         signs_for_kubernetes: true,
         injects_authorities: true,
         api_server_authority: Default::default(),
+        excluded_namespaces: Vec::new(),
+        replaces_uninjected: false,
         access: Default::default(),
     }
 }

@@ -18,7 +18,9 @@ use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
+use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
+use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
 
@@ -37,6 +39,10 @@ pub struct Routes {
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
     pub reports: Arc<Reports>,
+    /// Forgets what is gone, too.
+    pub mistakes: Arc<LastWords>,
+    /// Pods that may lack the sidecar.
+    pub suspects: Arc<Suspects>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -94,12 +100,17 @@ impl Routes {
         }
     }
 
-    /// A pod concerns itself, and the policies of its namespace.
+    /// A pod concerns itself, and the policies of its namespace. Its label may say more than there is
+    /// to it.
     pub fn pod(&self, change: Change<'_, Pod>) {
         if let Change::Gone(pod) = &change {
             self.reports.forget(&pod.namespace().unwrap_or_default(), &pod.name_any());
+            self.mistakes.forget(pod.metadata.uid.as_deref().unwrap_or_default());
         }
         let (Change::There(pod) | Change::Gone(pod)) = change;
+        if lies(pod) {
+            self.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        }
         self.queues.pods.put(pod);
         self.policies_of(&pod.namespace().unwrap_or_default());
     }

@@ -3,10 +3,15 @@
 use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-/// Of a pod remain its metadata, whose it is, where it runs, and its addresses.
+use crate::inject::installed;
+
+/// Of a pod remain its metadata, whose it is, where it runs, whether it has the sidecar, and its
+/// addresses.
 pub fn pod(pod: &mut Pod) {
     let spec = pod.spec.take().unwrap_or_default();
     pod.spec = Some(PodSpec {
+        init_containers: Some(installed::kept(&spec)),
+        host_network: spec.host_network,
         service_account_name: spec.service_account_name,
         node_name: spec.node_name,
         ..PodSpec::default()

@@ -253,7 +253,7 @@ pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(s
     space.authority().await;
     space.certificate("web", json!({})).await;
     access::follow(&space).await;
-    let objects = objects(&space, &[]);
+    let objects = objects(&space, &["injection.replace=true"]);
     let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
     let is_operators = |role: &&Value| {
         role["metadata"]["name"]

@@ -45,12 +45,17 @@ async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 }
 
 /// A pod that runs, as far as the API tells.
-async fn pod(space: &Space, name: &str, ip: &str, is_injected: bool, annotations: Value) -> Pod {
+async fn pod(space: &Space, name: &str, ip: &str, is_injected: bool, skipped: &str) -> Pod {
     let label = if is_injected { "countersign.dev/injected" } else { "other" };
     let container = json!({ "name": "app", "image": "app:1" });
+    let redirect = json!({ "name": "countersign-redirect", "image": "app:1",
+        "command": ["redirect", "--skip-inbound", skipped] });
+    let sidecar =
+        json!({ "name": "countersign-sidecar", "image": "app:1", "restartPolicy": "Always" });
+    let inits = if is_injected { json!([redirect, sidecar]) } else { json!([]) };
     let made = space.make::<Pod>(name, json!({
-        "metadata": { "labels": { label: "true" }, "annotations": annotations },
-        "spec": { "containers": [container], "serviceAccountName": "web", "automountServiceAccountToken": false },
+        "metadata": { "labels": { label: "true" } },
+        "spec": { "initContainers": inits, "containers": [container], "serviceAccountName": "web", "automountServiceAccountToken": false },
     }));
     made.await;
     let status = json!({ "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }] } });
@@ -97,8 +102,8 @@ fn endpoints(answer: &Answer) -> Vec<(String, bool)> {
 pub(crate) async fn a_service_is_answered_and_each_change_of_it_is_told(space: Space) {
     let mut stream = stream(&space).await;
     account(&space).await;
-    let meshed = pod(&space, "meshed", &ip(&space, 1), true, json!({})).await;
-    let plain = pod(&space, "plain", &ip(&space, 2), false, json!({})).await;
+    let meshed = pod(&space, "meshed", &ip(&space, 1), true, "").await;
+    let plain = pod(&space, "plain", &ip(&space, 2), false, "").await;
     let to = format!("{}:80", service(&space, &[&meshed, &plain]).await);
     within(stream.follow(std::slice::from_ref(&to))).await.unwrap();
     let both =
@@ -109,7 +114,7 @@ pub(crate) async fn a_service_is_answered_and_each_change_of_it_is_told(space: S
     let id = format!("spiffe://cluster.local/ns/{}/sa/web", space.namespace);
     assert_eq!(answer.endpoints[0].identity, id);
     // One goes, another comes.
-    let other = pod(&space, "other", &ip(&space, 3), true, json!({})).await;
+    let other = pod(&space, "other", &ip(&space, 3), true, "").await;
     slice(&space, &[&other]).await;
     let others = [(format!("{}:8080", ip(&space, 3)), true)];
     within(stream.until(&to, |answer| endpoints(answer) == others)).await.unwrap();
@@ -122,11 +127,11 @@ pub(crate) async fn a_service_is_answered_and_each_change_of_it_is_told(space: S
 pub(crate) async fn a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_it(space: Space) {
     let mut stream = stream(&space).await;
     account(&space).await;
-    let (ip, skip) = (ip(&space, 1), json!({ "countersign.dev/skip-inbound-ports": "9090" }));
+    let ip = ip(&space, 1);
     let [app, metrics] = [8080, 9090].map(|port| format!("{ip}:{port}"));
     within(stream.follow(&[app.clone(), metrics.clone()])).await.unwrap();
     within(stream.until(&app, |answer| answer.kind() == Kind::Outside)).await.unwrap();
-    pod(&space, "web", &ip, true, skip).await;
+    pod(&space, "web", &ip, true, "9090").await;
     let is_mutual = |answer: &Answer| endpoints(answer).iter().all(|(_, is_mutual)| *is_mutual);
     let is_pod = |answer: &Answer| answer.kind() == Kind::Pod;
     let answer = within(stream.until(&app, is_pod)).await.unwrap();
@@ -171,7 +176,7 @@ pub(crate) async fn nobody_is_answered_who_is_no_workload_of_ours(space: Space) 
     };
     assert!(asked(&laptop, "").await.is_err(), "no workload");
     account(&space).await;
-    pod(&space, "web", &ip(&space, 1), true, json!({})).await;
+    pod(&space, "web", &ip(&space, 1), true, "").await;
     let refused = asked(&good, "web").await.unwrap_err().to_string();
     assert!(refused.contains("no injected pod"), "{refused}");
     let web = credentials(&space, "web").await;

@@ -35,6 +35,7 @@ mod self_signed;
 mod space;
 mod specs;
 mod steady;
+mod uninjected;
 mod world;
 
 use std::process::ExitCode;
@@ -78,6 +79,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
     all.extend(expected(world));
     all.extend(around(world));
     all.extend(reaching(world));
+    all.extend(injecting(world));
     all.extend(by_hand(world));
     all
 }
@@ -298,6 +300,20 @@ fn reaching(world: &Arc<World>) -> Vec<Trial> {
         }
         access_rights::{
             nobody_but_the_operator_writes_what_sidecars_enforce,
+        }
+    }
+}
+
+/// Pods with the sidecar, and pods without.
+fn injecting(world: &Arc<World>) -> Vec<Trial> {
+    trials! { world,
+        uninjected::{
+            a_pod_that_was_missed_is_told_of_counted_and_replaced_where_its_namespace_asks,
+            a_label_alone_hides_no_pod,
+            a_mistake_is_told_on_the_pod_that_it_was_made_on,
+            a_restricted_namespace_takes_a_pod_in_mode_explicit_only,
+            only_where_the_chart_says_so_may_the_operator_evict,
+            nothing_is_injected_where_the_chart_says_so,
         }
     }
 }

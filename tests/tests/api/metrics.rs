@@ -36,7 +36,7 @@ fn samples(text: &str) -> Vec<Sample> {
 }
 
 /// The sum of the series of a metric that have these labels, if there are any.
-fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+pub(crate) fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let has = |sample: &Sample| {
         labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|v| v == value))
     };
@@ -55,7 +55,7 @@ pub(crate) fn calls(text: &str) -> BTreeSet<(String, String)> {
 }
 
 /// Waits until something holds of what is told.
-async fn told(space: &Space, what: &str, holds: impl Fn(&str) -> bool) -> String {
+pub(crate) async fn told(space: &Space, what: &str, holds: impl Fn(&str) -> bool) -> String {
     let looking = async {
         loop {
             let text = space.world.metrics();

@@ -152,6 +152,8 @@ impl World {
             signs_for_kubernetes: true,
             injects_authorities: true,
             access: Default::default(),
+            excluded_namespaces: vec!["left-alone".to_owned()],
+            replaces_uninjected: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
         };
         let mut registry = Registry::default();

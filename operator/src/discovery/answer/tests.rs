@@ -22,9 +22,10 @@ fn endpoint(name: &str, ip: &str, conditions: Value) -> Value {
 
 fn pod(name: &str, ip: &str) -> Value {
     json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}"),
-                     "annotations": {"countersign.dev/skip-inbound-ports": "9999"}},
-        "spec": {"serviceAccountName": "web", "containers": []},
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("uid-{name}")},
+        "spec": {"serviceAccountName": "web", "containers": [], "initContainers": [
+            {"name": "countersign-redirect", "command": ["redirect", "--skip-inbound", "9999"]},
+            {"name": "countersign-sidecar"}]},
         "status": {"podIPs": [{"ip": ip}], "phase": "Running"},
     })
 }

@@ -17,6 +17,8 @@ fn settings() -> Settings {
         default_issuer: None,
         approves: true,
         signs_for_kubernetes: true,
+        excluded_namespaces: Vec::new(),
+        replaces_uninjected: false,
         injects_authorities: true,
         access: Default::default(),
         api_server_authority: Default::default(),

@@ -27,7 +27,7 @@ fn answered(pod: &Value, dry_run: bool) -> (Value, Option<Notice>) {
         },
     });
     let review = serde_json::from_value(review).unwrap();
-    let answer = answer(review, &Line::parse_from(["test"]).args);
+    let answer = answer(review, &Line::parse_from(["test"]).args, "0123456789abcdef");
     (serde_json::to_value(answer.review).unwrap()["response"].clone(), answer.notice)
 }
 

@@ -1,0 +1,143 @@
+//! Whether a pod should have the sidecar and does not; pure.
+
+use std::collections::BTreeMap;
+
+use countersign_contract::names;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::inject::patch::has_sidecar;
+
+/// What a mirror of a static pod bears: the kubelet runs that from a file, and nobody admits it.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// A pod that lacks the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// What keeps it, and would make another in its place: kind and uid.
+    pub(super) owner: Option<(String, String)>,
+    pub(super) created: Option<Timestamp>,
+    /// Whether it is about to go.
+    pub(super) is_leaving: bool,
+}
+
+/// Judges a pod by its namespace's labels; nothing is wrong with most.
+pub(super) fn judge(
+    pod: &Pod,
+    namespace: &BTreeMap<String, String>,
+    is_excluded: bool,
+) -> Option<Missed> {
+    let spec = pod.spec.as_ref()?;
+    let asked = |labels: &BTreeMap<String, String>, word: &str| {
+        labels.get(names::INJECT_LABEL).is_some_and(|value| value == word)
+    };
+    let wants = asked(pod.labels(), "enabled")
+        || (asked(namespace, "enabled") && !asked(pod.labels(), "disabled"));
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let is_exempt = is_excluded
+        || has_sidecar(spec)
+        || spec.host_network == Some(true)
+        || pod.annotations().contains_key(MIRROR)
+        || matches!(phase, Some("Succeeded" | "Failed"));
+    (wants && !is_exempt).then(|| missed(pod))
+}
+
+fn missed(pod: &Pod) -> Missed {
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    Missed {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        owner: owner.map(|owner| (owner.kind.clone(), owner.uid.clone())),
+        created: pod.creation_timestamp().map(|time| time.0),
+        is_leaving: pod.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn labels(value: &str) -> BTreeMap<String, String> {
+        let label = (!value.is_empty()).then(|| (names::INJECT_LABEL.to_owned(), value.to_owned()));
+        label.into_iter().collect()
+    }
+
+    fn pod(label: &str, change: impl FnOnce(&mut Value)) -> Pod {
+        let mut pod = json!({
+            "metadata": { "name": "web", "uid": "u-1", "labels": labels(label) },
+            "spec": { "containers": [{ "name": "app" }] },
+        });
+        change(&mut pod);
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_missed_where_its_namespace_or_itself_asks_and_nothing_forbids_it() {
+        let cases = [
+            ("enabled", "", true),
+            ("enabled", "enabled", true),
+            ("enabled", "other", true),
+            ("", "enabled", true),
+            ("disabled", "enabled", true),
+            ("enabled", "disabled", false),
+            ("", "", false),
+            ("disabled", "", false),
+        ];
+        for (namespace, label, expected) in cases {
+            let found = judge(&pod(label, |_| {}), &labels(namespace), false);
+            assert_eq!(found.is_some(), expected, "{namespace:?} {label:?}");
+            assert_eq!(
+                judge(&pod(label, |_| {}), &labels(namespace), true),
+                None,
+                "it is excluded"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pod_that_could_not_have_it_or_is_over_is_not_missed() {
+        type Change = fn(&mut Value);
+        let changes: [(Change, bool); 8] = [
+            (|_| {}, true),
+            (|pod| pod["spec"]["hostNetwork"] = json!(true), false),
+            (|pod| pod["status"] = json!({ "phase": "Succeeded" }), false),
+            (|pod| pod["status"] = json!({ "phase": "Failed" }), false),
+            (|pod| pod["status"] = json!({ "phase": "Pending" }), true),
+            (|pod| pod["metadata"]["annotations"] = json!({ MIRROR: "x" }), false),
+            (
+                |pod| pod["spec"]["initContainers"] = json!([{ "name": "countersign-sidecar" }]),
+                false,
+            ),
+            // A label proves nothing.
+            (|pod| pod["metadata"]["labels"][names::INJECTED_LABEL] = json!("true"), true),
+        ];
+        for (change, expected) in changes {
+            let pod = pod("", change);
+            assert_eq!(judge(&pod, &labels("enabled"), false).is_some(), expected, "{pod:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_known_who_keeps_it_and_whether_it_goes() {
+        let found = judge(
+            &pod("enabled", |pod| {
+                pod["metadata"]["ownerReferences"] = json!([
+                    { "apiVersion": "v1", "kind": "Node", "name": "n", "uid": "u-2" },
+                    { "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-3",
+                      "controller": true },
+                ]);
+                pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }),
+            &labels(""),
+            false,
+        );
+        let found = found.unwrap();
+        assert_eq!(found.owner, Some(("ReplicaSet".to_owned(), "u-3".to_owned())));
+        assert!(found.is_leaving);
+    }
+}

@@ -1,0 +1,74 @@
+//! Gives the two containers what their pod asks for; pure.
+
+use std::time::Duration;
+
+use countersign_contract::names;
+use serde_json::{Value, json};
+
+use super::annotations::{Mode, Wishes};
+
+/// The variables by which the sidecar is told how to log.
+const LOG: &str = "COUNTERSIGN_LOG";
+const LOG_FORMAT: &str = "COUNTERSIGN_LOG_FORMAT";
+
+/// The container with the rules.
+pub(super) fn redirect(mut container: Value, wishes: &Wishes) -> Value {
+    if !wishes.skip_outbound.is_empty() {
+        let ports: Vec<_> = wishes.skip_outbound.iter().map(u16::to_string).collect();
+        command(&mut container, &["--skip-outbound".to_owned(), ports.join(",")]);
+    }
+    container
+}
+
+/// The sidecar.
+pub(super) fn proxy(mut container: Value, wishes: &Wishes, probes: Option<&str>) -> Value {
+    command(&mut container, &["--drain-timeout".to_owned(), text(wishes.drain)]);
+    if wishes.mode == Mode::Explicit {
+        command(&mut container, &["--inbound".to_owned(), "0".to_owned()]);
+    }
+    for served in &wishes.served {
+        command(&mut container, &["--serve".to_owned(), served.to_string()]);
+    }
+    variable(&mut container, LOG, json!({ "value": wishes.log }));
+    variable(&mut container, LOG_FORMAT, json!({ "value": wishes.log_format }));
+    if let Some(probes) = probes {
+        asking(&mut container, probes);
+    }
+    container["resources"] = wishes.resources.value();
+    container
+}
+
+/// What a sidecar needs to make probes.
+pub(super) fn asking(container: &mut Value, probes: &str) {
+    let address = json!({ "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } });
+    variable(container, names::POD_IP_VARIABLE, address);
+    variable(container, names::PROBES_VARIABLE, json!({ "value": probes }));
+}
+
+/// As the sidecar reads it.
+fn text(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+fn command(container: &mut Value, more: &[String]) {
+    if let Some(command) = container["command"].as_array_mut() {
+        command.extend(more.iter().map(|word| json!(word)));
+    }
+}
+
+/// Sets a variable in the place of one of the same name.
+fn variable(container: &mut Value, name: &str, mut value: Value) {
+    value["name"] = json!(name);
+    if container["env"].is_null() {
+        container["env"] = json!([]);
+    }
+    if let Some(variables) = container["env"].as_array_mut() {
+        match variables.iter_mut().find(|variable| variable["name"] == name) {
+            Some(there) => *there = value,
+            None => variables.push(value),
+        }
+    }
+}
