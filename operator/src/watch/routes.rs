@@ -106,13 +106,15 @@ impl Routes {
 
     /// A policy concerns its whole namespace.
     pub fn access_policy(&self, change: Change<'_, AccessPolicy>) {
-        if let Change::Gone(policy) = &change {
-            self.seen.own_access_policies.forget(policy);
+        match &change {
+            Change::There(policy) => self.documents.there(policy),
+            Change::Gone(policy) => {
+                self.seen.own_access_policies.forget(policy);
+                self.documents.gone(policy);
+            }
         }
         let (Change::There(policy) | Change::Gone(policy)) = change;
-        let namespace = policy.namespace().unwrap_or_default();
-        self.documents.changed(&namespace);
-        self.policies_of(&namespace);
+        self.policies_of(&policy.namespace().unwrap_or_default());
     }
 
     /// The policies of a namespace must be looked at, or the ConfigMap that they are compiled to.
