@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use super::compile::{closed, compile, text};
 use crate::context::{Settings, Watched};
 use crate::pki::sha256_hex;
+use crate::watch::Key;
 
 /// A ConfigMap holds one MiB, of which its key is a part.
 const LARGEST: usize = 1024 * 1024 - 1024;
@@ -39,6 +40,7 @@ pub struct Documents {
     settings: Settings,
     without_policies: Compiled,
     compiled: Mutex<HashMap<String, Kept>>,
+    specs: Mutex<HashMap<Key, Spec>>,
     changes: broadcast::Sender<String>,
 }
 
@@ -50,6 +52,13 @@ pub(super) struct Compiled {
     pub(super) digest: Arc<str>,
     /// How long the text would be, where that is too long; the document is then the one before.
     pub(super) too_large: Option<usize>,
+}
+
+/// Which spec a policy has.
+#[derive(Debug, PartialEq, Eq)]
+struct Spec {
+    uid: Option<String>,
+    generation: Option<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +84,7 @@ impl Documents {
             settings: settings.clone(),
             without_policies: Compiled::of(compile([], settings)).0,
             compiled: Mutex::default(),
+            specs: Mutex::default(),
             changes: broadcast::Sender::new(MOST_CHANGES),
         }
     }
@@ -104,8 +114,22 @@ impl Documents {
         self.changes.subscribe()
     }
 
-    /// A policy of a namespace came, went or changed, and the store has it.
-    pub fn changed(&self, namespace: &str) {
+    /// A policy came or changed, and the store has it. Where only its status changed, nothing did.
+    pub fn there(&self, policy: &AccessPolicy) {
+        let spec = || Spec { uid: policy.uid(), generation: policy.metadata.generation };
+        let before = self.specs().insert(key(policy), spec());
+        if before != Some(spec()) {
+            self.changed(&policy.namespace().unwrap_or_default());
+        }
+    }
+
+    /// A policy went.
+    pub fn gone(&self, policy: &AccessPolicy) {
+        self.specs().remove(&key(policy));
+        self.changed(&policy.namespace().unwrap_or_default());
+    }
+
+    fn changed(&self, namespace: &str) {
         if let Some(kept) = self.kept().get_mut(namespace) {
             kept.now = None;
         }
@@ -134,9 +158,17 @@ impl Documents {
         all.entry(namespace.to_owned()).or_default().next(compiled, LARGEST)
     }
 
+    fn specs(&self) -> MutexGuard<'_, HashMap<Key, Spec>> {
+        self.specs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(policy: &AccessPolicy) -> Key {
+    (policy.namespace().unwrap_or_default(), policy.name_any())
 }
 
 impl Kept {
@@ -172,6 +204,7 @@ mod tests {
             settings: settings(),
             without_policies: Compiled::of(compile([], &settings())).0,
             compiled: Mutex::default(),
+            specs: Mutex::default(),
             changes: broadcast::Sender::new(4),
         };
         let mut changes = documents.changes();
@@ -182,14 +215,17 @@ mod tests {
         let before = documents.of("shop");
         let one = policy("web", json!({ "allow": [{}] }));
         writer.apply_watcher_event(&Event::Apply(one.clone()));
-        documents.changed("shop");
+        documents.there(&one);
         assert_eq!(changes.try_recv().as_deref(), Ok("shop"));
+        documents.there(&one);
+        assert!(changes.try_recv().is_err(), "its status changed");
         let after = documents.of("shop");
         assert_ne!(before.revision, after.revision);
         assert!(Arc::ptr_eq(&after, &documents.of("shop")), "it is compiled once");
         assert_eq!(*documents.of("bank"), *before, "others are not concerned");
-        writer.apply_watcher_event(&Event::Delete(one));
-        documents.changed("shop");
+        writer.apply_watcher_event(&Event::Delete(one.clone()));
+        documents.gone(&one);
+        assert_eq!(changes.try_recv().as_deref(), Ok("shop"));
         assert_eq!(*documents.of("shop"), *before);
         assert!(documents.kept().is_empty(), "nothing is kept of what has no policies");
     }

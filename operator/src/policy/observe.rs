@@ -27,6 +27,13 @@ pub(super) struct Observed {
     pub(super) is_labelled: bool,
 }
 
+impl Observed {
+    /// Whether the policies changed since: what is done for those before need not be done.
+    pub(super) fn is_outdated(&self, context: &Context) -> bool {
+        context.documents.compiled_of(&self.namespace).digest != self.compiled.digest
+    }
+}
+
 pub(super) fn observe(context: &Context, namespace: &PartialObjectMeta<Namespace>) -> Observed {
     let name = namespace.name_any();
     let is_here = |pod: &Pod| pod.namespace().as_deref() == Some(&name) && !is_over(pod);

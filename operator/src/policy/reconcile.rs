@@ -101,6 +101,9 @@ async fn see_to(policies: &Policies, seen: &Observed) -> Result<Option<Duration>
     }
     let refusal = publishing.as_ref().err().and_then(Error::refusal);
     let refreshing = refresh(policies, seen).await;
+    if seen.is_outdated(&policies.context) {
+        return Ok(Some(Duration::ZERO));
+    }
     let telling = tell_all(policies, seen, refusal).await;
     policies.of(&seen.namespace, |pace| pace.forget(seen));
     let waits = [publishing?, refreshing?, telling?];

@@ -1,8 +1,10 @@
 //! Says on each policy's status how it is, and tells what is new.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_crds::{AccessPolicy, AccessPolicyStatus, ConditionStatus};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -19,6 +21,9 @@ use super::reconcile::Policies;
 use super::status::{self, Trouble};
 use crate::context::{Context, FIELD_MANAGER};
 
+/// So many statuses are written at once.
+const AT_ONCE: usize = 16;
+
 /// How often is looked whether denials are old.
 const AGEING: Duration = Duration::from_secs(60);
 
@@ -30,14 +35,21 @@ pub(super) async fn tell_all(
 ) -> Result<Option<Duration>, Error> {
     let now = policies.context.clock.now();
     let conflicts = conflicts(&seen.compiled.document, &seen.pods);
-    let (mut ended, mut waits) = (Ok(()), Vec::new());
+    let mut telling = Vec::new();
     for policy in &seen.policies {
-        let policy = policies.context.seen.own_access_policies.newest(policy.clone());
         let conflict = conflicts.get(&policy.name_any());
         let trouble = trouble(seen, refusal.as_ref(), conflict);
-        match tell_one(policies, seen, &policy, trouble, now).await {
+        telling.push(tell_one(policies, seen, policy, trouble, now));
+    }
+    let mut telling = stream::iter(telling).buffer_unordered(AT_ONCE);
+    let (mut ended, mut waits) = (Ok(()), Vec::new());
+    while let Some(told) = telling.next().await {
+        match told {
             Ok(wait) => waits.extend(wait),
             Err(error) => ended = Err(error),
+        }
+        if seen.is_outdated(&policies.context) {
+            return Ok(Some(Duration::ZERO));
         }
     }
     let settles_in = policies.settles_in();
@@ -64,11 +76,12 @@ fn trouble(
 async fn tell_one(
     policies: &Policies,
     seen: &Observed,
-    policy: &AccessPolicy,
+    policy: &Arc<AccessPolicy>,
     trouble: Option<Trouble>,
     now: Timestamp,
 ) -> Result<Option<Duration>, Error> {
     let name = policy.name_any();
+    let policy = &*policies.context.seen.own_access_policies.newest(policy.clone());
     let picture = picture(policies, seen, policy, trouble, now);
     let ageing = (!picture.denials.is_empty()).then_some(AGEING);
     let next = status::next(policy, picture, now);

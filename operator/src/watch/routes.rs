@@ -117,8 +117,12 @@ impl Routes {
 
     /// A policy concerns its whole namespace.
     pub fn access_policy(&self, change: Change<'_, AccessPolicy>) {
-        if let Change::Gone(policy) = &change {
-            self.seen.own_access_policies.forget(policy);
+        match &change {
+            Change::There(policy) => self.documents.there(policy),
+            Change::Gone(policy) => {
+                self.seen.own_access_policies.forget(policy);
+                self.documents.gone(policy);
+            }
         }
         let (Change::There(policy) | Change::Gone(policy)) = change;
         self.policies_of(&policy.namespace().unwrap_or_default());
