@@ -24,6 +24,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 pub use self::args::ProbeArgs;
 use self::exchange::Failure;
@@ -63,6 +64,29 @@ struct Entry {
     /// The question that is under way: whoever asks meanwhile hears the same answer, so that nobody
     /// has an application asked more than once at a time.
     running: Mutex<Option<WeakShared<BoxFuture<'static, Outcome>>>>,
+    told: Arc<Told>,
+}
+
+/// What the log has of a probe, which the kubelet tells nobody: why it fails.
+struct Told {
+    path: String,
+    why: Mutex<String>,
+}
+
+impl Told {
+    /// Tells what is new.
+    fn tell(&self, outcome: &Outcome) {
+        let now = outcome.as_ref().err().map_or("", String::as_str);
+        let mut why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        if *why == now {
+            return;
+        }
+        match outcome {
+            Ok(said) => info!(probe = self.path, said, "probe succeeds again"),
+            Err(why) => warn!(probe = self.path, why, "probe failed"),
+        }
+        now.clone_into(&mut why);
+    }
 }
 
 /// All that a question takes.
@@ -96,7 +120,8 @@ impl Probes {
             let loopback = probe.loopback.then_some(Ipv4Addr::LOCALHOST.into());
             let at = loopback.or(args.pod_ip).ok_or(Error::NoAddress)?;
             let asking = Asking { probe: Arc::new(probe), at, tls: tls.clone() };
-            Ok((path, Entry { asking, running: Mutex::default() }))
+            let told = Arc::new(Told { path: path.clone(), why: Mutex::default() });
+            Ok((path, Entry { asking, running: Mutex::default(), told }))
         };
         let all = document.probes.into_iter().map(entry).collect::<Result<_, Error>>()?;
         Ok(Self { token: document.token, all })
@@ -118,7 +143,14 @@ impl Probes {
         if let Some(question) = running.as_ref().and_then(WeakShared::upgrade) {
             return Some(question);
         }
-        let question = answer(entry.asking.clone(), agent.to_owned()).boxed().shared();
+        let (asking, told) = (entry.asking.clone(), entry.told.clone());
+        let agent = agent.to_owned();
+        let question = async move {
+            let outcome = answer(asking, agent).await;
+            told.tell(&outcome);
+            outcome
+        };
+        let question = question.boxed().shared();
         *running = question.downgrade();
         Some(question)
     }

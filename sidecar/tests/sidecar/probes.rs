@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use crate::authority::{Authority, Folder, WEB};
 use crate::healthy::{health_server, tls_server};
@@ -185,17 +186,31 @@ fn over_tls_any_certificate_will_do_in_both_versions_of_http() {
 }
 
 #[test]
-fn a_tcp_probe_is_a_connection() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let probed = Probed::app(&json!({ "tcp": { "port": port } }));
-    assert_eq!(probed.liveness(), (200, "connected\n".to_owned()));
-    drop(listener);
+fn a_tcp_probe_is_a_connection_and_why_it_fails_is_logged_once() {
+    // Bound, but not listened on.
+    let held = Port::new();
+    let port = held.address.port();
+    let mut probed = Probed::app(&json!({ "tcp": { "port": port } }));
     let (status, body) = probed.liveness();
     assert!(
         status == 503 && body.contains("refused") && body.contains(&port.to_string()),
         "{body}"
     );
+    assert_eq!(probed.liveness(), (503, body.clone()));
+    // The kubelet keeps to itself why.
+    let line = probed.sidecar.line("message", "probe failed");
+    assert_eq!(
+        (&line["probe"], &line["why"]),
+        (&"/probe/app/liveness".into(), &body.trim().into())
+    );
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_reuse_port(true).unwrap();
+    listener.set_reuse_address(true).unwrap();
+    listener.bind(&held.address.into()).unwrap();
+    listener.listen(8).unwrap();
+    assert_eq!(probed.liveness(), (200, "connected\n".to_owned()));
+    probed.sidecar.line("message", "probe succeeds again");
+    drop(listener);
 }
 
 #[test]

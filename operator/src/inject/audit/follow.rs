@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::store::{Store, store};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
@@ -17,17 +17,12 @@ use tracing::warn;
 
 use super::Audit;
 use super::scopes::{Scope, scopes};
-use crate::context::Context;
 use crate::metrics::KindLabels;
 use crate::watch::{self, Change, follow};
 
-/// Namespaces that ask for the sidecar, with their labels and annotations.
-type Namespaces = Store<PartialObjectMeta<Namespace>>;
-
 /// Follows the namespaces that ask for the sidecar, and the pods in them, for as long as it is polled.
-pub(super) async fn follow_pods(audit: &Arc<Audit>) {
+pub(super) async fn follow_pods(audit: &Arc<Audit>, writer: Writer<PartialObjectMeta<Namespace>>) {
     let context = &audit.context;
-    let (namespaces, writer) = store();
     let changed = Notify::new();
     let told = |_: Change<'_, PartialObjectMeta<Namespace>>| changed.notify_one();
     let labels = format!("{}=enabled", names::INJECT_LABEL);
@@ -38,16 +33,16 @@ pub(super) async fn follow_pods(audit: &Arc<Audit>) {
     let following = follow(api, everything, writer, restarts, told);
     tokio::select! {
         () = following => {}
-        () = keep(audit, &namespaces, &changed) => {}
+        () = keep(audit, &changed) => {}
     }
 }
 
 /// Begins and ends watches as namespaces come and go.
-async fn keep(audit: &Arc<Audit>, namespaces: &Namespaces, changed: &Notify) {
+async fn keep(audit: &Arc<Audit>, changed: &Notify) {
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<Scope, AbortHandle> = BTreeMap::new();
     loop {
-        let wanted = scopes(enabled(&audit.context, namespaces));
+        let wanted = scopes(enabled(audit));
         running.retain(|scope, task| {
             let stays = wanted.contains(scope);
             if !stays {
@@ -66,9 +61,9 @@ async fn keep(audit: &Arc<Audit>, namespaces: &Namespaces, changed: &Notify) {
     }
 }
 
-fn enabled(context: &Context, namespaces: &Namespaces) -> BTreeSet<String> {
-    let names = namespaces.state().into_iter().map(|namespace| namespace.name_any());
-    names.filter(|name| !context.settings.is_excluded(name)).collect()
+fn enabled(audit: &Audit) -> BTreeSet<String> {
+    let names = audit.asking.state().into_iter().map(|namespace| namespace.name_any());
+    names.filter(|name| !audit.context.settings.is_excluded(name)).collect()
 }
 
 /// Puts what it sees among the suspects, and keeps nothing itself.

@@ -1,7 +1,5 @@
 //! Whether a pod should have the sidecar and does not; pure.
 
-use std::collections::BTreeMap;
-
 use countersign_contract::names;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -24,18 +22,14 @@ pub(super) struct Missed {
     pub(super) is_leaving: bool,
 }
 
-/// Judges a pod by its namespace's labels; nothing is wrong with most.
-pub(super) fn judge(
-    pod: &Pod,
-    namespace: &BTreeMap<String, String>,
-    is_excluded: bool,
-) -> Option<Missed> {
+/// Judges a pod, whose namespace asks for the sidecar or does not; nothing is wrong with most.
+pub(super) fn judge(pod: &Pod, namespace_asks: bool, is_excluded: bool) -> Option<Missed> {
     let spec = pod.spec.as_ref()?;
-    let asked = |labels: &BTreeMap<String, String>, word: &str| {
-        labels.get(names::INJECT_LABEL).is_some_and(|value| value == word)
+    let wants = match pod.labels().get(names::INJECT_LABEL).map(String::as_str) {
+        Some("enabled") => true,
+        Some("disabled") => false,
+        _ => namespace_asks,
     };
-    let wants = asked(pod.labels(), "enabled")
-        || (asked(namespace, "enabled") && !asked(pod.labels(), "disabled"));
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_exempt = is_excluded
         || has_sidecar(spec)
@@ -58,6 +52,8 @@ fn missed(pod: &Pod) -> Missed {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -79,23 +75,18 @@ mod tests {
     #[test]
     fn a_pod_is_missed_where_its_namespace_or_itself_asks_and_nothing_forbids_it() {
         let cases = [
-            ("enabled", "", true),
-            ("enabled", "enabled", true),
-            ("enabled", "other", true),
-            ("", "enabled", true),
-            ("disabled", "enabled", true),
-            ("enabled", "disabled", false),
-            ("", "", false),
-            ("disabled", "", false),
+            (true, "", true),
+            (true, "enabled", true),
+            (true, "other", true),
+            (false, "enabled", true),
+            (true, "disabled", false),
+            (false, "", false),
+            (false, "other", false),
         ];
         for (namespace, label, expected) in cases {
-            let found = judge(&pod(label, |_| {}), &labels(namespace), false);
+            let found = judge(&pod(label, |_| {}), namespace, false);
             assert_eq!(found.is_some(), expected, "{namespace:?} {label:?}");
-            assert_eq!(
-                judge(&pod(label, |_| {}), &labels(namespace), true),
-                None,
-                "it is excluded"
-            );
+            assert_eq!(judge(&pod(label, |_| {}), namespace, true), None, "it is excluded");
         }
     }
 
@@ -118,7 +109,7 @@ mod tests {
         ];
         for (change, expected) in changes {
             let pod = pod("", change);
-            assert_eq!(judge(&pod, &labels("enabled"), false).is_some(), expected, "{pod:?}");
+            assert_eq!(judge(&pod, true, false).is_some(), expected, "{pod:?}");
         }
     }
 
@@ -133,7 +124,7 @@ mod tests {
                 ]);
                 pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }),
-            &labels(""),
+            false,
             false,
         );
         let found = found.unwrap();

@@ -19,6 +19,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, EvictParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::{Store, store};
 use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -50,6 +51,8 @@ enum Error {
 /// What was found so far.
 struct Audit {
     context: Arc<Context>,
+    /// Namespaces that ask for the sidecar: as their own watch tells, which wakes whoever reads this.
+    asking: Store<PartialObjectMeta<Namespace>>,
     found: Mutex<Found>,
     evicted: Mutex<Evicted>,
     said: LastWords,
@@ -64,9 +67,10 @@ pub fn lies(pod: &Pod) -> bool {
 /// Runs until `stop` is cancelled.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (found, evicted, said) = Default::default();
-    let audit = Arc::new(Audit { context, found, evicted, said });
+    let (asking, writer) = store();
+    let audit = Arc::new(Audit { context, asking, found, evicted, said });
     tokio::select! {
-        () = follow::follow_pods(&audit) => {}
+        () = follow::follow_pods(&audit, writer) => {}
         () = audit.look_at_all() => {}
         () = stop.cancelled() => {}
     }
@@ -77,15 +81,20 @@ impl Audit {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has every pod that is missed looked at again.
+    /// Has every pod looked at again that is missed, or that says more than there is to it.
     fn look_again(&self) {
         let keys = self.found().keys();
         keys.iter().for_each(|(namespace, name)| self.context.suspects.put(namespace, name));
+        for pod in self.context.seen.pods.state_filter(lies) {
+            self.context.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        }
     }
 
     /// Looks at one suspect after the other. Where none comes, and some wait to be replaced, the
     /// next of them may go meanwhile.
     async fn look_at_all(&self) {
+        // An error means that the watch has ended, and all of this with it.
+        drop(self.asking.wait_until_ready().await);
         loop {
             let waits = !self.found().namespaces().is_empty();
             let looked = tokio::select! {
@@ -111,9 +120,9 @@ impl Audit {
         let read = api.get_opt(name).await;
         let pod = read.map_err(|e| Error::Read(ObjectRef::new(name).within(namespace), e))?;
         let known = self.namespace(namespace);
-        let labels = known.as_ref().map(|known| known.labels().clone()).unwrap_or_default();
+        let asks = self.asking.get(&ObjectRef::new(namespace)).is_some();
         let is_excluded = self.context.settings.is_excluded(namespace);
-        let missed = pod.as_ref().and_then(|pod| judge(pod, &labels, is_excluded));
+        let missed = pod.as_ref().and_then(|pod| judge(pod, asks, is_excluded));
         if let (Some(pod), Some(missed)) = (&pod, &missed)
             && !missed.is_leaving
             && self.said.is_news(&missed.uid, "missed")
@@ -133,7 +142,8 @@ impl Audit {
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {
-        self.context.seen.namespaces.get(&ObjectRef::new(name))
+        let reference = ObjectRef::new(name);
+        self.asking.get(&reference).or_else(|| self.context.seen.namespaces.get(&reference))
     }
 
     fn count(&self, namespace: &str, count: usize) {
