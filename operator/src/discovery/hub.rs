@@ -14,7 +14,6 @@ use countersign_contract::discovery::Answer;
 use countersign_crds::AccessPolicy;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Notify;
 
@@ -231,9 +230,10 @@ impl Hub {
 
     /// A policy changed, and with it perhaps how ports of its namespace's pods speak TLS.
     pub fn access_policy(&self, change: &Change<'_, AccessPolicy>) {
-        let (Change::There(policy) | Change::Gone(policy)) = change;
-        self.documents.changed(&policy.namespace().unwrap_or_default());
-        self.everything();
+        match change {
+            Change::There(policy) => self.documents.there(policy),
+            Change::Gone(policy) => self.documents.gone(policy),
+        }
     }
 
     /// Anything may be answered otherwise now: policies changed, or pods became known.
@@ -273,8 +273,13 @@ impl Hub {
 
     /// Tells followers of changes, for as long as it is polled.
     pub(super) async fn run(&self) {
+        let mut policies = self.documents.changes();
         loop {
-            self.changed.notified().await;
+            tokio::select! {
+                () = self.changed.notified() => {}
+                // Whether it missed some is all the same.
+                _ = policies.recv() => lock(&self.state).all_dirty = true,
+            }
             tokio::time::sleep(GATHERED).await;
             let due = lock(&self.state).due();
             for (place, (destination, followers)) in due.into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_contract::{TrustDomain, names};
+use countersign_contract::{ExpectedPeer, TrustDomain, names};
 
 /// How the sidecar is injected.
 #[derive(Clone, Debug, clap::Args)]
@@ -54,6 +54,22 @@ pub struct InjectArgs {
     /// How the sidecar logs.
     #[arg(long, default_value = "json")]
     pub sidecar_log_format: String,
+
+    /// Where sidecars ask who is behind an address.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        default_value = "countersign-discovery.countersign-system.svc.cluster.local:14142"
+    )]
+    pub sidecar_discovery: String,
+
+    /// Who must answer there.
+    #[arg(
+        long,
+        value_name = "PEER",
+        default_value = "spiffe://cluster.local/ns/countersign-system/sa/countersign-operator"
+    )]
+    pub sidecar_discovery_peer: ExpectedPeer,
 
     /// Further namespaces in which nothing is injected, comma separated, as the webhook's selector has
     /// them.

@@ -23,8 +23,12 @@ pub(super) fn redirect(mut container: Value, wishes: &Wishes) -> Value {
 /// The sidecar.
 pub(super) fn proxy(mut container: Value, wishes: &Wishes, probes: Option<&str>) -> Value {
     command(&mut container, &["--drain-timeout".to_owned(), text(wishes.drain)]);
-    if wishes.mode == Mode::Explicit {
-        command(&mut container, &["--inbound".to_owned(), "0".to_owned()]);
+    match wishes.mode {
+        Mode::Explicit => command(&mut container, &["--inbound".to_owned(), "0".to_owned()]),
+        Mode::Redirect => {
+            let port = names::OUTBOUND_PORT.to_string();
+            command(&mut container, &["--outbound".to_owned(), port]);
+        }
     }
     for served in &wishes.served {
         command(&mut container, &["--serve".to_owned(), served.to_string()]);

@@ -11,10 +11,14 @@ const PROGRAM: &str = "/countersign-sidecar";
 /// The variable with the pod's namespace.
 const NAMESPACE: &str = "COUNTERSIGN_NAMESPACE";
 
+/// The variables with the pod's name and addresses.
+const POD: &str = "COUNTERSIGN_POD";
+const POD_IPS: &str = "COUNTERSIGN_POD_IPS";
+
 /// What is said, on each pod, of the only container that `restricted` (Pod Security) does not allow.
 pub(super) const NEEDS: &str = "container countersign-redirect runs once, before all others, as user 0 with the capability NET_ADMIN, to lay nftables rules in the pod's own network namespace, which no lesser right allows; it reads no file of the node, and countersign.dev/mode: explicit does without it";
 
-/// Lays the rules that send the pod's inbound connections to the sidecar. It alone has NET_ADMIN,
+/// Lays the rules that send the pod's connections to the sidecar. It alone has NET_ADMIN,
 /// for as long as that takes, and for the pod's own network only.
 pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
     let mut command = vec![
@@ -22,6 +26,11 @@ pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
         "redirect".to_owned(),
         "--inbound".to_owned(),
         names::INBOUND_PORT.to_string(),
+        "--outbound".to_owned(),
+        names::OUTBOUND_PORT.to_string(),
+        // The kubelet tells every container where the API server is.
+        "--leave".to_owned(),
+        "$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)".to_owned(),
     ];
     if !skipped.is_empty() {
         let ports: Vec<_> = skipped.iter().map(u16::to_string).collect();
@@ -59,6 +68,14 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
         format!("0.0.0.0:{}", names::ADMIN_PORT),
         "--identity".to_owned(),
         format!("spiffe://{}/ns/$({NAMESPACE})/sa/{account}", args.trust_domain),
+        "--policies".to_owned(),
+        format!("{}/{}", names::CREDENTIALS_DIR, names::POLICIES_FILE),
+        "--labels".to_owned(),
+        format!("{}/{}", names::CREDENTIALS_DIR, names::LABELS_FILE),
+        "--discovery".to_owned(),
+        args.sidecar_discovery.clone(),
+        "--discovery-peer".to_owned(),
+        args.sidecar_discovery_peer.to_string(),
     ];
     for upstream in upstreams {
         command.extend(["--upstream".to_owned(), upstream.to_string()]);
@@ -71,6 +88,8 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
         "env": [
             { "name": NAMESPACE, "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
             { "name": "COUNTERSIGN_LOG_FORMAT", "value": args.sidecar_log_format },
+            { "name": POD, "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+            { "name": POD_IPS, "valueFrom": { "fieldRef": { "fieldPath": "status.podIPs" } } },
         ],
         "restartPolicy": "Always",
         "ports": [{ "name": "countersign", "containerPort": names::ADMIN_PORT, "protocol": "TCP" }],
@@ -112,7 +131,8 @@ fn resources(args: &InjectArgs) -> Value {
     json!({ "requests": requests, "limits": { "memory": args.sidecar_memory_limit } })
 }
 
-/// One volume, hence one swap of `..data`. It is not optional: a pod waits for its identity.
+/// One volume, hence one swap of `..data`. Nothing in it is optional: a pod waits for its identity,
+/// and for the policies of its namespace.
 pub(super) fn volume(service_account: &str) -> Value {
     let item = |name: &str| json!({ "key": name, "path": name });
     json!({
@@ -120,14 +140,23 @@ pub(super) fn volume(service_account: &str) -> Value {
         "projected": {
             // The sidecar is not root; nobody else mounts it.
             "defaultMode": 0o444,
-            "sources": [{ "secret": {
-                "name": names::identity_name(service_account),
-                "items": [
-                    item(names::CERTIFICATE_FILE),
-                    item(names::KEY_FILE),
-                    item(names::ROOTS_FILE),
-                ],
-            }}],
+            "sources": [
+                { "secret": {
+                    "name": names::identity_name(service_account),
+                    "items": [
+                        item(names::CERTIFICATE_FILE),
+                        item(names::KEY_FILE),
+                        item(names::ROOTS_FILE),
+                    ],
+                }},
+                { "configMap": {
+                    "name": names::POLICY_CONFIG_MAP,
+                    "items": [item(names::POLICIES_FILE)],
+                }},
+                { "downwardAPI": { "items": [
+                    { "path": names::LABELS_FILE, "fieldRef": { "fieldPath": "metadata.labels" } },
+                ]}},
+            ],
         },
     })
 }

@@ -28,6 +28,7 @@ const RESOURCES: &[&str] = &[
     "clusterissuers/status",
     "configmaps",
     "customresourcedefinitions",
+    "endpointslices",
     "events",
     "issuers",
     "issuers/status",

@@ -117,12 +117,8 @@ impl Routes {
 
     /// A policy concerns its whole namespace.
     pub fn access_policy(&self, change: Change<'_, AccessPolicy>) {
-        match &change {
-            Change::There(policy) => self.documents.there(policy),
-            Change::Gone(policy) => {
-                self.seen.own_access_policies.forget(policy);
-                self.documents.gone(policy);
-            }
+        if let Change::Gone(policy) = &change {
+            self.seen.own_access_policies.forget(policy);
         }
         let (Change::There(policy) | Change::Gone(policy)) = change;
         self.policies_of(&policy.namespace().unwrap_or_default());

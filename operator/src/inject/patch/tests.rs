@@ -100,12 +100,18 @@ fn only_the_redirect_may_change_the_network_and_neither_may_anything_else() {
     let net_admin = json!({ "drop": ["ALL"], "add": ["NET_ADMIN"] });
     assert_eq!(redirect["securityContext"], rights(0, net_admin));
     assert_eq!(sidecar["securityContext"], rights(14100, json!({ "drop": ["ALL"] })));
-    let command = "/countersign-sidecar redirect --inbound 14143 --skip-inbound 9090,9091";
+    let command = "/countersign-sidecar redirect --inbound 14143 --outbound 14140 --leave \
+                   $(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT) --skip-inbound 9090,9091";
     assert_eq!(redirect["command"], json!(command.split(' ').collect::<Vec<_>>()));
     let command = "/countersign-sidecar pod --credentials /var/run/countersign/credentials \
                    --admin 0.0.0.0:14190 --identity \
                    spiffe://cluster.local/ns/$(COUNTERSIGN_NAMESPACE)/sa/web \
-                   --drain-timeout 25s";
+                   --policies /var/run/countersign/credentials/policies.json \
+                   --labels /var/run/countersign/credentials/labels --discovery \
+                   countersign-discovery.countersign-system.svc.cluster.local:14142 \
+                   --discovery-peer \
+                   spiffe://cluster.local/ns/countersign-system/sa/countersign-operator \
+                   --drain-timeout 25s --outbound 14140";
     assert_eq!(sidecar["command"], json!(command.split(' ').collect::<Vec<_>>()));
     // The pod's namespace may not be in the pod yet; the kubelet knows it.
     let namespace = json!({ "fieldRef": { "fieldPath": "metadata.namespace" } });
@@ -114,7 +120,12 @@ fn only_the_redirect_may_change_the_network_and_neither_may_anything_else() {
     let item = |name: &str| json!({ "key": name, "path": name });
     let items = ["tls.crt", "tls.key", "ca.crt"].map(item);
     let secret = json!({ "name": "countersign-web", "items": items });
-    let projected = json!({ "defaultMode": 0o444, "sources": [{ "secret": secret }] });
+    let policies = json!({ "name": "countersign-policy", "items": [item("policies.json")] });
+    let labels = json!({ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } });
+    let sources = json!([
+        { "secret": secret }, { "configMap": policies }, { "downwardAPI": { "items": [labels] } }
+    ]);
+    let projected = json!({ "defaultMode": 0o444, "sources": sources });
     assert_eq!(after["spec"]["volumes"][0]["projected"], projected);
     assert_eq!(after["metadata"]["labels"]["app"], "web");
     assert_eq!(after["metadata"]["annotations"]["note"], "kept");
