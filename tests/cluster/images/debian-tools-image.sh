@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# debian-tools-image.sh ARCHIVE IMAGE: Debian's nginx, curl, openssl, tcpdump and busybox with the
-# libraries that they need, for clients and servers that are not written here.
+# debian-tools-image.sh ARCHIVE IMAGE: Debian's nginx, Redis, curl, openssl, tcpdump and busybox with
+# the libraries that they need, and CoreDNS ($COREDNS), which speaks gRPC as server and as client: for
+# clients and servers that are not written here.
 set -euo pipefail
 archive=$1 image=$2
 folder=$(mktemp -d)
@@ -11,8 +12,16 @@ chmod 1777 "$root/tmp"
 
 # Unpacked, not installed: installing it would start a server on this machine.
 apt-cache policy nginx | grep -q 'Candidate: [^(]' || apt-get update -qq
-(cd "$folder" && apt-get download -qq nginx >/dev/null && dpkg -x nginx_*.deb nginx)
+packages=(nginx libnginx-mod-stream redis-tools libjemalloc2 liblzf1)
+(cd "$folder" && apt-get download -qq "${packages[@]}" >/dev/null && for deb in *.deb; do dpkg -x "$deb" nginx; done)
 cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
+mkdir -p "$root/usr/lib/nginx/modules"
+cp "$folder"/nginx/usr/lib/nginx/modules/*stream*.so "$root/usr/lib/nginx/modules/"
+cp -L "$folder/nginx/usr/bin/redis-cli" "$root/usr/bin/redis-cli"
+# One program, which is server or checker by its name.
+cp -L "$folder/nginx/usr/bin/redis-check-rdb" "$root/usr/bin/redis-server"
+cp "$COREDNS" "$root/usr/bin/coredns"
+unpacked=$folder/nginx/usr/lib/$(uname -m)-linux-gnu
 for program in curl openssl tcpdump; do cp "$(command -v "$program")" "$root/usr/bin/"; done
 cp "$(command -v busybox)" "$root/bin/busybox"
 for applet in $("$root/bin/busybox" --list); do
@@ -20,9 +29,11 @@ for applet in $("$root/bin/busybox" --list); do
 done
 
 for program in "$root"/usr/sbin/nginx "$root"/usr/bin/*; do
-    ldd "$program" | grep -o '/[^ )]*' | while read -r library; do
-        mkdir -p "$root$(dirname "$library")"
-        cp -nL "$library" "$root$library"
+    # CoreDNS is static.
+    (LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null || true) | grep -o '/[^ )]*' | while read -r library; do
+        inside=${library#"$folder/nginx"}
+        mkdir -p "$root$(dirname "$inside")"
+        cp -nL "$library" "$root$inside"
     done
 done
 mkdir -p "$root/etc/ssl" "$root/usr/lib/ssl"

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 use super::node::ctr;
-use super::tools::Tools;
+use super::tools::{self, Tools};
 use super::{cache, repository};
 
 /// What holds a pod's namespaces.
@@ -17,8 +17,8 @@ pub(super) const PAUSE: &str = "localhost/countersign/pause:1";
 /// Both programs of ours.
 pub const OURS: &str = concat!("localhost/countersign/countersign:", env!("CARGO_PKG_VERSION"));
 
-/// nginx, curl, openssl, tcpdump and busybox, as Debian ships them.
-pub const DEBIAN_TOOLS: &str = "localhost/countersign/debian-tools:1";
+/// nginx, Redis, curl, openssl, tcpdump and busybox, as Debian ships them, and CoreDNS.
+pub const DEBIAN_TOOLS: &str = "localhost/countersign/debian-tools:2";
 
 /// Loads a docker archive into a node's containerd.
 pub(super) fn import(run: &Path, tools: &Tools, archive: &Path) -> anyhow::Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn import(run: &Path, tools: &Tools, archive: &Path) -> anyhow::Resul
 
 /// The pause image, made once.
 pub(super) fn pause() -> anyhow::Result<PathBuf> {
-    script("pause-image.sh", PAUSE)
+    script("pause-image.sh", PAUSE, Path::new(""))
 }
 
 /// The image with Debian's programs, made once.
@@ -38,18 +38,21 @@ pub(super) fn pause() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When it cannot be made.
 pub fn debian_tools() -> anyhow::Result<PathBuf> {
-    script("debian-tools-image.sh", DEBIAN_TOOLS)
+    let coredns = tools::all()?.program("coredns")?;
+    script("debian-tools-image.sh", DEBIAN_TOOLS, &coredns)
 }
 
-/// An image that is made once for each version of the script that makes it.
-fn script(name: &str, image: &str) -> anyhow::Result<PathBuf> {
+/// An image that is made once for each version of the script that makes it, and of CoreDNS.
+fn script(name: &str, image: &str, coredns: &Path) -> anyhow::Result<PathBuf> {
     let mut version = DefaultHasher::new();
     fs::read(scripts().join(name))?.hash(&mut version);
+    // Its folder is named by its version.
+    coredns.hash(&mut version);
     let version = version.finish();
     let archive = cache()?.join("images").join(format!("{name}-{version:016x}.tar"));
     if !archive.exists() {
         println!("making image {image}");
-        run_script(name, &archive, image)?;
+        run_script(name, &archive, image, coredns)?;
     }
     Ok(archive)
 }
@@ -66,11 +69,11 @@ pub fn ours() -> anyhow::Result<PathBuf> {
     let target = repository().join("target/images");
     fs::create_dir_all(&target)?;
     let archive = target.join("countersign.tar");
-    run_script("own-image.sh", &archive, OURS)?;
+    run_script("own-image.sh", &archive, OURS, Path::new(""))?;
     Ok(archive)
 }
 
-fn run_script(name: &str, archive: &Path, image: &str) -> anyhow::Result<()> {
+fn run_script(name: &str, archive: &Path, image: &str, coredns: &Path) -> anyhow::Result<()> {
     if let Some(folder) = archive.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -79,6 +82,7 @@ fn run_script(name: &str, archive: &Path, image: &str) -> anyhow::Result<()> {
         .arg(&script)
         .arg(archive)
         .arg(image)
+        .env("COREDNS", coredns)
         .current_dir(repository())
         .status()
         .with_context(|| format!("running {name}"))?;

@@ -102,7 +102,7 @@ pub(super) const HOST_NETWORK: Step = Step {
     title: "A pod on the host's network is let in without a sidecar, and an Event says why",
     show: |stage| {
         stage.run("kubectl -n shop delete pod hosted --ignore-not-found --wait")?;
-        stage.run("kubectl -n shop run hosted --image=localhost/countersign/debian-tools:1 --image-pull-policy=IfNotPresent --restart=Never --overrides='{\"spec\":{\"hostNetwork\":true,\"terminationGracePeriodSeconds\":1}}' --command -- tail -f /dev/null")?;
+        stage.run("kubectl -n shop run hosted --image=localhost/countersign/debian-tools:2 --image-pull-policy=IfNotPresent --restart=Never --overrides='{\"spec\":{\"hostNetwork\":true,\"terminationGracePeriodSeconds\":1}}' --command -- tail -f /dev/null")?;
         let containers = stage.run("kubectl -n shop get pod hosted -o jsonpath='{.spec.initContainers[*].name}{.spec.containers[*].name}'")?;
         ensure!(containers.trim() == "hosted", "something was injected: {containers}");
         let event = stage.until(20, "kubectl -n shop get events --field-selector involvedObject.name=hosted,reason=InjectionSkipped -o jsonpath='{.items[0].message}' | grep network")?;
