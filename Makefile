@@ -15,12 +15,13 @@ prerequisites: ## install what building and testing need
 	@scripts/prerequisites.sh
 
 demo: prerequisites ## show everything on a real Kubernetes (CONTEXT=name: on that cluster; KEEP=1: keep it)
-	cargo build --quiet -p countersign-tests
+	cargo build --quiet -p countersign-tests -p countersign-cli
 	scripts/on-cluster.sh demo $(CURDIR)/target/debug/countersign-demo
 
 test: prerequisites ## every test, those on a real node included (CONTEXT=name: on that cluster)
 	cargo test --workspace
 	cargo test -p countersign-tests --features bench,soak --lib
+	cargo build --quiet -p countersign-cli
 	cargo test --no-run -p countersign-tests --features e2e
 	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
 

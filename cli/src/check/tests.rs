@@ -125,7 +125,7 @@ fn whatever_may_not_be_read_is_not_called_healthy() {
         certificates: no(),
         sidecars: Err("you may not".to_owned()),
     };
-    assert_eq!(codes(&blind), ["unread"; 9]);
+    assert_eq!(codes(&blind), ["unread"; 10]);
 }
 
 #[test]

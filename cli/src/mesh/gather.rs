@@ -21,6 +21,8 @@ pub(super) struct Workload {
     pub(super) annotations: BTreeMap<String, String>,
     /// Whether it has the sidecar.
     pub(super) is_injected: bool,
+    /// What the two containers of ours were told.
+    pub(super) commands: [Option<Vec<String>>; 2],
     /// The SPIFFE ID of its account, where the operator made a Certificate for it.
     pub(super) identity: Found<String>,
     /// Whether that Certificate is ready, in the operator's words where it is not.
@@ -49,6 +51,11 @@ pub(super) async fn workload(cluster: &Cluster, pod: &Pod) -> Result<Workload, E
     let spec = pod.spec.as_ref();
     let account = spec.and_then(|spec| spec.service_account_name.clone());
     let account = account.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned());
+    let command = |name: &str| {
+        let mut inits = spec?.init_containers.iter().flatten();
+        inits.find(|it| it.name == name).map(|it| it.command.clone().unwrap_or_default())
+    };
+    let commands = [names::REDIRECT_CONTAINER, names::SIDECAR_CONTAINER].map(command);
     let certificate = cluster.look::<Certificate>(&names::identity_name(&account)).await;
     let problem = certificate.there().and_then(problem);
     let identity = match certificate {
@@ -65,7 +72,8 @@ pub(super) async fn workload(cluster: &Cluster, pod: &Pod) -> Result<Workload, E
         account,
         labels: pod.labels().clone(),
         annotations: pod.annotations().clone(),
-        is_injected: pod.labels().contains_key(names::INJECTED_LABEL),
+        is_injected: commands[1].is_some(),
+        commands,
         identity,
         problem,
         policies: policies(cluster).await,

@@ -16,14 +16,15 @@ pub(super) fn workload(app: &str) -> Workload {
                        "9002": {"mode": "off"}}}
         ]
     }"#;
-    let skipped = ("countersign.dev/skip-inbound-ports".to_owned(), "9998, 9999".to_owned());
+    let words = |line: &str| Some(line.split(' ').map(str::to_owned).collect());
     Workload {
         namespace: "shop".to_owned(),
         name: format!("{app}-0"),
         account: app.to_owned(),
         labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
-        annotations: BTreeMap::from([skipped]),
+        annotations: BTreeMap::new(),
         is_injected: true,
+        commands: [words("redirect --skip-inbound 9998,9999"), words("pod")],
         identity: Found::There(format!("spiffe://d/ns/shop/sa/{app}")),
         problem: None,
         policies: Found::There(serde_json::from_str(document).expect("a document")),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use countersign_contract::Refusal;
 use countersign_contract::access::{self, NamespaceDocument, judge};
+use countersign_contract::covered::is_covered;
 use countersign_contract::policy::{Mode, Unmeshed};
-use countersign_contract::{Refusal, names};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
@@ -199,8 +200,9 @@ fn answer(client: &Client, pod: &Workload, port: u16) -> Answer {
             "the server is not in the mesh: it is called as it is, and nobody is asked who they are",
         );
     }
-    if is_skipped(pod, port) {
-        return open("the pod leaves this port as it is (skip-inbound-ports)");
+    let [redirect, sidecar] = pod.commands.each_ref().map(Option::as_deref);
+    if !is_covered(redirect, sidecar, port) {
+        return open("the pod leaves this port as it is (skip-inbound-ports, or mode explicit)");
     }
     match &pod.policies {
         Found::There(document) => judged(client, pod, port, document, server),
@@ -214,12 +216,6 @@ fn answer(client: &Client, pod: &Workload, port: u16) -> Answer {
             Answer { allowed: false, ..open(&format!("it is not known: {why}")) }
         }
     }
-}
-
-fn is_skipped(pod: &Workload, port: u16) -> bool {
-    let annotation = pod.annotations.get(names::SKIP_INBOUND_PORTS_ANNOTATION);
-    let listed = annotation.into_iter().flat_map(|text| text.split([',', ' ']));
-    listed.filter_map(|item| item.trim().parse::<u16>().ok()).any(|listed| listed == port)
 }
 
 fn judged(

@@ -30,7 +30,7 @@ done
 
 for program in "$root"/usr/sbin/nginx "$root"/usr/bin/*; do
     # CoreDNS is static.
-    (LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null || true) | grep -o '/[^ )]*' | while read -r library; do
+    (LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null | grep -o '/[^ )]*' || true) | while read -r library; do
         inside=${library#"$folder/nginx"}
         mkdir -p "$root$(dirname "$inside")"
         cp -nL "$library" "$root$inside"

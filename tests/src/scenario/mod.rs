@@ -1,9 +1,12 @@
 //! What Countersign must show on a real cluster: each step is told by the demo and is a test.
 //!
-//! Servers and clients are programs of others: nginx, busybox httpd, curl, openssl, tcpdump.
+//! Servers and clients are programs of others: nginx, Redis, CoreDNS, busybox httpd, curl, openssl,
+//! tcpdump.
 
+mod application;
 mod issuing;
 mod mesh;
+mod policies;
 mod refusals;
 mod rotation;
 pub mod stage;
@@ -24,7 +27,7 @@ pub struct Step {
 }
 
 /// What must have happened before any other step can be shown.
-pub const PREPARATION: &[Step] = &[mesh::INSTALL, mesh::DEPLOY];
+pub const PREPARATION: &[Step] = &[mesh::INSTALL, mesh::DEPLOY, application::DEPLOY];
 
 /// Every other step; each stands alone once the preparation is done.
 pub const STEPS: &[Step] = &[
@@ -43,6 +46,17 @@ pub const STEPS: &[Step] = &[
     refusals::WRONG_IDENTITY,
     workstation::CSR,
     rotation::RENEWAL,
+    application::TRANSPARENT,
+    application::GRPC,
+    application::PODS,
+    application::JOB,
+    application::EDGES,
+    policies::ENFORCED,
+    policies::AUDITED,
+    policies::PERMISSIVE,
+    policies::UNMESHED,
+    application::AWAY,
+    application::RESTART,
 ];
 
 /// What takes everything away again, and what must be left.

@@ -45,7 +45,13 @@ async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Re
 }
 
 /// A pod that runs, as far as the API tells.
-async fn pod(space: &Space, name: &str, ip: &str, is_injected: bool, skipped: &str) -> Pod {
+pub(crate) async fn pod(
+    space: &Space,
+    name: &str,
+    ip: &str,
+    is_injected: bool,
+    skipped: &str,
+) -> Pod {
     let label = if is_injected { "countersign.dev/injected" } else { "other" };
     let container = json!({ "name": "app", "image": "app:1" });
     let redirect = json!({ "name": "countersign-redirect", "image": "app:1",
@@ -64,7 +70,7 @@ async fn pod(space: &Space, name: &str, ip: &str, is_injected: bool, skipped: &s
 }
 
 /// A Service, and the addresses of its endpoints.
-async fn service(space: &Space, pods: &[&Pod]) -> String {
+pub(crate) async fn service(space: &Space, pods: &[&Pod]) -> String {
     let spec = json!({ "spec": { "ports": [{ "name": "http", "port": 80 }] } });
     let service: Service = space.make("web", spec).await;
     slice(space, pods).await;
@@ -84,12 +90,12 @@ async fn slice(space: &Space, pods: &[&Pod]) {
     })).await;
 }
 
-async fn account(space: &Space) {
+pub(crate) async fn account(space: &Space) {
     space.make::<ServiceAccount>("web", json!({})).await;
 }
 
 /// Addresses that no other test uses.
-fn ip(space: &Space, place: u8) -> String {
+pub(crate) fn ip(space: &Space, place: u8) -> String {
     let number: u8 = space.namespace.trim_start_matches("test-").parse().unwrap();
     format!("10.77.{number}.{place}")
 }

@@ -41,7 +41,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cli::{acting as cli_acting, looking as cli_looking};
+use cli::{acting as cli_acting, looking as cli_looking, mesh as cli_mesh};
 use libtest_mimic::{Arguments, Trial};
 use space::Space;
 use world::World;
@@ -321,6 +321,11 @@ fn injecting(world: &Arc<World>) -> Vec<Trial> {
 /// What people do with kubectl-countersign.
 fn by_hand(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
+        cli_mesh::{
+            who_a_pod_is_is_told_with_everybody_who_may_reach_it,
+            why_names_the_rule_that_allows_and_the_reason_that_refuses,
+            edges_of_pods_that_cannot_be_asked_are_told,
+        }
         cli_looking::{
             a_status_says_how_a_certificate_is_and_what_it_waits_for,
             what_one_may_not_read_is_told_beside_what_one_may,

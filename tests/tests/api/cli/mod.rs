@@ -2,6 +2,7 @@
 
 pub(crate) mod acting;
 pub(crate) mod looking;
+pub(crate) mod mesh;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
