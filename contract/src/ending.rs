@@ -18,6 +18,8 @@ names! {
         Unreachable => "unreachable",
         /// The peer broke the TLS protocol, or what it sent was changed on its way.
         TlsProtocol => "tls_protocol",
+        /// The client broke HTTP, on a port whose requests are looked at.
+        HttpProtocol => "http_protocol",
         /// The peer ended with a TLS alert.
         PeerAlert => "peer_alert",
         /// Nothing passed for too long.

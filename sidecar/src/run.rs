@@ -275,6 +275,7 @@ fn inbound_side(shared: &Shared, to: Option<SocketAddr>) -> Side {
         metrics: shared.metrics.clone(),
         spans: shared.spans.clone(),
         denials: shared.denials.clone(),
+        stop: shared.stop.clone(),
     }))
 }
 
