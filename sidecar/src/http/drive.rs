@@ -1,7 +1,6 @@
 //! Drives both sides of a connection, and ends them: when they are done, when the pod ends, and when
 //! a sweep says so.
 
-use std::error::Error as _;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,11 +16,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::exchange;
 use super::line::Line;
 use super::peer::Peer;
 use super::serve::tunnel;
 use super::tasks::Tasks;
+use super::{blame, exchange};
 use crate::relay::Ended;
 
 /// How long the head of a request may take, from its first byte to its last.
@@ -111,7 +110,7 @@ pub(super) async fn drive<S: Serving>(
             drop(timeout(PARTING, rest).await);
             line.fault().unwrap_or_else(|| Ended::new(Ending::Closed))
         }
-        (Err(error), _) => line.fault().unwrap_or_else(|| of(&error)),
+        (Err(error), _) => line.fault().unwrap_or_else(|| blame::of(&error)),
     };
     judged.map_or(ended, Ended::judged)
 }
@@ -153,20 +152,4 @@ async fn through(
             (None, Err(error)) => Ended::app(&error),
         },
     }
-}
-
-/// What hyper says of a client, or of the application in its stead.
-fn of(error: &hyper::Error) -> Ended {
-    let detail = match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    let how = if error.is_user() {
-        Ending::AppReset
-    } else if error.is_incomplete_message() {
-        Ending::PeerReset
-    } else {
-        return Ended::http(detail);
-    };
-    Ended { detail: Some(detail), ..Ended::new(how) }
 }

@@ -7,6 +7,7 @@
 //! answered here in the application's place but what is not HTTP.
 
 mod app;
+mod blame;
 mod body;
 mod drive;
 mod exchange;

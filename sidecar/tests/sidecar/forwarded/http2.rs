@@ -32,7 +32,7 @@ fn a_call_streams_both_ways_at_once_and_ends_with_trailers() {
     let mut stage = stage(app, POLICY);
     let set = stage.authority.issue(WEB);
     runtime().block_on(async {
-        let mut client = call(&stage, &set).await;
+        let (mut client, connection) = call_as(&stage, &set, Some("h2")).await;
         let (mut pieces, body) = Frames::new();
         let mut request = Request::post("https://web.test/shop.Till/Sell").body(body).unwrap();
         for forged in ["x-forwarded-client-cert", "x_forwarded_client_cert"] {
@@ -56,6 +56,8 @@ fn a_call_streams_both_ways_at_once_and_ends_with_trailers() {
             (trailers.len(), &trailers["sum"], &trailers["grpc-status"]),
             (2, &"3".parse().unwrap(), &"0".parse().unwrap())
         );
+        drop(client);
+        connection.await.unwrap().unwrap();
     });
     let line = stage.sidecar.line("message", "connection");
     assert_eq!((&line["end"], &line["peer"]), (&"closed".into(), &WEB.into()), "{line}");
@@ -68,7 +70,7 @@ fn http2_is_known_by_its_first_bytes_whatever_was_negotiated() {
     let set = stage.authority.issue(WEB);
     runtime().block_on(async {
         for alpn in [None, Some("countersign/1")] {
-            let mut client = call_as(&stage, &set, alpn).await;
+            let (mut client, _) = call_as(&stage, &set, alpn).await;
             let request = Request::get("https://web.test/").body(Frames::none()).unwrap();
             let response = client.send_request(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK, "{alpn:?}");

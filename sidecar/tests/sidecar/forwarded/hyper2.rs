@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::stage::Stage;
@@ -126,11 +127,15 @@ pub(crate) fn stage(app: SocketAddr, policy: &str) -> Stage {
 
 /// Calls as somebody who presents `set`, and asks for HTTP/2 by name.
 pub(crate) async fn call(stage: &Stage, set: &Set) -> SendRequest<Frames> {
-    call_as(stage, set, Some("h2")).await
+    call_as(stage, set, Some("h2")).await.0
 }
 
-/// The same, by another name or by none.
-pub(crate) async fn call_as(stage: &Stage, set: &Set, alpn: Option<&str>) -> SendRequest<Frames> {
+/// The same, by another name or by none; and what ends with the connection.
+pub(crate) async fn call_as(
+    stage: &Stage,
+    set: &Set,
+    alpn: Option<&str>,
+) -> (SendRequest<Frames>, JoinHandle<hyper::Result<()>>) {
     let mut config = client_config(&stage.authority.pem(), Some(set));
     config.alpn_protocols = alpn.map(|name| name.as_bytes().to_vec()).into_iter().collect();
     let stream = tokio::net::TcpStream::connect(stage.at).await.unwrap();
@@ -138,6 +143,5 @@ pub(crate) async fn call_as(stage: &Stage, set: &Set, alpn: Option<&str>) -> Sen
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
     let shaken = client::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await;
     let (sender, connection) = shaken.unwrap();
-    tokio::spawn(connection);
-    sender
+    (sender, tokio::spawn(connection))
 }

@@ -115,6 +115,12 @@ fn a_chunk_that_is_none_breaks_the_request_off() {
         drop(peer.rest());
         ends.ended("http_protocol");
     }
+    let (mut peer, mut app, _) = both_ends(&ends);
+    peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\npart").unwrap();
+    head(&mut app);
+    peer.end();
+    assert!(app.read_to_end(&mut Vec::new()).is_err());
+    ends.ended("peer_reset");
 }
 
 #[test]
