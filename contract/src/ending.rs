@@ -12,7 +12,7 @@ names! {
         Truncated => "truncated",
         /// The peer reset the connection.
         PeerReset => "peer_reset",
-        /// The application reset the connection.
+        /// The application reset the connection, or ended in the middle of an answer.
         AppReset => "app_reset",
         /// The peer did not acknowledge what it was sent, or answer when it was asked.
         Unreachable => "unreachable",

@@ -133,9 +133,8 @@ async fn admit(
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
     if let Some(told) = told {
-        let (metrics, stop) = (inbound.metrics.clone(), inbound.stop.clone());
         let ends = http::Ends { app, peer: stream, session, early, greeting };
-        return Ok(Carrier::Http(Http::new(ends, told, live, metrics, stop)));
+        return Ok(Carrier::Http(Http::new(ends, told, live, inbound)));
     }
     Ok(Carrier::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
 }

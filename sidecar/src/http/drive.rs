@@ -23,9 +23,6 @@ use super::tasks::Tasks;
 use super::{blame, exchange};
 use crate::relay::Ended;
 
-/// How long the head of a request may take, from its first byte to its last.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
 /// How long requests that are under way may take to end once their peer may not go on.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -68,7 +65,7 @@ pub(super) async fn drive<S: Serving>(
 ) -> Ended {
     let mut serving = Box::pin(serving);
     let mut app = pin!(app);
-    let (mut head, mut farewell) = (pin!(sleep(PATIENCE)), pin!(sleep(FAREWELL)));
+    let (mut head, mut farewell) = (pin!(sleep(FAREWELL)), pin!(sleep(FAREWELL)));
     let (mut judged, mut is_stopped, mut app_ended, mut is_retired) = (None, false, false, false);
     let served = loop {
         tokio::select! {
@@ -90,7 +87,10 @@ pub(super) async fn drive<S: Serving>(
                 serving.as_mut().retire();
             }
             served = serving.as_mut() => break served,
-            _ = app.as_mut(), if !app_ended => app_ended = true,
+            ended = app.as_mut(), if !app_ended => {
+                app_ended = true;
+                note(line, ended);
+            }
             // Nobody is there any more who could answer another request.
             () = line.rests(), if app_ended && !is_retired => {
                 is_retired = true;
@@ -115,6 +115,16 @@ pub(super) async fn drive<S: Serving>(
     judged.map_or(ended, Ended::judged)
 }
 
+/// The application's side broke: hyper may have nothing to say of that on the client's.
+fn note(line: &Line, ended: hyper::Result<()>) {
+    if let Err(error) = ended
+        && !error.is_user()
+        && !error.is_canceled()
+    {
+        line.breaks(Ended { detail: Some(error.to_string()), ..Ended::new(Ending::AppReset) });
+    }
+}
+
 /// Whether a connection may end what it has begun, for a moment, though not begin anything.
 fn is_gentle(how: Ending) -> bool {
     matches!(
@@ -126,9 +136,9 @@ fn is_gentle(how: Ending) -> bool {
 /// Waits for as long as the head of a request may take, if one comes.
 async fn late(line: &Line, mut timer: Pin<&mut Sleep>) {
     let late = std::future::poll_fn(|cx| {
-        let Some(since) = line.head_since() else { return Poll::Pending };
-        if timer.deadline() != since + PATIENCE {
-            timer.as_mut().reset(since + PATIENCE);
+        let Some(deadline) = line.deadline() else { return Poll::Pending };
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
         }
         timer.as_mut().poll(cx)
     });

@@ -23,6 +23,9 @@ pub(super) enum Error {
     /// A sweep found that the connection may not go on.
     #[error("no request may begin any more")]
     Over,
+    /// Nothing that follows would be looked at, and nobody asked for that.
+    #[error("the application goes over to a protocol that was not asked for")]
+    Unasked,
     /// The application's side of it; hyper passes on the reason that HTTP/2 gives.
     #[error("the application: {0}")]
     App(#[from] hyper::Error),
@@ -74,8 +77,11 @@ impl Exchange {
         }
         let (method, version) = (request.method().clone(), request.version());
         let client = upgrade::on(&mut request);
-        headers::of_request(&mut request, self.told.as_ref());
+        let may_switch = headers::of_request(&mut request, self.told.as_ref());
         let mut response = self.pass(request).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_switch {
+            return Err(Error::Unasked);
+        }
         if switches(&method, response.status()) {
             self.tunnel(version, client, upgrade::on(&mut response));
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, StatusCode, Version, header};
 use tokio::time::{Sleep, sleep};
 
 /// How long an application may take to say that it wants the body.
@@ -35,7 +35,8 @@ pub(super) struct Hearing(Arc<State>);
 /// Both, for a request that expects it. HTTP/2 has flow control for this, and hardly anybody asks.
 pub(super) fn of<B>(request: &Request<B>) -> Option<(Waiting, Hearing)> {
     let expects = request.headers().get(header::EXPECT)?;
-    if !expects.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+    let is_known = expects.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !is_known || request.version() != Version::HTTP_11 {
         return None;
     }
     let state = Arc::new(State::default());

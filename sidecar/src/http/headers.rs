@@ -15,7 +15,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Makes of a client's request the one that the application gets, with who calls if that is known.
-pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>) {
+/// Whether it may be answered by going over to another protocol.
+pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>) -> bool {
     let wants_upgrade = wants_upgrade(request);
     let version = request.version();
     let headers = request.headers_mut();
@@ -45,6 +46,7 @@ pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>
     if version == Version::HTTP_2 {
         name_authority(request);
     }
+    wants_upgrade
 }
 
 /// Makes of the application's response the one that the client gets.

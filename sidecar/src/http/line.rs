@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use countersign_contract::Ending;
 use hyper::upgrade::OnUpgrade;
@@ -17,6 +18,8 @@ pub(crate) struct Line {
     pub(super) live: Live,
     state: Mutex<State>,
     is_over: AtomicBool,
+    /// How long the head of a request may take, from its first byte to its last.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -25,7 +28,7 @@ struct State {
     fault: Option<Ended>,
     /// Requests that are not answered yet.
     busy: usize,
-    /// Since when a request comes whose head has no end yet.
+    /// Until when a request must be whole of which the head has no end yet.
     head: Option<Instant>,
     /// Both ends of what goes on in another protocol.
     tunnel: Option<[OnUpgrade; 2]>,
@@ -35,8 +38,8 @@ struct State {
 pub(super) struct Busy(std::sync::Arc<Line>);
 
 impl Line {
-    pub(super) fn new(live: Live) -> Self {
-        Self { live, state: Mutex::default(), is_over: AtomicBool::new(false) }
+    pub(super) fn new(live: Live, patience: Duration) -> Self {
+        Self { live, state: Mutex::default(), is_over: AtomicBool::new(false), patience }
     }
 
     pub(crate) fn entry(&self) -> &Entry {
@@ -76,7 +79,7 @@ impl Line {
     pub(super) fn heard(&self) {
         let mut state = self.lock();
         if state.busy == 0 && state.head.is_none() {
-            state.head = Some(Instant::now());
+            state.head = Some(Instant::now() + self.patience);
         }
     }
 
@@ -89,7 +92,8 @@ impl Line {
         rests.await;
     }
 
-    pub(super) fn head_since(&self) -> Option<Instant> {
+    /// Until when what is coming must be there.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.lock().head
     }
 

@@ -32,6 +32,7 @@ use self::app::App;
 pub(crate) use self::forwarded::of as told;
 pub(crate) use self::line::Line;
 use self::peer::Peer;
+use crate::inbound::Inbound;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::record::Session;
@@ -65,13 +66,13 @@ impl Http {
         ends: Ends,
         told: Option<HeaderValue>,
         live: Live,
-        metrics: Metrics,
-        stop: CancellationToken,
+        inbound: &Inbound,
     ) -> Box<Self> {
-        let line = Arc::new(Line::new(live));
+        let line = Arc::new(Line::new(live, inbound.handshake_timeout));
         let Ends { app, peer, session, early, greeting } = ends;
         let app = App::new(app, line.clone());
         let peer = Peer::new(peer, session, early, line.clone());
+        let (metrics, stop) = (inbound.metrics.clone(), inbound.stop.clone());
         Box::new(Self { line, app, peer, greeting, told, metrics, stop })
     }
 

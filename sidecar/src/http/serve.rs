@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt, copy_bidirectional};
 use tokio::sync::Mutex;
 use tokio::time::sleep_until;
 
-use super::drive::{self, PATIENCE};
+use super::drive;
 use super::exchange::{Exchange, Sender};
 use super::tasks::{Guard, Tasks};
 use super::{Http, Line};
@@ -63,8 +63,8 @@ async fn begin(http: &Http) -> io::Result<Option<bool>> {
     let known = http.peer.peek(speaks_http2);
     let late = async {
         loop {
-            match http.line.head_since() {
-                Some(since) => break sleep_until(since + PATIENCE).await,
+            match http.line.deadline() {
+                Some(deadline) => break sleep_until(deadline).await,
                 None => {
                     http.peer.peek(|bytes| (!bytes.is_empty()).then_some(())).await.map(drop)?
                 }

@@ -69,7 +69,7 @@ fn a_body_of_100_megabytes_passes_either_way_and_is_not_kept() {
 }
 
 #[test]
-fn http2_passes_as_much_and_an_application_that_reads_slowly_slows_its_client_down() {
+fn http2_passes_as_much_and_keeps_as_little() {
     let app = application(|request| async move {
         let mut asked = Pieces::of(request.into_body());
         let (mut pieces, body) = Frames::new();
@@ -77,9 +77,6 @@ fn http2_passes_as_much_and_an_application_that_reads_slowly_slows_its_client_do
             let mut sum = 0;
             while let Some(piece) = asked.next().await {
                 sum += piece.len();
-                if sum % 50 == 0 {
-                    tokio::task::yield_now().await;
-                }
             }
             pieces.send(sum.to_string().into_bytes()).await;
         });

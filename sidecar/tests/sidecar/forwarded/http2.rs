@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::hyper2::{Frames, Pieces, application, call, call_as, runtime, stage};
 use super::stage::{POLICY, told};
 use crate::authority::WEB;
+use crate::peer::{client_side, connect};
+use crate::stream::Peer;
 
 #[test]
 fn a_call_streams_both_ways_at_once_and_ends_with_trailers() {
@@ -119,5 +123,93 @@ fn more_calls_at_once_than_the_application_takes_wait_for_each_other() {
         };
         let all = futures::future::join_all((0..1000).map(|_| one())).await;
         assert!(all.iter().all(|status| *status == StatusCode::OK));
+    });
+}
+
+/// One frame (RFC 9113, 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A request for `/`, without a body, and with a header that is not compressed.
+fn get(stream: u32, name: &str, value: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x87, 0x84, 0x01, 1, b'a', 0x00];
+    for text in [name, value] {
+        block.push(u8::try_from(text.len()).unwrap());
+        block.extend_from_slice(text.as_bytes());
+    }
+    frame(1, 5, stream, &block)
+}
+
+/// A connection of HTTP/2 by the byte, after its greeting.
+fn greeted(stage: &super::stage::Stage) -> Peer {
+    let tls = client_side(&stage.authority.pem(), Some(&stage.authority.issue(WEB)));
+    let mut peer = Peer::shaken(connect(stage.at), tls);
+    peer.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat()).unwrap();
+    peer
+}
+
+#[test]
+fn who_asks_and_takes_back_without_end_is_sent_away() {
+    let app = application(|_| async { Response::new(Frames::none()) });
+    let mut stage = stage(app, POLICY);
+    let mut peer = greeted(&stage);
+    let mut flood = Vec::new();
+    for stream in (1..20_000).step_by(2) {
+        flood.extend(get(stream, "x-a", "b"));
+        flood.extend(frame(3, 0, stream, &8u32.to_be_bytes()));
+    }
+    drop(peer.send(&flood));
+    drop(peer.rest());
+    let line = stage.sidecar.line("message", "connection");
+    assert_eq!(line["end"], "http_protocol", "{line}");
+}
+
+#[test]
+fn what_breaks_http2_is_refused_and_counted() {
+    let app = application(|_| async { Response::new(Frames::none()) });
+    let mut stage = stage(app, POLICY);
+    let headers = get(1, "x-a", "b");
+    let cases: [&[u8]; 4] = [
+        // No end of the headers, and another frame behind them.
+        &[&frame(1, 1, 1, &headers[9..]), &frame(6, 0, 0, &[0; 8])[..]].concat(),
+        &frame(1, 5, 2, &headers[9..]),
+        &frame(1, 5, 1, &[0xff; 20]),
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for case in cases {
+        let mut peer = greeted(&stage);
+        drop(peer.send(case));
+        drop(peer.rest());
+        let line = stage.sidecar.line("message", "connection");
+        assert_eq!(line["end"], "http_protocol", "{line}");
+    }
+}
+
+#[test]
+fn a_tunnel_in_a_stream_is_made_if_the_application_says_so() {
+    let app = application(|mut request| async move {
+        let upgraded = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut ends = TokioIo::new(upgraded.await.unwrap());
+            let mut said = [0; 5];
+            ends.read_exact(&mut said).await.unwrap();
+            ends.write_all(&[b"re: ", &said[..]].concat()).await.unwrap();
+        });
+        Response::new(Frames::none())
+    });
+    let stage = stage(app, POLICY);
+    let set = stage.authority.issue(WEB);
+    runtime().block_on(async {
+        let mut client = call(&stage, &set).await;
+        let request = Request::connect("db.test:5432").body(Frames::none()).unwrap();
+        let mut response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let mut ends = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+        ends.write_all(b"there").await.unwrap();
+        let mut said = [0; 9];
+        ends.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"re: there");
     });
 }

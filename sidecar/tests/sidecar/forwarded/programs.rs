@@ -115,3 +115,14 @@ fn a_server_of_http_1_0_serves_files_one_to_a_connection() {
     let said = stage.curl(Some(&set), &["--http1.1", &url, &url]);
     assert_eq!(said.len(), 14_000);
 }
+
+#[test]
+fn an_application_that_does_not_speak_the_version_of_its_client_is_named_as_what_failed() {
+    let server = Server::nginx("");
+    let mut stage = Stage::before(server.at, POLICY);
+    let set = stage.authority.issue(WEB);
+    let status = stage.try_curl(Some(&set), &["--http2", &stage.url("/")]).status;
+    assert!(!status.success());
+    let line = stage.sidecar.line("message", "connection");
+    assert_eq!(line["end"], "app_reset", "{line}");
+}

@@ -1,7 +1,6 @@
 //! Requests that two readers could read differently, and what is no request.
 
-use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::io::{ErrorKind, Read, Write};
 
 use super::stage::{POLICY, both_ends, callers, head};
 use crate::ends::Ends;
@@ -124,11 +123,28 @@ fn a_chunk_that_is_none_breaks_the_request_off() {
 }
 
 #[test]
-fn a_connection_may_rest_before_its_first_request_and_a_head_may_not() {
-    let mut ends = Ends::with_policy(POLICY, &["--idle-timeout", "600ms"]);
-    let (mut peer, _app, _) = both_ends(&ends);
-    peer.sock.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    peer.send(b"GET / HT").unwrap();
-    drop(peer.rest());
-    ends.ended("idle_timeout");
+fn a_connection_may_rest_and_a_request_that_has_begun_may_not() {
+    let mut ends = Ends::with_policy(POLICY, &["--handshake-timeout", "500ms"]);
+    let (mut rests, mut rests_app, told) = both_ends(&ends);
+    for begun in [&b"P"[..], b"GET / HTTP/1.1\r\nHost", b"PRI * HTTP/2.0\r\n"] {
+        let (mut peer, mut app, _) = both_ends(&ends);
+        peer.send(begun).unwrap();
+        drop(peer.rest());
+        peer.end();
+        let line = ends.ended("http_protocol");
+        assert!(line["detail"].as_str().unwrap().contains("does not"), "{line}");
+        drop(app.read(&mut [0]));
+    }
+    for _ in 0..2 {
+        rests.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(callers(&head(&mut rests_app)), [&told]);
+        // As long as it takes another one to be given up.
+        let (mut late, _app, _) = both_ends(&ends);
+        late.send(b"GET").unwrap();
+        drop(late.rest());
+        late.end();
+        ends.ended("http_protocol");
+        rests_app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        head(&mut rests);
+    }
 }

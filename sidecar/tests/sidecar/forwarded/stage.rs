@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -91,6 +91,13 @@ impl Stage {
 
     /// What curl prints, as somebody who presents `set`, if anything.
     pub(crate) fn curl(&self, set: Option<&Set>, args: &[&str]) -> String {
+        let output = self.try_curl(set, args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn try_curl(&self, set: Option<&Set>, args: &[&str]) -> Output {
         let client = set.map(Folder::of);
         let mut command = Command::new("curl");
         command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]);
@@ -100,10 +107,7 @@ impl Stage {
             command.arg("--cert").arg(client.path().join("tls.crt"));
             command.arg("--key").arg(client.path().join("tls.key"));
         }
-        let output = command.args(args).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
+        command.args(args).output().unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -97,3 +97,16 @@ fn whether_a_tunnel_is_made_is_for_the_application_to_say() {
     app.write_all(b"back").unwrap();
     expect(&mut peer, "back");
 }
+
+#[test]
+fn an_application_that_goes_over_unasked_is_broken_off() {
+    let mut ends = Ends::with_policy(POLICY, &[]);
+    for asked in ["", "Connection: Upgrade\r\nUpgrade: h2c\r\n"] {
+        let (mut peer, mut app, _) = both_ends(&ends);
+        peer.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{asked}\r\n").as_bytes()).unwrap();
+        head(&mut app);
+        app.write_all(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").unwrap();
+        assert!(peer.rest().is_err());
+        ends.ended("app_reset");
+    }
+}
