@@ -109,6 +109,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_is_left_as_it_is_cannot_tell_who_calls_in_http() {
+        let document = |mode: &str| {
+            let port =
+                format!(r#"{{"mode":"{mode}","forwardedClientCert":true,"proxyProtocol":"v2"}}"#);
+            parse(format!(r#"{{"ports":{{"80":{port}}}}}"#).as_bytes())
+        };
+        let error = document("off").unwrap_err().to_string();
+        assert!(error.contains("forwardedClientCert"), "{error}");
+        for mode in ["mutual", "server", "permissive"] {
+            assert!(document(mode).is_ok(), "{mode}");
+        }
+    }
+
+    #[test]
     fn a_pod_follows_the_policies_that_select_its_labels() {
         let policies = br#"{"revision":"7","defaultAllow":[],"policies":[
             {"name":"web","podSelector":{"matchLabels":{"app":"web"}},"ports":{"80":{"mode":"off"}}}]}"#;

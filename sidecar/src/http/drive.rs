@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use countersign_contract::Ending;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::upgrade::OnUpgrade;
@@ -20,7 +20,7 @@ use super::line::Line;
 use super::peer::Peer;
 use super::serve::tunnel;
 use super::tasks::Tasks;
-use super::{blame, exchange};
+use super::{blame, body, exchange};
 use crate::relay::Ended;
 
 /// How long requests that are under way may take to end once their peer may not go on.
@@ -35,21 +35,19 @@ pub(super) trait Serving: Future<Output = hyper::Result<()>> {
     fn retire(self: Pin<&mut Self>);
 }
 
-impl<B, S> Serving for http1::UpgradeableConnection<TokioIo<Peer>, S>
+impl<S> Serving for http1::UpgradeableConnection<TokioIo<Peer>, S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = exchange::Error>,
-    B: Body<Data = Bytes, Error = hyper::Error> + 'static,
+    S: Service<Request<Incoming>, Response = Response<body::Response>, Error = exchange::Error>,
 {
     fn retire(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-impl<B, S> Serving for http2::Connection<TokioIo<Peer>, S, Tasks>
+impl<S> Serving for http2::Connection<TokioIo<Peer>, S, Tasks>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = exchange::Error>,
+    S: Service<Request<Incoming>, Response = Response<body::Response>, Error = exchange::Error>,
     S::Future: Send + 'static,
-    B: Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
 {
     fn retire(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -104,15 +102,24 @@ pub(super) async fn drive<S: Serving>(
     // With it goes what requests are sent by, so that the application is told that it was the last.
     drop(serving);
     let rest = async { if app_ended { Ok(()) } else { app.await } };
-    let ended = match (served, line.tunnel()) {
-        (Ok(()), Some(ends)) => through(line, ends, rest).await,
+    let ended = finish(line, served, rest).await;
+    judged.map_or(ended, Ended::judged)
+}
+
+/// What is left once the client's side is done.
+async fn finish(
+    line: &Line,
+    served: hyper::Result<()>,
+    app: impl Future<Output = hyper::Result<()>>,
+) -> Ended {
+    match (served, line.tunnel()) {
+        (Ok(()), Some(ends)) => through(line, ends, app).await,
         (Ok(()), None) => {
-            drop(timeout(PARTING, rest).await);
+            drop(timeout(PARTING, app).await);
             line.fault().unwrap_or_else(|| Ended::new(Ending::Closed))
         }
         (Err(error), _) => line.fault().unwrap_or_else(|| blame::of(&error)),
-    };
-    judged.map_or(ended, Ended::judged)
+    }
 }
 
 /// The application's side broke: hyper may have nothing to say of that on the client's.

@@ -134,8 +134,10 @@ fn name_authority<B>(request: &mut Request<B>) {
 mod tests {
     use super::*;
 
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+
     /// What the application gets of these headers.
-    fn sent(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+    fn sent(headers: Headers<'_>) -> Vec<(String, String)> {
         let mut request = Request::new(());
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_is_for_one_connection_goes_no_further_and_all_else_does() {
-        let cases: &[(&[(&str, &str)], &[(&str, &str)])] = &[
+        let cases: &[(Headers<'_>, Headers<'_>)] = &[
             (
                 &[("host", "a"), ("accept", "b"), ("accept", "c")],
                 &[("host", "a"), ("accept", "b"), ("accept", "c")],

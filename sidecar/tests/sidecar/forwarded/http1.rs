@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use rustls::Connection;
+
 use super::stage::{POLICY, both_ends, callers, expect, head};
 use crate::authority::WEB;
 use crate::ends::Ends;
@@ -171,4 +173,26 @@ fn the_proxy_protocol_s_header_goes_before_the_first_request_where_both_are_aske
     app.read_exact(&mut vec![0; rest.into()]).unwrap();
     peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(callers(&head(&mut app)), [super::stage::told(&set, WEB)]);
+}
+
+#[test]
+fn a_client_may_change_its_keys_and_say_what_it_says_byte_by_byte() {
+    let ends = Ends::with_policy(POLICY, &[]);
+    let (mut peer, mut app, told) = both_ends(&ends);
+    for _ in 0..3 {
+        for byte in b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" {
+            peer.send(&[*byte]).unwrap();
+        }
+        assert_eq!(callers(&head(&mut app)), [&told]);
+        // It asks for our next key, too, at a time when we have nothing to say.
+        let Some(Connection::Client(tls)) = &mut peer.tls else { panic!("a client of TLS") };
+        tls.refresh_traffic_keys().unwrap();
+        peer.send(b"").unwrap();
+        while peer.tls.as_ref().unwrap().wants_write() {
+            peer.tls.as_mut().unwrap().write_tls(&mut peer.sock).unwrap();
+        }
+        app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        head(&mut peer);
+        expect(&mut peer, "ok");
+    }
 }
