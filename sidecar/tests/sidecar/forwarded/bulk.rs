@@ -101,3 +101,22 @@ fn http2_passes_as_much_and_keeps_as_little() {
         assert_eq!(sum, LEN.to_string());
     });
 }
+
+#[test]
+fn a_connection_that_rests_keeps_no_more_than_hyper_does() {
+    let ends = Ends::with_policy(POLICY, &[]);
+    let set = ends.authority.issue(WEB);
+    let rests = || {
+        let (mut peer, mut app) = ends.connect_as(&set);
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        head(&mut app);
+        app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        head(&mut peer);
+        (peer, app)
+    };
+    let _warm: Vec<_> = (0..20).map(|_| rests()).collect();
+    let before = ends.sidecar.resident();
+    let resting: Vec<_> = (0..300).map(|_| rests()).collect();
+    let each = ends.sidecar.resident().saturating_sub(before) / resting.len();
+    assert!(each < 64 << 10, "{each} bytes each");
+}

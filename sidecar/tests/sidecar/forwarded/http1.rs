@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use rustls::Connection;
 
-use super::stage::{POLICY, both_ends, callers, expect, head};
+use super::stage::{POLICY, both_ends, callers, expect, goes, head};
 use crate::authority::WEB;
 use crate::ends::Ends;
 use crate::peer::{client_side, connect};
@@ -95,7 +95,7 @@ fn an_application_that_closes_takes_its_client_along_and_one_that_breaks_off_bre
     drop(app);
     assert!(head(&mut peer).to_lowercase().contains("connection: close\r\n"));
     assert!(String::from_utf8(peer.rest().unwrap()).unwrap().contains("to the end"));
-    peer.end();
+    goes(peer);
     ends.ended("closed");
     // One that rests is closed by whoever has had enough of it.
     let (mut peer, mut app, _) = both_ends(&ends);
@@ -105,7 +105,7 @@ fn an_application_that_closes_takes_its_client_along_and_one_that_breaks_off_bre
     head(&mut peer);
     drop(app);
     assert!(peer.rest().unwrap().is_empty());
-    peer.end();
+    goes(peer);
     ends.ended("closed");
     let (mut peer, mut app, _) = both_ends(&ends);
     peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -125,10 +125,10 @@ fn a_client_that_goes_takes_its_request_along() {
         let (mut peer, mut app, _) = both_ends(&ends);
         peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         head(&mut app);
-        if is_clean {
-            peer.close_notify();
+        match is_clean {
+            true => goes(peer),
+            false => peer.fin(),
         }
-        peer.fin();
         assert!(app.read(&mut [0]).is_err(), "{how}");
         ends.ended(how);
     }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use hyper::{Request, Response, StatusCode};
 
 use super::hyper2::{Frames, Pieces, application, call, runtime, stage};
-use super::stage::{POLICY, both_ends, callers, head};
+use super::stage::{POLICY, both_ends, callers, goes, head};
 use crate::authority::{Authority, Set, Validity, WEB};
 use crate::ends::Ends;
 use crate::program::until;
@@ -34,7 +34,7 @@ fn whoever_is_not_allowed_any_longer_asks_no_more_and_others_do() {
     head(&mut waits_app);
     ends.folder.put("policy.json", &policy(&format!("\"{WEB}\"")));
     assert_eq!(peer.rest().unwrap(), b"");
-    peer.end();
+    goes(peer);
     drop(app.read(&mut [0]));
     assert!(waits.rest().is_err());
     assert!(waits_app.read(&mut [0]).is_err());
@@ -121,12 +121,12 @@ fn a_request_that_is_running_when_the_pod_ends_is_answered_and_is_the_last() {
     ends.sidecar.terminate();
     // Whoever rests is sent away at once.
     assert_eq!(rests.rest().unwrap(), b"");
-    rests.end();
+    goes(rests);
     ends.ended("closed");
     app.write_all(ANSWER).unwrap();
     assert!(head(&mut peer).to_lowercase().contains("connection: close\r\n"));
     assert_eq!(peer.rest().unwrap(), b"");
-    peer.end();
+    goes(peer);
     ends.ended("closed");
     assert_eq!(ends.sidecar.wait().code(), Some(0));
 }
@@ -201,6 +201,6 @@ fn a_client_of_a_root_that_is_taken_away_is_sent_away() {
     let set: Set = new.issue(WEB);
     ends.folder.swap("new", &set);
     assert_eq!(peer.rest().unwrap(), b"");
-    peer.end();
+    goes(peer);
     ends.ended("peer_untrusted");
 }

@@ -32,9 +32,10 @@ fn a_partner_is_known_by_the_subject_and_the_names_of_its_certificate() {
     let mut params = CertificateParams::new(vec!["a.partner.test".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::OrganizationName, "Partner, \"Inc.\"");
     params.distinguished_name.push(DnType::CommonName, "terminal 7");
-    let stage = Stage::before(server.at, POLICY);
+    let policy = r#"{"default":{"forwardedClientCert":true,"minVersion":"1.2","allow":["dns:a.partner.test"]}}"#;
+    let stage = Stage::before(server.at, policy);
     let set = stage.authority.issue_to(params);
-    let said = stage.curl(Some(&set), &["--http1.1", &stage.url("/")]);
+    let said = stage.curl(Some(&set), &["--tls-max", "1.2", &stage.url("/")]);
     let subject = r"O=Partner\, \22Inc.\22,CN=terminal 7";
     let told = format!("By={WEB};Hash={};Subject=\"{subject}\";DNS=a.partner.test\n", hash(&set));
     assert_eq!(said, told);

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use super::stage::{POLICY, both_ends, callers, head};
+use super::stage::{POLICY, both_ends, callers, goes, head};
 use crate::ends::Ends;
 
 /// What is answered with `status`, and never seen by the application.
@@ -117,7 +117,7 @@ fn a_chunk_that_is_none_breaks_the_request_off() {
     let (mut peer, mut app, _) = both_ends(&ends);
     peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\npart").unwrap();
     head(&mut app);
-    peer.end();
+    goes(peer);
     assert!(app.read_to_end(&mut Vec::new()).is_err());
     ends.ended("peer_reset");
 }
@@ -130,7 +130,7 @@ fn a_connection_may_rest_and_a_request_that_has_begun_may_not() {
         let (mut peer, mut app, _) = both_ends(&ends);
         peer.send(begun).unwrap();
         drop(peer.rest());
-        peer.end();
+        goes(peer);
         let line = ends.ended("http_protocol");
         assert!(line["detail"].as_str().unwrap().contains("does not"), "{line}");
         drop(app.read(&mut [0]));
@@ -142,7 +142,7 @@ fn a_connection_may_rest_and_a_request_that_has_begun_may_not() {
         let (mut late, _app, _) = both_ends(&ends);
         late.send(b"GET").unwrap();
         drop(late.rest());
-        late.end();
+        goes(late);
         ends.ended("http_protocol");
         rests_app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
         head(&mut rests);

@@ -157,6 +157,14 @@ pub(crate) fn callers(head: &str) -> Vec<&str> {
     lines.filter(|(name, _)| is_one(name)).map(|(_, value)| value.trim()).collect()
 }
 
+/// Ends as one should, whether or not the other side is still there.
+pub(crate) fn goes(mut peer: Peer) {
+    if let Some(tls) = &mut peer.tls {
+        tls.send_close_notify();
+        while tls.wants_write() && tls.write_tls(&mut peer.sock).is_ok() {}
+    }
+}
+
 /// Both ends of a connection of the mesh, in the test's hands, and what the application must be told.
 pub(crate) fn both_ends(ends: &Ends) -> (Peer, TcpStream, String) {
     let set = ends.authority.issue(WEB);
