@@ -9,7 +9,7 @@ packages=(
     # The node: container runtime, pod network, service rules, images.
     buildah conntrack containernetworking-plugins iproute2 iptables kmod nftables procps runc util-linux
     # Programs of others that clients and servers of the demo and the tests are.
-    busybox-static tcpdump
+    busybox-static nginx tcpdump
 )
 
 fail() {
@@ -34,7 +34,16 @@ install_packages() {
     fi
     echo "prerequisites: installing $*"
     "${root[@]}" apt-get update -qq
+    # Servers among them are for tests, and are not to be started by their packages.
+    local rule=/usr/sbin/policy-rc.d laid=0 status=0
+    if [[ ! -e $rule ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "${root[@]}" install -m 755 /dev/stdin "$rule" && laid=1
+    fi
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+        status=1
+    ((laid == 0)) || "${root[@]}" rm -f "$rule"
+    [[ " $* " != *" nginx "* ]] || "${root[@]}" systemctl disable --quiet nginx >/dev/null 2>&1 || true
+    ((status == 0)) ||
         fail "these Debian packages cannot be installed: run 'apt-get install $*' as root and see why"
 }
 

@@ -12,12 +12,14 @@ names! {
         Truncated => "truncated",
         /// The peer reset the connection.
         PeerReset => "peer_reset",
-        /// The application reset the connection.
+        /// The application reset the connection, or ended in the middle of an answer.
         AppReset => "app_reset",
         /// The peer did not acknowledge what it was sent, or answer when it was asked.
         Unreachable => "unreachable",
         /// The peer broke the TLS protocol, or what it sent was changed on its way.
         TlsProtocol => "tls_protocol",
+        /// The client broke HTTP, on a port whose requests are looked at.
+        HttpProtocol => "http_protocol",
         /// The peer ended with a TLS alert.
         PeerAlert => "peer_alert",
         /// Nothing passed for too long.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::live::Entry;
 use crate::metrics::{Direction, Metrics};
-use crate::relay::{Ended, Relay};
+use crate::relay::Ended;
 use crate::traces::Spans;
 
 /// A refusal, and what was seen.
@@ -60,8 +60,7 @@ impl<'a> Connection<'a> {
     /// Says how a connection ended: the one log line that it gets. A TLS 1.3 server says only after
     /// the client's handshake that it refuses the client, so that an alert before any byte is a
     /// refusal.
-    pub(crate) fn tell(&self, relay: &Relay, ended: &Ended) {
-        let entry = relay.live().entry();
+    pub(crate) fn tell(&self, entry: &Entry, ended: &Ended) {
         if ended.how == Ending::PeerAlert && entry.bytes()[0] == 0 {
             let detail = format!("{}: {}", peer(entry), ended.detail.as_deref().unwrap_or("alert"));
             return self.refuse(&Refused::new(Refusal::RefusedByPeer, detail));

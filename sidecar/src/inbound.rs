@@ -11,6 +11,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::connection::{Connection, Refused};
@@ -18,6 +19,7 @@ use crate::credentials::{Serving, Watched};
 use crate::detect::{Opening, classify};
 use crate::dial::dial;
 use crate::discovery::Denials;
+use crate::http::{self, Http};
 use crate::listen::Accepted;
 use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
@@ -55,6 +57,8 @@ pub(crate) struct Inbound {
     pub(crate) spans: Option<Spans>,
     /// Who was refused by policies, or would have been.
     pub(crate) denials: Arc<Denials>,
+    /// Told when nothing new is to begin.
+    pub(crate) stop: CancellationToken,
 }
 
 /// A client that proved who it is, where it had to.
@@ -69,15 +73,27 @@ pub(crate) struct Client {
     pub(crate) server_name: Option<String>,
 }
 
+/// How a connection is carried that was admitted.
+#[expect(clippy::large_enum_variant, reason = "a box would be one more of all other ports")]
+enum Carrier {
+    Bytes(Relay),
+    /// Where the application is told with each request who calls.
+    Http(Box<Http>),
+}
+
 /// Serves one connection. Read this first.
 pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accepted) {
     let Accepted { stream, client, permit } = accepted;
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
     match Box::pin(admit(inbound, table, stream, client)).await {
-        Ok(mut relay) => {
+        Ok(Carrier::Bytes(mut relay)) => {
             let ended = relay.run().await;
-            connection.tell(&relay, &ended);
+            connection.tell(relay.live().entry(), &ended);
+        }
+        Ok(Carrier::Http(http)) => {
+            let (line, ended) = Box::pin(http.run()).await;
+            connection.tell(line.entry(), &ended);
         }
         Err(refused) => connection.refuse(&refused),
     }
@@ -91,7 +107,7 @@ async fn admit(
     table: &Arc<Table>,
     mut stream: TcpStream,
     from: SocketAddr,
-) -> Result<Relay, Refused> {
+) -> Result<Carrier, Refused> {
     let since = UnixTime::now();
     let known = destination(inbound, &stream)
         .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
@@ -111,13 +127,20 @@ async fn admit(
         Err(refused) => return Err(turned_away(stream, &mut client, refused).await),
     };
     let greeting = proxy_header::of(policy, from, to, &client);
+    let told = policy
+        .forwarded_client_cert
+        .then(|| http::told(serving.credentials.key.cert.first(), client.peer.as_deref()));
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
     let about = About { direction, client: from, to, peer, since };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
-    Ok(Relay::new(app, stream, session, early, &greeting, live))
+    if let Some(told) = told {
+        let ends = http::Ends { app, peer: stream, session, early, greeting };
+        return Ok(Carrier::Http(Http::new(ends, told, live, inbound)));
+    }
+    Ok(Carrier::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
 }
 
 fn authorised(

@@ -19,6 +19,7 @@ mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod http;
 mod inbound;
 mod listen;
 mod live;

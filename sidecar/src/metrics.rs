@@ -55,6 +55,13 @@ struct ByteLabels {
     way: &'static str,
 }
 
+/// What an application answered.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct CodeLabels {
+    /// The status, as far as its first digit.
+    code: &'static str,
+}
+
 /// How it ended.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ResultLabels {
@@ -71,6 +78,8 @@ pub struct Metrics {
     closed: Family<ReasonLabels, Counter>,
     /// `countersign_sidecar_refusals_total`
     refusals: Family<ReasonLabels, Counter>,
+    /// `countersign_sidecar_http_requests_total`
+    requests: Family<CodeLabels, Counter>,
     /// `countersign_sidecar_credential_reloads_total`
     pub reloads: Family<ResultLabels, Counter>,
     /// `countersign_sidecar_handshake_duration_seconds`
@@ -93,6 +102,7 @@ impl Metrics {
             opened: Family::default(),
             closed: Family::default(),
             refusals: Family::default(),
+            requests: Family::default(),
             reloads: Family::default(),
             handshake: Histogram::new(exponential_buckets(0.000_25, 2.0, 16)),
             pending: Gauge::default(),
@@ -116,6 +126,9 @@ impl Metrics {
                 drop(self.closed.get_or_create(&ReasonLabels { direction, reason }));
             }
         }
+        for code in CODES {
+            drop(self.requests.get_or_create(&CodeLabels { code }));
+        }
         for result in ["ok", "rejected"] {
             drop(self.reloads.get_or_create(&ResultLabels { result }));
         }
@@ -131,6 +144,11 @@ impl Metrics {
             "countersign_sidecar_connections_closed",
             "Connections ended, by how",
             self.closed.clone(),
+        );
+        registry.register(
+            "countersign_sidecar_http_requests",
+            "Requests that were answered, on ports whose requests are looked at",
+            self.requests.clone(),
         );
         registry.register(
             "countersign_sidecar_refusals",
@@ -184,6 +202,12 @@ impl Metrics {
         self.closed.get_or_create(&ReasonLabels { direction, reason: how.as_str() }).inc();
     }
 
+    /// Counts a response of an application whose requests are looked at.
+    pub(crate) fn answered(&self, status: u16) {
+        let code = CODES[usize::from(status / 100).clamp(1, CODES.len()) - 1];
+        self.requests.get_or_create(&CodeLabels { code }).inc();
+    }
+
     /// Counts a refusal.
     pub fn refused(&self, direction: Direction, reason: Refusal) {
         let labels = ReasonLabels { direction, reason: reason.as_str() };
@@ -191,6 +215,9 @@ impl Metrics {
         self.closed.get_or_create(&ReasonLabels { direction, reason: REFUSED }).inc();
     }
 }
+
+/// The classes of statuses (RFC 9110, 15).
+const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// How a connection ends that was refused.
 const REFUSED: &str = "refused";

@@ -41,7 +41,7 @@ pub(crate) async fn serve(outbound: &Outbound, table: &Arc<Table>, accepted: Acc
     match Box::pin(call(outbound, table, stream, client)).await {
         Ok(mut relay) => {
             let ended = relay.run().await;
-            connection.tell(&relay, &ended);
+            connection.tell(relay.live().entry(), &ended);
         }
         Err(refused) => connection.refuse(&refused),
     }

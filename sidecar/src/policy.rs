@@ -22,6 +22,11 @@ pub enum Error {
     /// A line is no label.
     #[error("the pod's labels: {0:?} is not of the form name=\"value\"")]
     Labels(String),
+    /// A port whose bytes are not looked at is to be told of in HTTP.
+    #[error(
+        "forwardedClientCert is for ports of mode mutual, server or permissive: one that is off is left as it is"
+    )]
+    Forwarded,
     /// A port that needs a certificate shows none.
     #[error(
         "certificates are shown by ports of mode mutual, server or permissive, and not by one that is off"
@@ -75,8 +80,11 @@ fn check(policy: &PortPolicy) -> Result<(), Error> {
     if let Some(name) = policy.alpn.iter().find(|name| !(1..=255).contains(&name.len())) {
         return Err(Error::Alpn(name.clone()));
     }
-    let is_off = policy.mode == Mode::Off && !policy.certificates.is_empty();
-    if is_off { Err(Error::Off) } else { Ok(()) }
+    match policy.mode {
+        Mode::Off if !policy.certificates.is_empty() => Err(Error::Off),
+        Mode::Off if policy.forwarded_client_cert => Err(Error::Forwarded),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a peer may pass. An absent list admits everybody whose chain verified.
@@ -98,6 +106,20 @@ mod tests {
         let pattern = |pattern: &&str| Allow::Pattern((*pattern).to_owned());
         let allow = Some(patterns.iter().map(pattern).collect());
         PortPolicy { allow, ..PortPolicy::default() }
+    }
+
+    #[test]
+    fn a_port_that_is_left_as_it_is_cannot_tell_who_calls_in_http() {
+        let document = |mode: &str| {
+            let port =
+                format!(r#"{{"mode":"{mode}","forwardedClientCert":true,"proxyProtocol":"v2"}}"#);
+            parse(format!(r#"{{"ports":{{"80":{port}}}}}"#).as_bytes())
+        };
+        let error = document("off").unwrap_err().to_string();
+        assert!(error.contains("forwardedClientCert"), "{error}");
+        for mode in ["mutual", "server", "permissive"] {
+            assert!(document(mode).is_ok(), "{mode}");
+        }
     }
 
     #[test]

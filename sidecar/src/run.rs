@@ -296,6 +296,7 @@ fn inbound_side(shared: &Shared, to: Option<SocketAddr>, port: Option<u16>) -> S
         metrics: shared.metrics.clone(),
         spans: shared.spans.clone(),
         denials: shared.denials.clone(),
+        stop: shared.stop.clone(),
     }))
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn serve(transparent: &Transparent, table: &Arc<Table>, accepte
         Ok((mut relay, load)) => {
             let ended = relay.run().await;
             drop(load);
-            connection.tell(&relay, &ended);
+            connection.tell(relay.live().entry(), &ended);
         }
         Err(refused) => connection.refuse(&refused),
     }

@@ -11,14 +11,14 @@ use crate::record::{MAX_PLAINTEXT, OVERHEAD, Session};
 
 /// What a socket is read into: eight records of the largest size, and room for what goes before
 /// them.
-pub(super) const INLET: usize = 9 * (MAX_PLAINTEXT + OVERHEAD);
+pub(crate) const INLET: usize = 9 * (MAX_PLAINTEXT + OVERHEAD);
 
 /// What one write is gathered in: what comes of two full reads, or of many short ones and the end
 /// behind them. More than this was no faster.
-pub(super) const OUTLET: usize = 17 * (MAX_PLAINTEXT + OVERHEAD);
+pub(crate) const OUTLET: usize = 17 * (MAX_PLAINTEXT + OVERHEAD);
 
 /// How much plaintext is read at once, so that it can be sealed into the room of an inlet.
-pub(super) fn plaintext() -> usize {
+pub(crate) fn plaintext() -> usize {
     Session::fits(INLET)
 }
 
@@ -47,7 +47,7 @@ impl Free {
 }
 
 /// A buffer of either size, whose content is whatever was in it.
-pub(super) fn take(size: usize) -> Box<[u8]> {
+pub(crate) fn take(size: usize) -> Box<[u8]> {
     let free = FREE.with_borrow_mut(|free| {
         free.were_used = true;
         free.of(size).and_then(|(buffers, _)| buffers.pop())
@@ -56,7 +56,7 @@ pub(super) fn take(size: usize) -> Box<[u8]> {
 }
 
 /// Gives a buffer back; the next one to take it finds it warm.
-pub(super) fn give(buffer: Box<[u8]>) {
+pub(crate) fn give(buffer: Box<[u8]>) {
     FREE.with_borrow_mut(|free| {
         if let Some((buffers, most)) = free.of(buffer.len())
             && buffers.len() < most

@@ -12,29 +12,34 @@ pub(crate) struct Ended {
     pub(crate) how: Ending,
     pub(crate) detail: Option<String>,
     /// What the peer is told of it.
-    pub(super) alert: Option<u8>,
+    pub(crate) alert: Option<u8>,
 }
 
 impl Ended {
-    pub(super) fn new(how: Ending) -> Self {
+    pub(crate) fn new(how: Ending) -> Self {
         Self { how, detail: None, alert: None }
     }
 
     /// A sweep found that the connection may not go on.
-    pub(super) fn judged(how: Ending) -> Self {
+    pub(crate) fn judged(how: Ending) -> Self {
         let alert = (how == Ending::PeerExpired).then_some(alert::CERTIFICATE_EXPIRED);
         Self { alert, ..Self::new(how) }
     }
 
-    pub(super) fn peer(error: &io::Error) -> Self {
+    pub(crate) fn peer(error: &io::Error) -> Self {
         Self { detail: Some(error.to_string()), ..Self::new(of(error, Ending::PeerReset)) }
     }
 
-    pub(super) fn app(error: &io::Error) -> Self {
+    pub(crate) fn app(error: &io::Error) -> Self {
         Self { detail: Some(error.to_string()), ..Self::new(of(error, Ending::AppReset)) }
     }
 
-    pub(super) fn records(error: &record::Error) -> Self {
+    /// The client broke HTTP, where that is what is spoken.
+    pub(crate) fn http(detail: String) -> Self {
+        Self { detail: Some(detail), ..Self::new(Ending::HttpProtocol) }
+    }
+
+    pub(crate) fn records(error: &record::Error) -> Self {
         let how = match error {
             record::Error::Alert(_) => Ending::PeerAlert,
             _ => Ending::TlsProtocol,

@@ -11,7 +11,7 @@
 pub(crate) mod buffers;
 mod down;
 mod ended;
-mod outlet;
+pub(crate) mod outlet;
 pub(crate) mod socket;
 mod up;
 

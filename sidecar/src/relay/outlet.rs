@@ -10,7 +10,7 @@ use super::socket;
 
 /// Bytes that the socket has not taken yet.
 #[derive(Default)]
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -20,22 +20,22 @@ pub(super) struct Outlet {
 
 impl Outlet {
     /// What is to go first.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { bytes: Box::from(bytes), end: bytes.len(), ..Self::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// How much is left to write.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.end - self.start
     }
 
     /// Whether what comes of one more read fits behind what is gathered. For a reader who is slow
     /// nothing is gathered: it would only lie here.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         match self.bytes.len() {
             0 => true,
             OUTLET => OUTLET - self.end >= INLET && (self.is_empty() || !self.is_slow),
@@ -44,7 +44,7 @@ impl Outlet {
     }
 
     /// Where more is to be put; [`Self::put`] says how much it was. Only if there is room.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             self.bytes = buffers::take(OUTLET);
         }
@@ -52,7 +52,7 @@ impl Outlet {
     }
 
     /// So much was put into the room.
-    pub(super) fn put(&mut self, len: usize) {
+    pub(crate) fn put(&mut self, len: usize) {
         self.end += len;
         if self.is_empty() {
             self.give_back();
@@ -60,7 +60,7 @@ impl Outlet {
     }
 
     /// Writes until nothing is left; whoever says that it is the last ends the stream right after it.
-    pub(super) fn poll_flush(
+    pub(crate) fn poll_flush(
         &mut self,
         stream: &TcpStream,
         cx: &mut Context<'_>,

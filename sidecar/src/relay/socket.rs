@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Reads once into `room`; nothing if there is nothing to read. 0 is the end.
-pub(super) fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
+pub(crate) fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<Option<usize>> {
     let whole = room.len();
     attempt(stream, Interest::READABLE, whole, || {
         Ok(rustix::net::recv(stream, &mut *room, RecvFlags::empty())?.0)
@@ -20,7 +20,7 @@ pub(super) fn read(stream: &TcpStream, room: &mut [u8]) -> io::Result<Option<usi
 }
 
 /// Reads once, whatever tokio knows of the socket.
-pub(super) fn read_now(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_now(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(stream, room, RecvFlags::DONTWAIT)?.0)
 }
 
@@ -47,7 +47,7 @@ fn write(stream: &TcpStream, bytes: &[u8], is_last: bool) -> io::Result<Option<u
 }
 
 /// Writes once, or has the task woken when that is worth trying.
-pub(super) fn poll_write(
+pub(crate) fn poll_write(
     stream: &TcpStream,
     cx: &mut Context<'_>,
     bytes: &[u8],
@@ -87,7 +87,7 @@ fn attempt(
 }
 
 /// Says that nothing more will be sent.
-pub(super) fn end(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn end(stream: &TcpStream) -> io::Result<()> {
     match socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write) {
         // The other side has closed meanwhile: it will be seen when it is read.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),

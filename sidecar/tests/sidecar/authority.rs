@@ -97,6 +97,14 @@ impl Authority {
         Set { crt: leaf.pem(), key: key.serialize_pem(), ca: self.pem() }
     }
 
+    /// A certificate of a client with these names.
+    pub(crate) fn issue_to(&self, mut params: CertificateParams) -> Set {
+        let key = KeyPair::generate().unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = params.signed_by(&key, &self.0).unwrap();
+        Set { crt: leaf.pem(), key: key.serialize_pem(), ca: self.pem() }
+    }
+
     /// Two certificates for one key.
     pub(crate) fn issue_twice(&self, one: &str, other: &str) -> (Set, Set) {
         let key = KeyPair::generate().unwrap();

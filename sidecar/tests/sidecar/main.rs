@@ -15,6 +15,7 @@ mod crowds;
 mod discovery;
 mod ending;
 mod ends;
+mod forwarded;
 mod half_close;
 mod half_close_bulk;
 mod healthy;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -35,6 +35,16 @@ impl Port {
 
 pub(crate) fn program(args: &[&str]) -> Command {
     program_at(env!("CARGO_BIN_EXE_countersign-sidecar").as_ref(), args)
+}
+
+/// A copy of the program, for users who may not read the build folder. Another process makes it: what
+/// a thread of ours writes may still be open in the child that another one starts just then, and what
+/// is open for writing cannot be run.
+pub(crate) fn copied(to: &Path) -> PathBuf {
+    let copy = to.join("countersign-sidecar");
+    let from = env!("CARGO_BIN_EXE_countersign-sidecar");
+    assert!(Command::new("cp").arg(from).arg(&copy).status().unwrap().success());
+    copy
 }
 
 /// The same, of a copy.

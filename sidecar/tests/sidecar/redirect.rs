@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use crate::authority::{Authority, Folder, WEB};
 use crate::network::{Cable, OUTSIDE, POD, inside};
 use crate::peer::{ask, ask_plainly, client, connect, serve_application};
-use crate::program::{Sidecar, program};
+use crate::program::{Sidecar, copied, program};
 
 pub(crate) fn redirect(cable: &Cable, args: &[&str]) {
     let output = inside(&cable.pod, || program(&["redirect"]).args(args).output().unwrap());
@@ -139,8 +139,7 @@ fn without_the_right_to_lay_rules_the_program_says_which_right_it_is() {
     let cable = Cable::new();
     // Where nobody may read the build folder, nobody may still read this.
     let folder = Folder::new();
-    let copy = folder.path().join("countersign-sidecar");
-    std::fs::copy(env!("CARGO_BIN_EXE_countersign-sidecar"), &copy).unwrap();
+    let copy = copied(folder.path());
     let nobody = 65534;
     let output = inside(&cable.pod, || {
         let mut command = std::process::Command::new(&copy);

@@ -10,7 +10,7 @@ use crate::authority::{Authority, Folder, Set, WEB};
 use crate::discovery::{Discovery, PORT, endpoint};
 use crate::network::{Cable, OUTSIDE, POD, inside};
 use crate::peer::{ask, ask_plainly, client, connect, serve_application, server_config, server_on};
-use crate::program::{PATIENCE, Sidecar, program_at};
+use crate::program::{PATIENCE, Sidecar, copied, program_at};
 use crate::redirect::{at, redirect};
 
 const CALLER: &str = "spiffe://cluster.local/ns/desk/sa/caller";
@@ -88,8 +88,7 @@ fn policies(unmeshed: &str) -> String {
 }
 
 fn pod(cable: &Cable, folder: &Folder, more: &[&str]) -> Sidecar {
-    let copy = folder.path().join("countersign-sidecar");
-    std::fs::copy(env!("CARGO_BIN_EXE_countersign-sidecar"), &copy).unwrap();
+    let copy = copied(folder.path());
     let path = folder.path().to_str().unwrap();
     let discovery = at(OUTSIDE[0], PORT).to_string();
     let [policies, labels] = ["policies.json", "labels"].map(|name| format!("{path}/{name}"));

@@ -1,0 +1,125 @@
+//! What all parts of one connection share: its entry, what broke it, and what it waits for.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use countersign_contract::Ending;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+
+use crate::live::{Entry, Live};
+use crate::relay::Ended;
+
+/// One connection.
+pub(crate) struct Line {
+    pub(super) live: Live,
+    state: Mutex<State>,
+    is_over: AtomicBool,
+    /// How long the head of a request may take, from its first byte to its last.
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// What went wrong first at either socket: what hyper says of it afterwards says less.
+    fault: Option<Ended>,
+    /// Requests that are not answered yet.
+    busy: usize,
+    /// Until when a request must be whole of which the head has no end yet.
+    head: Option<Instant>,
+    /// Both ends of what goes on in another protocol.
+    tunnel: Option<[OnUpgrade; 2]>,
+}
+
+/// Holds as long as a request is not wholly answered.
+pub(super) struct Busy(std::sync::Arc<Line>);
+
+impl Line {
+    pub(super) fn new(live: Live, patience: Duration) -> Self {
+        Self { live, state: Mutex::default(), is_over: AtomicBool::new(false), patience }
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        self.live.entry()
+    }
+
+    /// Waits until a sweep finds that the connection may not go on.
+    pub(super) async fn verdict(&self) -> Ending {
+        let verdict = std::future::poll_fn(|cx| match self.live.poll_verdict(cx) {
+            Some(how) => Poll::Ready(how),
+            None => Poll::Pending,
+        });
+        verdict.await
+    }
+
+    /// Notes what broke the connection; what hyper is told of it.
+    pub(super) fn breaks(&self, ended: Ended) -> io::Error {
+        let detail = ended.detail.clone().unwrap_or_else(|| ended.how.to_string());
+        self.lock().fault.get_or_insert(ended);
+        io::Error::other(detail)
+    }
+
+    pub(super) fn fault(&self) -> Option<Ended> {
+        self.lock().fault.take()
+    }
+
+    /// No request may begin any more.
+    pub(super) fn end(&self) {
+        self.is_over.store(true, Relaxed);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Relaxed)
+    }
+
+    /// Something came from the client: if nothing is being answered, the head of a request.
+    pub(super) fn heard(&self) {
+        let mut state = self.lock();
+        if state.busy == 0 && state.head.is_none() {
+            state.head = Some(Instant::now() + self.patience);
+        }
+    }
+
+    /// Ready when no request is being answered, whenever it is asked.
+    pub(super) async fn rests(&self) {
+        let rests = std::future::poll_fn(|_| match self.lock().busy {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        });
+        rests.await;
+    }
+
+    /// Until when what is coming must be there.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.lock().head
+    }
+
+    /// A request is there.
+    pub(super) fn begins(self: &std::sync::Arc<Self>) -> Busy {
+        let mut state = self.lock();
+        state.busy += 1;
+        state.head = None;
+        Busy(self.clone())
+    }
+
+    pub(super) fn open_tunnel(&self, ends: [OnUpgrade; 2]) {
+        self.lock().tunnel = Some(ends);
+    }
+
+    pub(super) fn tunnel(&self) -> Option<[OnUpgrade; 2]> {
+        self.lock().tunnel.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.lock().busy -= 1;
+    }
+}
