@@ -80,8 +80,10 @@ impl<'a> Selecting<'a> {
         let says = |said: fn(&PortRules) -> bool| {
             self.stated(port).map(|(_, rules)| rules).find(|rules| said(rules))
         };
-        // Customers present no certificate, so that nothing can be asked of it.
-        let asks = mode != Mode::Server;
+        // Customers present no certificate, so that nothing can be asked of it; and a port that is off
+        // is not looked at, whatever another policy says of it.
+        let asks = !matches!(mode, Mode::Server | Mode::Off);
+        let tells = mode != Mode::Off;
         PortPolicy {
             mode,
             allow: asks.then(|| list(self.allowed(port))),
@@ -96,8 +98,9 @@ impl<'a> Selecting<'a> {
                 .unwrap_or_default(),
             certificates: Vec::new(),
             proxy_protocol: says(|rules| rules.proxy_protocol.is_some())
+                .filter(|_| tells)
                 .and_then(|rules| rules.proxy_protocol),
-            forwarded_client_cert: says(|rules| rules.forwarded_client_cert).is_some(),
+            forwarded_client_cert: tells && says(|rules| rules.forwarded_client_cert).is_some(),
         }
     }
 

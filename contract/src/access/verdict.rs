@@ -72,6 +72,7 @@ mod tests {
                 "9000": {"mode": "permissive"},
                 "9001": {"mode": "permissive", "allow": [{"namespaces": ["ops"]}]},
                 "9002": {"mode": "off"},
+                "9004": {"forwardedClientCert": true},
                 "9003": {"allow": []}
              }},
             {"name": "also", "podSelector": {"matchLabels": {"app": "web"}},
@@ -131,6 +132,19 @@ mod tests {
                 "{app}:{port} {id:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_port_that_is_off_is_not_looked_at_whatever_else_is_said_of_it() {
+        let mut document: NamespaceDocument = serde_json::from_str(DOCUMENT).unwrap();
+        let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        let told = |document: &NamespaceDocument| {
+            effective(document, &labels).of_port(9004).forwarded_client_cert
+        };
+        assert!(told(&document));
+        let rules = document.policies[0].ports.get_mut(&9004).unwrap();
+        rules.mode = Some(Mode::Off);
+        assert!(!told(&document));
     }
 
     #[test]

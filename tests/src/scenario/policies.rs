@@ -25,7 +25,7 @@ pub(super) const ENFORCED: Step = Step {
         remove(stage)?;
         stage.until(60, &format!("{VISITOR} {DIRECT} ping | grep PONG"))?;
         // A connection that stays open, and says when it ended.
-        stage.run(&format!("{VISITOR} sh -c 'rm -f /tmp/ended; ((sleep 120; true) | nc redis.app.svc.cluster.local 6379 >/dev/null 2>&1; touch /tmp/ended) >/dev/null 2>&1 & echo open'"))?;
+        stage.run(&format!("{VISITOR} sh -c 'rm -f /tmp/pipe /tmp/ended; mkfifo /tmp/pipe; (exec 3<>/tmp/pipe; nc redis.app.svc.cluster.local 6379 <&3; touch /tmp/ended) >/dev/null 2>&1 & echo open'"))?;
         stage.until(10, "kubectl -n app exec redis-0 -c redis -- redis-cli client list | wc -l | grep -E '^[2-9]'")?;
         let before = stage.run("date +%s%N")?;
         apply(stage, "Enforce")?;
@@ -86,12 +86,12 @@ pub(super) const UNMESHED: Step = Step {
         let call = format!(
             "{VISITOR} curl -sSk --max-time 10 https://impostor.outside.svc.cluster.local:8080/"
         );
-        stage.until(60, &format!("{call} | grep -i openssl"))?;
+        stage.until(60, &format!("{call} | grep s_server"))?;
         stage.run("printf 'apiVersion: countersign.dev/v1\\nkind: AccessPolicy\\nmetadata: {name: mesh-only, namespace: edge}\\nspec:\\n  allow: [{}]\\n  egress: {unmeshed: Deny}\\n' | kubectl apply -f -")?;
-        stage.until(30, &format!("! {call} | grep -i openssl"))?;
+        stage.until(30, &format!("! {call} | grep s_server"))?;
         stage.until(20, "kubectl -n edge logs deploy/visitor -c countersign-sidecar --tail=-1 | grep unmeshed_not_allowed | tail -1")?;
         stage.run("kubectl -n edge delete accesspolicy mesh-only")?;
-        stage.until(30, &format!("{call} | grep -i openssl"))?;
+        stage.until(30, &format!("{call} | grep s_server"))?;
         Ok("called, refused by name, and called again".to_owned())
     },
 };
