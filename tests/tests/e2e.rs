@@ -64,6 +64,7 @@ steps! {
     calls_that_know_nothing_of_the_mesh_go_by_mutual_tls,
     grpc_goes_through_the_mesh,
     pods_are_called_by_their_own_names_and_addresses,
+    the_application_is_told_who_calls,
     a_job_in_the_mesh_completes,
     who_talks_to_whom_is_told,
     a_policy_bites_at_once_on_live_connections_too,

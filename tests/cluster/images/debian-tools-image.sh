@@ -17,7 +17,7 @@ packages=(nginx libnginx-mod-stream redis-tools libjemalloc2 liblzf1)
 cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
 mkdir -p "$root/usr/lib/nginx/modules"
 cp "$folder"/nginx/usr/lib/nginx/modules/*stream*.so "$root/usr/lib/nginx/modules/"
-cp -L "$folder/nginx/usr/bin/redis-cli" "$root/usr/bin/redis-cli"
+cp -L "$folder"/nginx/usr/bin/redis-{cli,benchmark} "$root/usr/bin/"
 # One program, which is server or checker by its name.
 cp -L "$folder/nginx/usr/bin/redis-check-rdb" "$root/usr/bin/redis-server"
 cp "$COREDNS" "$root/usr/bin/coredns"

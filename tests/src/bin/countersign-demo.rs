@@ -51,7 +51,7 @@ fn summary(seen: &[(&str, Result<String, String>)], figures: &[(String, String)]
     }
     println!();
     for (what, figure) in figures {
-        println!("  {what:<32} {figure}");
+        println!("  {what:<36} {figure}");
     }
     let held = seen.iter().filter(|(_, outcome)| outcome.is_ok()).count();
     let whole = PREPARATION.len() + STEPS.len() + END.len();

@@ -75,6 +75,29 @@ pub(super) const PODS: Step = Step {
     },
 };
 
+pub(super) const TOLD: Step = Step {
+    name: "the_application_is_told_who_calls",
+    title: "nginx is told who calls, by a header that nobody else can set: a workload, and a laptop with a certificate",
+    show: |stage| {
+        stage.run("printf 'apiVersion: countersign.dev/v1\nkind: AccessPolicy\nmetadata: {name: told, namespace: app}\nspec:\n  podSelector: {matchLabels: {app: front}}\n  allow: [{}, {commonNames: [laptop-8]}]\n  ports: [{port: 8080, clientIdentity: ForwardedClientCert}]\n' | kubectl apply -f -")?;
+        let forged =
+            "-H 'X-Forwarded-Client-Cert: By=me;URI=spiffe://cluster.local/ns/bank/sa/vault'";
+        let who = "http://front.app.svc.cluster.local/who";
+        let told = stage.until(30, &format!("{VISITOR} curl -sS --max-time 10 {forged} {who} | grep URI=spiffe://cluster.local/ns/edge/sa/visitor"))?;
+        ensure!(!told.contains("bank"), "a forged header came through: {told}");
+        // A laptop, which has a certificate and no login.
+        stage.run(&format!("rm -rf target/laptop-8 && {CLI} request -n outside laptop-8-$(date +%s) --issuer ClusterIssuer/countersign --common-name laptop-8 --usage client-auth --duration 1h --out target/laptop-8"))?;
+        for file in ["tls.crt", "tls.key", "ca.crt"] {
+            stage.run(&format!("kubectl -n outside exec workstation -- sh -c \"echo $(base64 -w0 target/laptop-8/{file}) | base64 -d > /tmp/laptop-8.{file}\""))?;
+        }
+        let laptop = "kubectl -n outside exec workstation -- curl -sS --max-time 10 --cacert /tmp/laptop-8.ca.crt --cert /tmp/laptop-8.tls.crt --key /tmp/laptop-8.tls.key";
+        let told = stage.run(&format!("{laptop} --connect-to front.app.svc.cluster.local:443:front.app.svc.cluster.local:80 https://front.app.svc.cluster.local/who"))?;
+        ensure!(told.contains("CN=laptop-8"), "not told: {told}");
+        stage.run("kubectl -n app delete accesspolicy told")?;
+        Ok(told.trim().to_owned())
+    },
+};
+
 pub(super) const JOB: Step = Step {
     name: "a_job_in_the_mesh_completes",
     title: "A Job in the mesh completes, its sidecar with it",

@@ -26,6 +26,7 @@ pub(super) const DEPLOY: Step = Step {
             "shop deployment/mallory",
             "desk deployment/caller",
             "outside deployment/impostor",
+            "outside deployment/redis",
         ] {
             stage.run(&format!(
                 "kubectl -n {deployment_namespace} rollout status {name} --timeout=120s",
@@ -148,6 +149,16 @@ pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
     let rss = |namespace: &str, label: &str, port: u16| {
         stage.run(&format!("kubectl get --raw /api/v1/namespaces/{namespace}/pods/$(kubectl -n {namespace} get pod -l {label} -o jsonpath='{{.items[0].metadata.name}}'):{port}/proxy/metrics | awk '/^process_resident_memory_bytes / {{ printf \"%.1f MB\", $2/1e6 }}'"))
     };
+    // One client, a kept connection, one request after the other: p50 and p99.
+    let latency = |shell: &str, host: &str| {
+        let measured = format!(
+            "{shell} redis-benchmark -h {host} -t ping_inline -c 1 -n 3000 --csv | tail -1 | tr -d '\"' | awk -F, '{{ print $5 \" / \" $7 \" ms\" }}'"
+        );
+        stage.run(&measured).map(|figures| figures.trim().to_owned())
+    };
+    let outside = "kubectl -n outside exec workstation --";
+    let without = latency(outside, "redis.outside.svc.cluster.local")?;
+    let with = latency(super::application::VISITOR, "redis.app.svc.cluster.local")?;
     let ready = stage.run("kubectl -n shop logs deploy/web -c countersign-sidecar | grep -o -E '\"?ready_ms\"?[=:] ?[0-9]+' | grep -o -E '[0-9]+' | head -1")?;
     Ok(vec![
         (
@@ -156,5 +167,7 @@ pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
         ),
         ("sidecar, memory".to_owned(), rss("shop", "app=web", 14190)?),
         ("sidecar, from start to ready".to_owned(), format!("{} ms", ready.trim())),
+        ("a call to Redis without, p50 / p99".to_owned(), without),
+        ("the same between two sidecars".to_owned(), with),
     ])
 }

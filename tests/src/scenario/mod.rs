@@ -49,6 +49,7 @@ pub const STEPS: &[Step] = &[
     application::TRANSPARENT,
     application::GRPC,
     application::PODS,
+    application::TOLD,
     application::JOB,
     application::EDGES,
     policies::ENFORCED,
