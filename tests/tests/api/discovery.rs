@@ -18,7 +18,7 @@ use crate::world::HOME;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The credentials of a service account of this namespace.
-async fn credentials(space: &Space, account: &str) -> Credentials {
+pub(crate) async fn credentials(space: &Space, account: &str) -> Credentials {
     let id = format!("spiffe://cluster.local/ns/{}/sa/{account}", space.namespace);
     let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
     let spec = json!({ "uris": [id], "dnsNames": [], "issuerRef": identities });
@@ -28,24 +28,34 @@ async fn credentials(space: &Space, account: &str) -> Credentials {
     Credentials { chain: part("tls.crt"), key: part("tls.key"), roots: part("ca.crt") }
 }
 
-/// A stream of somebody who is of no pod.
-async fn stream(space: &Space) -> Stream {
+/// Whoever serves with a certificate of its own has one then.
+pub(crate) async fn identity_of_the_operator(space: &Space) {
     issuer_of_identities(space).await;
-    // Whoever serves with a certificate of its own has one by now.
     let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
     let is_there = |secret: &Secret| secret.data.is_some();
     crate::space::when_in(&home, "countersign-countersign-operator", "is there", is_there).await;
+}
+
+/// A stream of somebody who is of no pod.
+async fn stream(space: &Space) -> Stream {
+    identity_of_the_operator(space).await;
     let credentials = credentials(space, "asker").await;
     let opening = Stream::open(space.world.discovery(), Some(&credentials), "");
     within(opening).await.expect("discovery lets a workload in")
 }
 
-async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(PATIENCE, doing).await.context("in vain")?
 }
 
 /// A pod that runs, as far as the API tells.
-async fn pod(space: &Space, name: &str, ip: &str, is_injected: bool, skipped: &str) -> Pod {
+pub(crate) async fn pod(
+    space: &Space,
+    name: &str,
+    ip: &str,
+    is_injected: bool,
+    skipped: &str,
+) -> Pod {
     let label = if is_injected { "countersign.dev/injected" } else { "other" };
     let container = json!({ "name": "app", "image": "app:1" });
     let redirect = json!({ "name": "countersign-redirect", "image": "app:1",
@@ -84,12 +94,12 @@ async fn slice(space: &Space, pods: &[&Pod]) {
     })).await;
 }
 
-async fn account(space: &Space) {
+pub(crate) async fn account(space: &Space) {
     space.make::<ServiceAccount>("web", json!({})).await;
 }
 
 /// Addresses that no other test uses.
-fn ip(space: &Space, place: u8) -> String {
+pub(crate) fn ip(space: &Space, place: u8) -> String {
     let number: u8 = space.namespace.trim_start_matches("test-").parse().unwrap();
     format!("10.77.{number}.{place}")
 }
