@@ -1,5 +1,6 @@
-//! What sidecars ask the operator, and what they tell it: messages of a gRPC service with one method,
-//! a stream in both directions that lives as long as the sidecar can keep it.
+//! What sidecars ask the operator, and what they tell it: messages of a gRPC service with one method
+//! for them, a stream in both directions that lives as long as the sidecar can keep it, and one by
+//! which the operator's replicas tell the one that leads what sidecars told them.
 //!
 //! `docs/discovery.md` has the same as a .proto file. Fields are only ever added.
 
@@ -7,6 +8,9 @@ use prost::{Enumeration, Message};
 
 /// The path of the method: `/package.Service/Method`.
 pub const PATH: &str = "/countersign.discovery.v1.Discovery/Follow";
+
+/// The path of the method by which replicas tell the leader: nobody else may call it.
+pub const RELAY_PATH: &str = "/countersign.discovery.v1.Discovery/Relay";
 
 /// How many destinations one sidecar may follow at once.
 pub const MOST_DESTINATIONS: usize = 4096;
@@ -140,3 +144,32 @@ pub enum Protocol {
     /// By mutual TLS.
     Mutual = 2,
 }
+
+/// From a replica that does not lead. The next one is sent once this one was heard.
+#[derive(Clone, PartialEq, Message)]
+pub struct Relay {
+    /// What sidecars told it.
+    #[prost(message, repeated, tag = "1")]
+    pub told: Vec<Told>,
+}
+
+/// What a sidecar told a replica.
+#[derive(Clone, PartialEq, Message)]
+pub struct Told {
+    /// The namespace of its pod.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// Its pod; none where denials of several pods are told.
+    #[prost(string, tag = "2")]
+    pub pod: String,
+    /// What it reported.
+    #[prost(message, optional, tag = "3")]
+    pub report: Option<Report>,
+    /// Its stream to this replica has ended.
+    #[prost(bool, tag = "4")]
+    pub gone: bool,
+}
+
+/// To a replica: the message before is in the leader's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Heard {}

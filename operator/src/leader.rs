@@ -10,6 +10,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
@@ -29,6 +30,7 @@ pub struct Election {
     api: Api<Lease>,
     identity: String,
     clock: Clock,
+    leads: watch::Sender<Option<String>>,
 }
 
 /// The Lease was lost.
@@ -40,7 +42,14 @@ impl Election {
     /// An election among the replicas in a namespace.
     #[must_use]
     pub fn new(client: Client, namespace: &str, identity: String, clock: Clock) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, clock }
+        let leads = watch::Sender::new(None);
+        Self { api: Api::namespaced(client, namespace), identity, clock, leads }
+    }
+
+    /// The pod of the replica that leads, as long as it is another one.
+    #[must_use]
+    pub fn leads(&self) -> watch::Receiver<Option<String>> {
+        self.leads.subscribe()
     }
 
     /// Waits until we hold the Lease.
@@ -96,13 +105,25 @@ impl Election {
                 let ours = self.lease(Some(&lease), now);
                 self.api.replace(NAME, &PostParams::default(), &ours).await
             }
-            Some(_) => return Ok(false),
+            Some(lease) => {
+                self.note(&lease);
+                return Ok(false);
+            }
         };
         match written {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn note(&self, lease: &Lease) {
+        let pod = holder(lease).and_then(|holder| pod_of(holder)).map(str::to_owned);
+        self.leads.send_if_modified(|before| {
+            let is_another = *before != pod;
+            *before = pod;
+            is_another
+        });
     }
 
     fn lease(&self, before: Option<&Lease>, now: Timestamp) -> Lease {
@@ -128,6 +149,18 @@ impl Election {
 
 fn holder(lease: &Lease) -> Option<&String> {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).filter(|id| !id.is_empty())
+}
+
+/// A replica's name in the Lease, from its pod's name and the number of its process.
+#[must_use]
+pub fn identity(pod: &str, process: u32) -> String {
+    format!("{pod}-{process}")
+}
+
+/// The pod's name of that; pure.
+fn pod_of(identity: &str) -> Option<&str> {
+    let (pod, process) = identity.rsplit_once('-')?;
+    process.parse::<u32>().ok().map(|_| pod)
 }
 
 /// A Lease may be held by its holder, and by anyone once nobody renews it; pure.
@@ -164,6 +197,20 @@ mod tests {
         ];
         for (lease, expected) in cases {
             assert_eq!(may_hold(&lease, &"me".to_owned(), now), expected, "{lease:?}");
+        }
+    }
+
+    #[test]
+    fn the_leaders_pod_is_known_by_its_name_in_the_lease() {
+        let ours = identity("countersign-operator-6f7d-x2x4z", 1);
+        let cases = [
+            (ours.as_str(), Some("countersign-operator-6f7d-x2x4z")),
+            ("countersign-operator", None),
+            ("operator", None),
+            ("", None),
+        ];
+        for (identity, expected) in cases {
+            assert_eq!(pod_of(identity), expected, "{identity}");
         }
     }
 }

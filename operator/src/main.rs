@@ -8,7 +8,8 @@ use countersign_operator::args::Args;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
-use countersign_operator::leader::Election;
+use countersign_operator::discovery::Leader;
+use countersign_operator::leader::{Election, identity};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Defaults;
 use countersign_operator::run::Controllers;
@@ -39,16 +40,15 @@ async fn main() -> anyhow::Result<()> {
         inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
     controllers.observe(&stop);
-    let listener = discovery::listen(args.discovery_listen).await?;
-    let discovery =
-        discovery::serve(listener, controllers.context(), controllers.hub(), stop.clone());
-    let discovery = tokio::spawn(discovery);
+    let name = identity(&args.pod_name, std::process::id());
+    let election = Election::new(client, &args.cluster_resource_namespace, name, clock);
+    let discovery = tokio::spawn(discover(&args, &controllers, &election, &stop).await?);
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
         admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
     let admin = tokio::spawn(or_stop(admin, stop.clone()));
     let events = controllers.context().events.clone();
-    let led = lead(&args, client, clock, controllers, &stop).await;
+    let led = lead(&args, election, controllers, &stop).await;
     stop.cancel();
     webhook.await.context("the webhook's task")??;
     discovery.await.context("the task of discovery")?;
@@ -56,6 +56,19 @@ async fn main() -> anyhow::Result<()> {
     events.flush().await;
     info!("stopped");
     led
+}
+
+/// Listens to sidecars; what they report is told whoever is elected.
+async fn discover(
+    args: &Args,
+    controllers: &Controllers,
+    election: &Election,
+    stop: &CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let listener = discovery::listen(args.discovery_listen).await?;
+    let leader = Leader::Elected { pod: election.leads(), port: args.discovery_listen.port() };
+    let (context, hub) = (controllers.context(), controllers.hub());
+    Ok(discovery::serve(listener, context, hub, leader, stop.clone()))
 }
 
 /// A server that cannot serve takes the process down, which then says why.
@@ -90,8 +103,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
 /// Waits for the Lease, reconciles while it is held, and gives it back.
 async fn lead(
     args: &Args,
-    client: kube::Client,
-    clock: Clock,
+    election: Election,
     controllers: Controllers,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
@@ -99,8 +111,6 @@ async fn lead(
         controllers.run(stop.clone()).await;
         return Ok(());
     }
-    let identity = format!("{}-{}", args.pod_name, std::process::id());
-    let election = Election::new(client, &args.cluster_resource_namespace, identity, clock);
     tokio::select! {
         () = election.won() => {}
         () = stop.cancelled() => return Ok(()),

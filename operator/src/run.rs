@@ -226,6 +226,7 @@ impl Controllers {
     pub async fn run(mut self, stop: CancellationToken) {
         self.observe(&stop);
         let Self { context, writers, leading, .. } = self;
+        context.reports.lead(context.clock.now());
         let (queues, waiting) = Queues::new(&context.metrics.work);
         let routes = Routes {
             seen: context.seen.clone(),

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use anyhow::Context as _;
-use countersign_contract::discovery::{Answer, Hello, PATH, Request, Response};
-use futures::SinkExt;
+use countersign_contract::discovery::{
+    Answer, Heard, Hello, PATH, RELAY_PATH, Relay, Request, Response, Told,
+};
 use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -52,19 +54,10 @@ impl Stream {
         credentials: Option<&Credentials>,
         pod: &str,
     ) -> anyhow::Result<Self> {
-        let connector = TlsConnector::from(Arc::new(config(credentials)?));
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        let stream = connector.connect(ServerName::try_from(SERVER)?, stream).await?;
-        let (sender, connection) =
-            http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
-        drop(tokio::spawn(connection));
-        let origin = http::Uri::from_static("https://discovery");
-        let mut grpc = tonic::client::Grpc::with_origin(Channel(sender), origin);
+        let mut grpc = connect(address, credentials).await?;
         let (mut requests, receiver) = mpsc::channel(8);
         let hello = Hello { pod: pod.to_owned(), version: "test".to_owned() };
         requests.send(Request { hello: Some(hello), ..Request::default() }).await?;
-        grpc.ready().await?;
         let codec = ProstCodec::<Request, Response>::default();
         let path = http::uri::PathAndQuery::from_static(PATH);
         let response = grpc.streaming(tonic::Request::new(receiver), path, codec).await?;
@@ -115,6 +108,41 @@ impl Stream {
             self.next().await?;
         }
     }
+}
+
+/// Tells as a replica of the operator's does; waits until it was heard.
+///
+/// # Errors
+/// When whoever answers does not hear it, with what it said.
+pub async fn relay(
+    address: SocketAddr,
+    credentials: &Credentials,
+    told: Vec<Told>,
+) -> anyhow::Result<()> {
+    let mut grpc = connect(address, Some(credentials)).await?;
+    let relays = futures::stream::iter([Relay { told }]).chain(futures::stream::pending());
+    let codec = ProstCodec::<Relay, Heard>::default();
+    let path = http::uri::PathAndQuery::from_static(RELAY_PATH);
+    let heard = grpc.streaming(tonic::Request::new(relays), path, codec).await?;
+    heard.into_inner().message().await?.context("the stream has ended")?;
+    Ok(())
+}
+
+async fn connect(
+    address: SocketAddr,
+    credentials: Option<&Credentials>,
+) -> anyhow::Result<tonic::client::Grpc<Channel>> {
+    let connector = TlsConnector::from(Arc::new(config(credentials)?));
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let stream = connector.connect(ServerName::try_from(SERVER)?, stream).await?;
+    let (sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
+    drop(tokio::spawn(connection));
+    let origin = http::Uri::from_static("https://discovery");
+    let mut grpc = tonic::client::Grpc::with_origin(Channel(sender), origin);
+    grpc.ready().await?;
+    Ok(grpc)
 }
 
 fn config(credentials: Option<&Credentials>) -> anyhow::Result<rustls::ClientConfig> {

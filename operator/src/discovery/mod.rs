@@ -2,16 +2,22 @@
 //! and kept up to date for as long as they follow it. Every replica serves it.
 //!
 //! `directory` has the indexes, `answer` is pure, `hub` tells followers of changes, `stream` is one
-//! sidecar, `server` its connection, `own` the certificate by which sidecars know us.
+//! sidecar, `server` its connection, `own` the certificate by which sidecars know us. What sidecars
+//! tell, `relay` tells the replica that leads (over `call`), which hears it in `relayed`.
 
 mod answer;
+mod call;
 mod directory;
 mod hub;
+mod methods;
 mod own;
 mod plain;
+mod relay;
+mod relayed;
 mod server;
 mod stream;
 
 pub use hub::Hub;
 pub use own::keep;
+pub use relay::Leader;
 pub use server::{Error, listen, serve};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_contract::identity::InvalidIdentity;
-use countersign_contract::names;
+use countersign_contract::{SpiffeId, names};
 use countersign_crds::Certificate;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
@@ -13,10 +13,11 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use rustls::ServerConfig;
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
@@ -43,6 +44,25 @@ enum Unusable {
     Tls(#[from] rustls::Error),
 }
 
+/// What discovery answers with, and what a replica calls the leader with.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
+}
+
+/// Who the operator is, to sidecars and to its own replicas.
+pub(super) fn operator(settings: &Settings) -> Result<SpiffeId, InvalidIdentity> {
+    let home = &settings.cluster_resource_namespace;
+    let domain = settings.trust_domain.clone();
+    SpiffeId::of_service_account(domain, home, names::OPERATOR_SERVICE_ACCOUNT)
+}
+
+/// The name that its certificate has.
+pub(super) fn server_name(settings: &Settings) -> String {
+    format!("{}.{}.svc", names::DISCOVERY_SERVICE, settings.cluster_resource_namespace)
+}
+
 fn secret_name() -> String {
     names::identity_name(names::OPERATOR_SERVICE_ACCOUNT)
 }
@@ -50,7 +70,7 @@ fn secret_name() -> String {
 /// The Certificate as it should be.
 fn wanted(settings: &Settings) -> Result<Certificate, InvalidIdentity> {
     let home = &settings.cluster_resource_namespace;
-    let short = format!("{}.{home}.svc", names::DISCOVERY_SERVICE);
+    let short = server_name(settings);
     let long = format!("{short}.{}", settings.cluster_domain);
     let account = names::OPERATOR_SERVICE_ACCOUNT;
     desired::certificate(settings, home, account, vec![short, long])
@@ -83,7 +103,7 @@ pub async fn keep(context: Arc<Context>, stop: CancellationToken) {
 pub(super) async fn follow(
     context: &Context,
     provider: Arc<CryptoProvider>,
-    to: watch::Sender<Option<Arc<ServerConfig>>>,
+    to: watch::Sender<Option<Arc<Own>>>,
 ) {
     let namespace = &context.settings.cluster_resource_namespace;
     let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
@@ -91,9 +111,9 @@ pub(super) async fn follow(
     let mut secrets = watcher(api, config).default_backoff().applied_objects().boxed();
     while let Some(secret) = secrets.next().await {
         match secret.map(|secret| configuration(&secret, &provider)) {
-            Ok(Ok(config)) => {
+            Ok(Ok(own)) => {
                 info!("discovery serves with its identity");
-                to.send_replace(Some(Arc::new(config)));
+                to.send_replace(Some(Arc::new(own)));
             }
             Ok(Err(error)) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -104,11 +124,8 @@ pub(super) async fn follow(
     }
 }
 
-/// How discovery answers: clients must chain to the roots of identities.
-fn configuration(
-    secret: &Secret,
-    provider: &Arc<CryptoProvider>,
-) -> Result<ServerConfig, Unusable> {
+/// Either side must chain to the roots of identities.
+fn configuration(secret: &Secret, provider: &Arc<CryptoProvider>) -> Result<Own, Unusable> {
     let value = |key: &'static str| {
         let found = secret.data.as_ref().and_then(|data| data.get(key));
         found.map(|bytes| bytes.0.as_slice()).ok_or_else(|| Unusable::Missing(secret_name(), key))
@@ -119,26 +136,43 @@ fn configuration(
     };
     let key = PrivateKeyDer::from_pem_slice(value(TLS_KEY)?)
         .map_err(|source| Unusable::Pem(TLS_KEY, source))?;
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     for root in all(CA_CRT)? {
         roots.add(root)?;
     }
+    let (roots, chain) = (Arc::new(roots), all(TLS_CRT)?);
+    let client = client(roots.clone(), chain.clone(), key.clone_key(), provider.clone())?;
     let clients = clients(roots, provider.clone())?;
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
+    let mut server = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(clients)
-        .with_single_cert(all(TLS_CRT)?, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+        .with_single_cert(chain, key)?;
+    server.alpn_protocols = vec![b"h2".to_vec()];
     // A session that is resumed would skip the check of who the client is.
-    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(config)
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok(Own { server: Arc::new(server), client: Arc::new(client) })
+}
+
+fn client(
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientConfig, Unusable> {
+    let mut client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    client.resumption = Resumption::disabled();
+    Ok(client)
 }
 
 fn clients(
-    roots: rustls::RootCertStore,
+    roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
     builder.build().map_err(Unusable::Authority)
 }

@@ -1,14 +1,10 @@
 //! Connections to discovery: mutual TLS, then HTTP/2, each step with a deadline.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Request, Response};
 use countersign_contract::SpiffeId;
-use countersign_contract::discovery::{LONGEST_MESSAGE, PATH};
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,12 +16,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
-use tonic_prost::ProstCodec;
 use tracing::{debug, warn};
 
 use super::hub::Hub;
-use super::stream::Follow;
+use super::methods::{Asked, answer};
+use super::own::Own;
+use super::relay::{self, Leader};
 use super::{own, plain};
 use crate::context::Context;
 use crate::pki::CertificateFacts;
@@ -68,18 +64,20 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-/// Serves discovery until `stop` is cancelled.
+/// Serves discovery, and tells the leader what sidecars tell, until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     context: Arc<Context>,
     hub: Arc<Hub>,
+    leader: Leader,
     stop: CancellationToken,
 ) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let (publish, current) = watch::channel(None);
+    let telling = relay::tell(context.clone(), leader, current.clone());
     let accepting = accept(&listener, context.clone(), hub.clone(), current, stop.clone());
     tokio::select! {
-        () = accepting => {}
+        ((), ()) = futures::future::join(accepting, telling) => {}
         () = own::follow(&context, provider, publish) => {}
         () = hub.run() => {}
         () = plain::ask(hub.clone(), context.client.clone()) => {}
@@ -91,7 +89,7 @@ async fn accept(
     listener: &TcpListener,
     context: Arc<Context>,
     hub: Arc<Hub>,
-    mut current: watch::Receiver<Option<Arc<ServerConfig>>>,
+    mut current: watch::Receiver<Option<Arc<Own>>>,
     stop: CancellationToken,
 ) {
     let (open, shaking) = (Semaphore::new(CONNECTIONS), Semaphore::new(HANDSHAKES));
@@ -114,7 +112,9 @@ async fn accept(
                 continue;
             }
         };
-        let Some(config) = current.borrow().clone() else { continue };
+        let Some(config) = current.borrow().as_ref().map(|own| own.server.clone()) else {
+            continue;
+        };
         let (context, hub, stop) = (context.clone(), hub.clone(), stop.clone());
         live.spawn(async move {
             let shaken = timeout(HANDSHAKE, shake(stream, config)).await;
@@ -174,9 +174,8 @@ async fn requests(
         );
     };
     let lasts = caller.lasts;
-    let service = service_fn(move |request| {
-        answer(request, Follow::new(caller.clone(), context.clone(), hub.clone(), stop.clone()))
-    });
+    let asked = Asked { caller, context, hub, stop };
+    let service = service_fn(move |request| answer(request, asked.clone()));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
@@ -188,18 +187,4 @@ async fn requests(
     if let Ok(Err(error)) = timeout(lasts, connection).await {
         debug!(%error, "discovery: connection ended");
     }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    follow: Follow,
-) -> Result<Response<tonic::body::Body>, Infallible> {
-    if request.uri().path() != PATH {
-        return Ok(Status::unimplemented("there is no such method").into_http());
-    }
-    let codec = ProstCodec::default();
-    let mut grpc = tonic::server::Grpc::new(codec)
-        .max_decoding_message_size(LONGEST_MESSAGE)
-        .max_encoding_message_size(LONGEST_MESSAGE);
-    Ok(grpc.streaming(follow, request).await)
 }

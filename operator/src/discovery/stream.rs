@@ -11,12 +11,11 @@ use futures::{SinkExt, Stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::hub::{Following, Hub};
-use super::server::Caller;
+use super::hub::Following;
+use super::methods::Asked;
 use crate::context::Context;
 use crate::identity::desired::service_account;
 
@@ -27,12 +26,7 @@ const HELLO: Duration = Duration::from_secs(10);
 const ANSWERS: usize = 64;
 
 /// The method, for one caller.
-pub(super) struct Follow {
-    caller: Caller,
-    context: Arc<Context>,
-    hub: Arc<Hub>,
-    stop: CancellationToken,
-}
+pub(super) struct Follow(pub(super) Asked);
 
 type Responses = mpsc::Receiver<Result<Response, Status>>;
 
@@ -43,34 +37,19 @@ impl tonic::server::StreamingService<Request> for Follow {
 
     fn call(&mut self, request: tonic::Request<Streaming<Request>>) -> Self::Future {
         let (to, responses): (_, Responses) = mpsc::channel(1);
-        let this = Self {
-            caller: self.caller.clone(),
-            context: self.context.clone(),
-            hub: self.hub.clone(),
-            stop: self.stop.clone(),
-        };
-        drop(tokio::spawn(this.run(request.into_inner(), to)));
+        drop(tokio::spawn(Self(self.0.clone()).run(request.into_inner(), to)));
         std::future::ready(Ok(tonic::Response::new(Box::pin(responses))))
     }
 }
 
 impl Follow {
-    pub(super) fn new(
-        caller: Caller,
-        context: Arc<Context>,
-        hub: Arc<Hub>,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { caller, context, hub, stop }
-    }
-
     async fn run(
         self,
         mut requests: Streaming<Request>,
         mut to: mpsc::Sender<Result<Response, Status>>,
     ) {
         if let Err(status) = self.serve(&mut requests, &mut to).await {
-            debug!(caller = %self.caller.id, %status, "discovery: stream ended");
+            debug!(caller = %self.0.caller.id, %status, "discovery: stream ended");
             let _ = to.send(Err(status)).await;
         }
     }
@@ -82,15 +61,15 @@ impl Follow {
     ) -> Result<(), Status> {
         let late = |_| Status::deadline_exceeded("no first message, or nothing was read here yet");
         let first = timeout(HELLO, async {
-            self.hub.complete().await;
+            self.0.hub.complete().await;
             requests.message().await
         });
         let Some(first) = first.await.map_err(late)?? else { return Ok(()) };
         let pod = self.pod(&first)?;
         let node = pod.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
-        let following = self.hub.join(node);
+        let following = self.0.hub.join(node);
         let follower = following.follower.clone();
-        let mut session = Session::of(&self.context, following, pod.as_deref());
+        let mut session = Session::of(&self.0.context, following, pod.as_deref());
         session.take(&first)?;
         loop {
             tokio::select! {
@@ -99,12 +78,12 @@ impl Follow {
                     None => return Ok(()),
                 },
                 answers = follower.take(ANSWERS) => {
-                    self.context.metrics.discovery_answers.inc_by(answers.len() as u64);
+                    self.0.context.metrics.discovery_answers.inc_by(answers.len() as u64);
                     if to.send(Ok(Response { answers })).await.is_err() {
                         return Ok(());
                     }
                 }
-                () = self.stop.cancelled() => {
+                () = self.0.stop.cancelled() => {
                     return Err(Status::unavailable("this replica ends"));
                 }
             }
@@ -118,8 +97,8 @@ impl Follow {
         if name.is_empty() {
             return Ok(None);
         }
-        let id = &self.caller.id;
-        let pod = self.hub.pod_named(id.namespace(), name);
+        let id = &self.0.caller.id;
+        let pod = self.0.hub.pod_named(id.namespace(), name);
         let pod = pod.filter(|pod| service_account(pod) == id.service_account());
         let unknown =
             || Status::permission_denied("no injected pod of this name has this identity");

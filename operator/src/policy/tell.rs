@@ -107,7 +107,7 @@ fn picture(
 ) -> status::Seen {
     let (reports, name) = (&policies.context.reports, policy.name_any());
     let told = policy.status.as_ref().map_or(&[][..], |status| &status.recent_denials);
-    reports.take_up(&seen.namespace, &name, told);
+    reports.take_up(&seen.namespace, &name, told, now);
     let selector = pod_selector(policy);
     let selected: Vec<_> = seen.pods.iter().filter(|pod| selector.selects(pod.labels())).collect();
     let fits = seen.compiled.too_large.is_none();

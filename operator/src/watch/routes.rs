@@ -104,7 +104,7 @@ impl Routes {
     /// to it.
     pub fn pod(&self, change: Change<'_, Pod>) {
         if let Change::Gone(pod) = &change {
-            self.reports.forget(&pod.namespace().unwrap_or_default(), &pod.name_any());
+            self.reports.gone(&pod.namespace().unwrap_or_default(), &pod.name_any());
             self.mistakes.forget(pod.metadata.uid.as_deref().unwrap_or_default());
         }
         let (Change::There(pod) | Change::Gone(pod)) = change;

@@ -21,7 +21,7 @@ pub(crate) fn document(map: &ConfigMap) -> Option<NamespaceDocument> {
 }
 
 /// Waits for a document about which something holds.
-async fn document_when(
+pub(crate) async fn document_when(
     space: &Space,
     what: &str,
     holds: impl Fn(&NamespaceDocument) -> bool,
@@ -31,7 +31,7 @@ async fn document_when(
 }
 
 /// The names of the policies in it.
-fn names(document: &NamespaceDocument) -> Vec<&str> {
+pub(crate) fn names(document: &NamespaceDocument) -> Vec<&str> {
     document.policies.iter().map(|policy| policy.name.as_str()).collect()
 }
 

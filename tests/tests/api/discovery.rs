@@ -18,7 +18,7 @@ use crate::world::HOME;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The credentials of a service account of this namespace.
-async fn credentials(space: &Space, account: &str) -> Credentials {
+pub(crate) async fn credentials(space: &Space, account: &str) -> Credentials {
     let id = format!("spiffe://cluster.local/ns/{}/sa/{account}", space.namespace);
     let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
     let spec = json!({ "uris": [id], "dnsNames": [], "issuerRef": identities });
@@ -28,19 +28,23 @@ async fn credentials(space: &Space, account: &str) -> Credentials {
     Credentials { chain: part("tls.crt"), key: part("tls.key"), roots: part("ca.crt") }
 }
 
-/// A stream of somebody who is of no pod.
-async fn stream(space: &Space) -> Stream {
+/// Whoever serves with a certificate of its own has one then.
+pub(crate) async fn identity_of_the_operator(space: &Space) {
     issuer_of_identities(space).await;
-    // Whoever serves with a certificate of its own has one by now.
     let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
     let is_there = |secret: &Secret| secret.data.is_some();
     crate::space::when_in(&home, "countersign-countersign-operator", "is there", is_there).await;
+}
+
+/// A stream of somebody who is of no pod.
+async fn stream(space: &Space) -> Stream {
+    identity_of_the_operator(space).await;
     let credentials = credentials(space, "asker").await;
     let opening = Stream::open(space.world.discovery(), Some(&credentials), "");
     within(opening).await.expect("discovery lets a workload in")
 }
 
-async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) async fn within<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::time::timeout(PATIENCE, doing).await.context("in vain")?
 }
 

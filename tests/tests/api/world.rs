@@ -10,7 +10,7 @@ use countersign_contract::discovery::Report;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
-use countersign_operator::discovery;
+use countersign_operator::discovery::{self, Leader};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Reports;
 use countersign_operator::run::Controllers;
@@ -32,13 +32,27 @@ pub(crate) struct World {
     client: OnceLock<Client>,
     config: OnceLock<Config>,
     operator: Mutex<Option<Operator>>,
+    /// Where the operator answers sidecars, after a restart too.
+    discovery: OnceLock<SocketAddr>,
+}
+
+/// A replica that does not lead; it ends with this.
+pub(crate) struct Follower {
+    stop: CancellationToken,
+    pub(crate) discovery: SocketAddr,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 /// An operator that runs in this process.
 struct Operator {
     stop: CancellationToken,
     running: JoinHandle<()>,
-    discovery: SocketAddr,
+    discovering: JoinHandle<()>,
     exposition: Exposition,
     reports: Arc<Reports>,
 }
@@ -51,6 +65,7 @@ impl Default for World {
             client: OnceLock::new(),
             config: OnceLock::new(),
             operator: Mutex::default(),
+            discovery: OnceLock::new(),
         }
     }
 }
@@ -139,8 +154,8 @@ impl World {
         self.start_operator().await;
     }
 
-    async fn start_operator(&self) {
-        let settings = Settings {
+    fn settings(&self) -> Settings {
+        Settings {
             trust_domain: "cluster.local".parse().unwrap(),
             cluster_domain: "cluster.local".to_owned(),
             cluster_resource_namespace: HOME.to_owned(),
@@ -155,27 +170,42 @@ impl World {
             excluded_namespaces: vec!["left-alone".to_owned()],
             replaces_uninjected: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
-        };
+        }
+    }
+
+    fn controllers(&self) -> (Controllers, Registry) {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let client = metrics.api_requests.client(self.config()).expect("a client");
-        let mut controllers = Controllers::new(client, Clock::system(), metrics, settings);
+        (Controllers::new(client, Clock::system(), metrics, self.settings()), registry)
+    }
+
+    async fn start_operator(&self) {
+        let (mut controllers, registry) = self.controllers();
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let reports = controllers.context().reports.clone();
         let stop = CancellationToken::new();
-        controllers.observe(&stop);
-        let listener = discovery::listen(([127, 0, 0, 1], 0).into()).await.expect("a port");
-        let discovery = listener.local_addr().unwrap();
-        let (context, hub) = (controllers.context(), controllers.hub());
-        drop(tokio::spawn(discovery::serve(listener, context, hub, stop.clone())));
+        let before = self.discovery.get().copied();
+        let address = before.unwrap_or(([127, 0, 0, 1], 0).into());
+        // It leads, and is never told who does.
+        let (discovering, discovery) = serve(&mut controllers, address, address, &stop).await;
+        self.discovery.get_or_init(|| discovery);
         let running = tokio::spawn(controllers.run(stop.clone()));
-        let operator = Operator { stop, running, discovery, exposition, reports };
+        let operator = Operator { stop, running, discovering, exposition, reports };
         *self.operator.lock().unwrap() = Some(operator);
+    }
+
+    /// Starts another replica, which follows the operator.
+    pub(crate) async fn follower(&self) -> Follower {
+        let (mut controllers, _) = self.controllers();
+        let (stop, any) = (CancellationToken::new(), ([127, 0, 0, 1], 0).into());
+        let (_, discovery) = serve(&mut controllers, any, self.discovery(), &stop).await;
+        Follower { stop, discovery }
     }
 
     /// Where the operator answers sidecars.
     pub(crate) fn discovery(&self) -> SocketAddr {
-        self.operator.lock().unwrap().as_ref().expect("it was started").discovery
+        *self.discovery.get().expect("it was started")
     }
 
     /// What the operator tells at /metrics; nothing while another test has it restarted.
@@ -198,8 +228,23 @@ impl World {
         if let Some(operator) = operator {
             operator.stop.cancel();
             operator.running.await.expect("the operator ends");
+            operator.discovering.await.expect("discovery ends");
         }
     }
+}
+
+/// Has a replica observe and answer sidecars, and tell the leader.
+async fn serve(
+    controllers: &mut Controllers,
+    address: SocketAddr,
+    leader: SocketAddr,
+    stop: &CancellationToken,
+) -> (JoinHandle<()>, SocketAddr) {
+    controllers.observe(stop);
+    let listener = discovery::listen(address).await.expect("a port");
+    let discovery = listener.local_addr().unwrap();
+    let (context, hub, leader) = (controllers.context(), controllers.hub(), Leader::At(leader));
+    (tokio::spawn(discovery::serve(listener, context, hub, leader, stop.clone())), discovery)
 }
 
 fn run(command: &mut Command) {

@@ -1,3 +1,6 @@
+use countersign_contract::discovery::Denial;
+
+use super::namespace::{LONGEST_PEER, MOST_DENIALS, MOST_PODS, MOST_POLICIES, TOLD};
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -53,7 +56,7 @@ fn denials_are_added_up_by_policy_and_told_for_an_hour() {
     assert!(told(&reports, "all", at(3600)).is_empty());
     assert!(told(&reports, "web", at(5400)).is_empty());
     reports.forget("shop", "web-0");
-    assert!(reports.all().is_empty(), "nothing is kept");
+    assert!(reports.state().namespaces.is_empty(), "nothing is kept");
 }
 
 #[test]
@@ -68,15 +71,12 @@ fn whatever_pods_say_there_is_an_end_to_what_is_kept() {
         let many = vec![denial(&number.to_string(), 1, &["web", &format!("policy-{number}")])];
         reports.note("shop", "0", &report("1", many), at(i64::try_from(number).unwrap()));
     }
-    let all = reports.all();
-    let here = &all["shop"];
-    assert_eq!(here.revisions.len(), MOST_PODS);
-    assert_eq!(here.denials.len(), MOST_POLICIES);
-    let denials = &here.denials["web"];
-    assert_eq!(denials.len(), MOST_DENIALS);
-    assert!(denials.keys().all(|who| who.peer.len() <= LONGEST_PEER + 1));
-    drop(all);
+    let sizes = reports.state().namespaces["shop"].sizes("web");
+    assert_eq!(sizes, [MOST_PODS, MOST_POLICIES, MOST_DENIALS]);
     assert_eq!(told(&reports, "web", at(600)).len(), TOLD);
+    let longest = vec![denial(&peer(1), 9, &["web"])];
+    reports.note("shop", "0", &report("1", longest), at(600));
+    assert!(told(&reports, "web", at(600))[0].0.len() <= LONGEST_PEER + 1);
 }
 
 #[test]
@@ -84,9 +84,77 @@ fn a_restart_goes_on_with_what_the_status_told() {
     let (before, reports) = (Reports::default(), Reports::default());
     before.note("shop", "web-0", &report("1", vec![denial("a", 3, &["web"])]), at(0));
     let status = before.denials("shop", "web", at(1));
-    reports.take_up("shop", "web", &status);
+    reports.take_up("shop", "web", &status, at(1));
     assert_eq!(reports.denials("shop", "web", at(1)), status);
     reports.note("shop", "web-0", &report("1", vec![denial("a", 3, &["web"])]), at(2));
-    reports.take_up("shop", "web", &status);
+    reports.take_up("shop", "web", &status, at(2));
     assert_eq!(told(&reports, "web", at(2)), [("a".to_owned(), 6)], "it is taken up once");
+    // The next leader has what the one before did not hear, and takes up the rest.
+    let next = Reports::default();
+    next.note("shop", "web-0", &report("1", vec![denial("a", 4, &["web"])]), at(2));
+    next.lead(at(2));
+    next.take_up("shop", "web", &status, at(2));
+    assert_eq!(told(&next, "web", at(2)), [("a".to_owned(), 7)]);
+    // What is old by now is not taken up.
+    let late = Reports::default();
+    late.take_up("shop", "web", &status, at(3600));
+    assert!(late.state().namespaces.is_empty());
+}
+
+fn word(pod: &str, revision: Option<&str>) -> Told {
+    Told {
+        namespace: "shop".to_owned(),
+        pod: pod.to_owned(),
+        report: revision.map(|revision| report(revision, vec![])),
+        gone: revision.is_none(),
+    }
+}
+
+#[test]
+fn a_pod_that_goes_from_one_replica_to_another_is_known_throughout() {
+    let reports = Arc::new(Reports::default());
+    let (one, other) = (reports.replica(), reports.replica());
+    let revision = || reports.revision("shop", "web-0");
+    one.note(&word("web-0", Some("1")), at(0));
+    other.note(&word("web-0", Some("2")), at(0));
+    one.note(&word("web-0", None), at(0));
+    assert_eq!(revision().as_deref(), Some("2"));
+    // The same the other way: it tells us ourselves, and the other one notices late.
+    reports.note("shop", "web-0", &report("3", vec![]), at(0));
+    drop(other);
+    assert_eq!(revision().as_deref(), Some("3"));
+    // One that tells all again, an older word among it, takes it back.
+    one.note(&word("web-0", Some("1")), at(0));
+    one.note(&word("web-0", None), at(0));
+    assert_eq!(revision().as_deref(), Some("3"));
+}
+
+#[test]
+fn what_a_replica_heard_is_forgotten_with_it_and_a_pod_with_all_who_heard_it() {
+    let reports = Arc::new(Reports::default());
+    let mut changes = reports.changes();
+    let (one, other) = (reports.replica(), reports.replica());
+    one.note(&word("web-0", Some("1")), at(0));
+    one.note(&word("web-1", Some("1")), at(0));
+    other.note(&word("web-1", Some("1")), at(0));
+    while changes.try_recv().is_ok() {}
+    drop(one);
+    assert_eq!(changes.try_recv().as_deref(), Ok("shop"));
+    assert_eq!(reports.revision("shop", "web-0"), None);
+    assert!(reports.revision("shop", "web-1").is_some());
+    reports.gone("shop", "web-1");
+    assert!(reports.state().namespaces.is_empty());
+}
+
+#[tokio::test]
+async fn what_one_replica_tells_another_knows() {
+    let (follower, leader) = (Reports::default(), Arc::new(Reports::default()));
+    leader.lead(at(0));
+    follower.note("shop", "web-0", &report("1", vec![denial("a", 2, &["web"])]), at(0));
+    follower.begin_telling(at(0));
+    let replica = leader.replica();
+    follower.next_untold().await.iter().for_each(|told| replica.note(told, at(1)));
+    assert_eq!(leader.revision("shop", "web-0").as_deref(), Some("1"));
+    assert_eq!(told(&leader, "web", at(1)), [("a".to_owned(), 2)]);
+    assert!(leader.leads() && !follower.leads());
 }
