@@ -23,6 +23,8 @@ pub(super) struct View<'a> {
     pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<Service>>,
     pub(super) slice: &'a dyn Fn(&ObjectRef<EndpointSlice>) -> Option<Arc<EndpointSlice>>,
     pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<Pod>>,
+    /// Whether an address is set aside for Services.
+    pub(super) is_reserved: &'a dyn Fn(IpAddr) -> bool,
     /// Whether a pod is known not to be injected, by its uid.
     pub(super) is_plain: &'a dyn Fn(&str) -> bool,
     /// How a port of a pod speaks TLS.
@@ -87,6 +89,9 @@ impl View<'_> {
                     return Found { answer: None, unknown: vec![pod] };
                 }
             }
+        }
+        if (self.is_reserved)(ip) {
+            return Found::default();
         }
         said(destination, Kind::Outside, String::new(), Vec::new(), false)
     }
@@ -197,6 +202,12 @@ fn said(
     let destination = destination.to_string();
     let answer = Answer { destination, kind: kind.into(), name, endpoints, sticky };
     Found { answer: Some(answer), unknown: Vec::new() }
+}
+
+/// What is said of a Service's address that no Service has any longer.
+pub(super) fn nobody(destination: SocketAddr) -> Answer {
+    let (kind, name) = (Kind::Service.into(), "no Service".to_owned());
+    Answer { destination: destination.to_string(), kind, name, ..Answer::default() }
 }
 
 fn is_it(port: &ServicePort, number: u16) -> bool {

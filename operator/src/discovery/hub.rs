@@ -17,9 +17,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Notify;
 
-use super::answer::{Found, Unknown, View};
+use super::answer::{Found, Unknown, View, nobody};
 use super::directory::Directory;
 use super::plain::PlainPods;
+use super::ranges::Ranges;
 use crate::context::{Settings, Watched};
 use crate::policy::Documents;
 use crate::watch::Change;
@@ -36,6 +37,7 @@ pub struct Hub {
     state: Mutex<State>,
     changed: Notify,
     pub(super) plain: PlainPods,
+    pub(super) ranges: Ranges,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,14 @@ impl Follower {
         outbox.answers.insert(destination, answer);
         drop(outbox);
         self.waiting.notify_one();
+    }
+
+    /// What was said of a destination holds no longer; of one of which nothing was said, nothing is.
+    fn withdraw(&self, destination: SocketAddr) {
+        let was_said = lock(&self.outbox).last.contains_key(&destination);
+        if was_said {
+            self.put(destination, nobody(destination));
+        }
     }
 
     fn forget(&self, destination: &SocketAddr) {
@@ -200,8 +210,8 @@ impl Hub {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(seen: Watched, settings: Settings, documents: Arc<Documents>) -> Self {
-        let (state, changed, plain) = Default::default();
-        Self { seen, settings, documents, state, changed, plain }
+        let (state, changed, plain, ranges) = Default::default();
+        Self { seen, settings, documents, state, changed, plain, ranges }
     }
 
     /// A Service changed.
@@ -304,8 +314,11 @@ impl Hub {
                 Some((same, found)) if same == node => found,
                 _ => self.answer(destination, node),
             };
-            if let Some(answer) = &found.answer {
-                follower.put(destination, answer.clone());
+            match &found.answer {
+                Some(answer) => follower.put(destination, answer.clone()),
+                // It was there, and is gone: nobody waits for it to come.
+                None if found.unknown.is_empty() => follower.withdraw(destination),
+                None => {}
             }
             self.plain.want(&found.unknown);
             said = Some((node, found));
@@ -321,6 +334,7 @@ impl Hub {
             service: &|(namespace, name)| get(&self.seen.services, namespace, name),
             slice: &|slice| self.seen.slices.get(slice),
             pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
+            is_reserved: &|ip| self.ranges.has(ip),
             is_plain: &|uid| self.plain.knows(uid),
             mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
         };
@@ -330,13 +344,15 @@ impl Hub {
     /// Whether everything was read once that answers rest on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.seen.mesh_was_read.is_set() && self.documents.were_read()
+        let ranges = self.ranges.read.is_set();
+        ranges && self.seen.mesh_was_read.is_set() && self.documents.were_read()
     }
 
     /// Waits until it was.
     pub(super) async fn complete(&self) {
         self.seen.mesh_was_read.wait().await;
         self.documents.wait_until_read().await;
+        self.ranges.read.wait().await;
     }
 
     /// The injected pod of a name.

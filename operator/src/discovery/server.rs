@@ -21,16 +21,14 @@ use tracing::{debug, warn};
 use super::hub::Hub;
 use super::methods::{Asked, answer};
 use super::own::Own;
+use super::pending::Pending;
 use super::relay::{self, Leader};
-use super::{own, plain};
+use super::{own, plain, ranges};
 use crate::context::Context;
 use crate::pki::CertificateFacts;
 
 /// How long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How many handshakes may be under way at once.
-const HANDSHAKES: usize = 256;
 
 /// How many connections may be open: a sidecar has one.
 const CONNECTIONS: usize = 20_000;
@@ -81,6 +79,7 @@ pub async fn serve(
         () = own::follow(&context, provider, publish) => {}
         () = hub.run() => {}
         () = plain::ask(hub.clone(), context.client.clone()) => {}
+        () = ranges::follow(context.client.clone(), &hub.ranges) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -92,17 +91,11 @@ async fn accept(
     mut current: watch::Receiver<Option<Arc<Own>>>,
     stop: CancellationToken,
 ) {
-    let (open, shaking) = (Semaphore::new(CONNECTIONS), Semaphore::new(HANDSHAKES));
-    let (open, shaking) = (Arc::new(open), Arc::new(shaking));
+    let (open, pending) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Pending::default()));
     let live = TaskTracker::new();
     // Nobody can be answered before there is a certificate; they wait in the kernel's queue.
     let _ = current.wait_for(Option::is_some).await;
     loop {
-        let (Ok(place), Ok(turn)) =
-            (open.clone().acquire_owned().await, shaking.clone().acquire_owned().await)
-        else {
-            return;
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -116,15 +109,25 @@ async fn accept(
             continue;
         };
         let (context, hub, stop) = (context.clone(), hub.clone(), stop.clone());
+        let (turn, open) = (pending.begin(), open.clone());
         live.spawn(async move {
-            let shaken = timeout(HANDSHAKE, shake(stream, config)).await;
+            let shaken = tokio::select! {
+                shaken = timeout(HANDSHAKE, shake(stream, config)) => shaken,
+                () = turn.given_away() => return debug!("discovery: too many handshakes at once"),
+            };
             drop(turn);
-            match shaken {
-                Ok(Ok((stream, caller))) => requests(stream, caller, context, hub, stop).await,
-                Ok(Err(error)) => debug!(%error, "discovery: handshake failed"),
-                Err(_) => debug!("discovery: handshake took too long"),
+            let (stream, facts) = match shaken {
+                Ok(Ok(shaken)) => shaken,
+                Ok(Err(error)) => return debug!(%error, "discovery: handshake failed"),
+                Err(_) => return debug!("discovery: handshake took too long"),
+            };
+            // Who has proved who they are, and finds no room, asks another replica.
+            match open.try_acquire_owned() {
+                Ok(_place) => requests(stream, facts, context, hub, stop).await,
+                Err(_) => {
+                    warn!("discovery: {CONNECTIONS} connections are open, and no more may be")
+                }
             }
-            drop(place);
         });
     }
 }
@@ -154,8 +157,10 @@ fn caller(facts: &CertificateFacts, context: &Context) -> Option<Caller> {
     let left = facts.validity.not_after.duration_since(context.clock.now());
     let left = Duration::try_from(left).unwrap_or_default();
     // Any number that differs from one certificate to the next will do.
-    let place =
-        facts.serial.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31) + u32::from(*byte));
+    let place = facts
+        .serial
+        .iter()
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     let longer = LASTS / 4 / 256 * (place % 256);
     let is_ours = *id.trust_domain() == context.settings.trust_domain;
     is_ours.then_some(Caller { id, lasts: left.min(LASTS + longer) })

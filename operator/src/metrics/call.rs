@@ -40,6 +40,7 @@ const RESOURCES: &[&str] = &[
     "pods/status",
     "secrets",
     "serviceaccounts",
+    "servicecidrs",
     "services",
     "subjectaccessreviews",
     "validatingwebhookconfigurations",

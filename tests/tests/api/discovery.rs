@@ -128,10 +128,12 @@ pub(crate) async fn a_service_is_answered_and_each_change_of_it_is_told(space: S
     slice(&space, &[&other]).await;
     let others = [(format!("{}:8080", ip(&space, 3)), true)];
     within(stream.until(&to, |answer| endpoints(answer) == others)).await.unwrap();
-    // The whole Service goes: its address is nobody's.
+    // The whole Service goes: nobody answers at its address, and it is not outside of the mesh.
     let api: Api<Service> = space.api();
     api.delete("web", &DeleteParams::default()).await.unwrap();
-    within(stream.until(&to, |answer| answer.kind() == Kind::Outside)).await.unwrap();
+    let is_nobodys =
+        |answer: &Answer| answer.kind() == Kind::Service && answer.endpoints.is_empty();
+    within(stream.until(&to, is_nobodys)).await.unwrap();
 }
 
 pub(crate) async fn a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_it(space: Space) {

@@ -80,6 +80,7 @@ impl Cluster {
             service: &|_| Some(service.clone()),
             slice: &|_| Some(slice.clone()),
             pod: &|key| pods.iter().find(|pod| pod.name_any() == key.1).cloned(),
+            is_reserved: &|ip| ip.to_string().starts_with("10.96."),
             is_plain: &|uid| self.plain.contains(&uid),
             mode: &|_, _, port| if self.off.contains(&port) { Mode::Off } else { Mode::Mutual },
         };
@@ -116,6 +117,8 @@ fn a_destination_is_whoever_is_behind_it() {
         ("10.0.0.1:9999", "Pod 10.0.0.1:9999"),
         ("10.0.0.3:8080", "Outside"),
         ("192.0.2.1:443", "Outside"),
+        // A Service that is not seen yet, or gone.
+        ("10.96.0.8:80", "not known yet"),
     ];
     for (destination, expected) in cases {
         assert_eq!(cluster.said(destination, None), expected, "{destination}");
