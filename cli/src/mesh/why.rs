@@ -172,7 +172,7 @@ fn number(pod: &Pod, target: &IntOrString) -> Option<u16> {
 pub(super) fn report(client: &Client, servers: &[(Workload, u16)]) -> Report {
     let mut seen = BTreeSet::new();
     let answers = servers.iter().map(|(pod, port)| answer(client, pod, *port));
-    // Pods of one Deployment answer alike.
+    // A pod that stands behind a Service twice is told once.
     let servers: Vec<Answer> =
         answers.filter(|answer| seen.insert((answer.server.clone(), answer.why.clone()))).collect();
     let allowed = servers.iter().all(|answer| answer.allowed);
@@ -338,7 +338,7 @@ mod tests {
     fn what_is_told_begins_with_the_answer() {
         let web = workload("web");
         let report = report(&client("spiffe://d/ns/other/sa/x"), &[(web.clone(), 80), (web, 80)]);
-        assert_eq!(report.servers.len(), 1, "pods that answer alike are told once");
+        assert_eq!(report.servers.len(), 1, "a pod is told once");
         let text = text(&report);
         assert!(text.starts_with("refused: spiffe://d/ns/other/sa/x\n"), "{text}");
         assert!(text.contains("In the sidecar's log:  peer_not_allowed"), "{text}");

@@ -40,13 +40,16 @@ pub(super) struct Found {
     /// Nothing, if nothing is known yet.
     pub(super) answer: Option<Answer>,
     pub(super) unknown: Vec<Unknown>,
+    /// Whether it is for one node only.
+    pub(super) is_near: bool,
 }
 
-/// A pod of which it is not known whether it is injected.
+/// A pod of which it is not known whether it is injected, and an address of its.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unknown {
     pub(super) key: Key,
     pub(super) uid: String,
+    pub(super) ip: IpAddr,
 }
 
 /// Who may answer at an address.
@@ -86,7 +89,7 @@ impl View<'_> {
             let here = all.filter(|e| e.addresses.iter().any(|a| a.parse() == Ok(ip)));
             for endpoint in here {
                 if let Standing::NotKnown(pod) = self.standing(endpoint, ip, port) {
-                    return Found { answer: None, unknown: vec![pod] };
+                    return Found { unknown: vec![pod], ..Found::default() };
                 }
             }
         }
@@ -134,10 +137,11 @@ impl View<'_> {
         endpoints.sort_by(|one, other| one.address.cmp(&other.address));
         endpoints.dedup();
         if endpoints.is_empty() && !unknown.is_empty() {
-            return Found { answer: None, unknown };
+            return Found { unknown, is_near: is_local, ..Found::default() };
         }
         let is_sticky = spec.session_affinity.as_deref() == Some("ClientIP");
-        Found { unknown, ..said(destination, Kind::Service, name, endpoints, is_sticky) }
+        let said = said(destination, Kind::Service, name, endpoints, is_sticky);
+        Found { unknown, is_near: is_local, ..said }
     }
 
     fn standing(&self, endpoint: &Endpoint, ip: IpAddr, port: u16) -> Standing {
@@ -160,7 +164,7 @@ impl View<'_> {
         }
         let namespace = target.namespace.clone().unwrap_or_default();
         let key = (namespace, target.name.clone().unwrap_or_default());
-        Standing::NotKnown(Unknown { key, uid })
+        Standing::NotKnown(Unknown { key, uid, ip })
     }
 
     /// How a port of an injected pod is called. Ports that face customers are called as customers
@@ -201,7 +205,7 @@ fn said(
 ) -> Found {
     let destination = destination.to_string();
     let answer = Answer { destination, kind: kind.into(), name, endpoints, sticky };
-    Found { answer: Some(answer), unknown: Vec::new() }
+    Found { answer: Some(answer), ..Found::default() }
 }
 
 /// What is said of a Service's address that no Service has any longer.

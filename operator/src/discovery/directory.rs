@@ -71,6 +71,13 @@ impl Directory {
         dirty
     }
 
+    /// More is known of who has an address.
+    pub(super) fn around(&self, ip: IpAddr) -> Vec<IpAddr> {
+        let mut dirty = self.called_by(ip);
+        dirty.push(ip);
+        dirty
+    }
+
     /// The addresses of the Services behind which an address stands.
     fn called_by(&self, ip: IpAddr) -> Vec<IpAddr> {
         let slices = self.standing.get(&ip).into_iter().flatten();

@@ -63,19 +63,19 @@ pub(super) struct Follower {
 
 #[derive(Debug, Default)]
 struct Outbox {
-    answers: BTreeMap<SocketAddr, Answer>,
-    /// What each destination was answered last.
-    last: HashMap<SocketAddr, Answer>,
+    answers: BTreeMap<SocketAddr, Arc<Answer>>,
+    /// What each destination was answered last; whoever was told the same at once shares it.
+    last: HashMap<SocketAddr, Arc<Answer>>,
 }
 
 impl Follower {
-    fn put(&self, destination: SocketAddr, answer: Answer) {
+    fn put(&self, destination: SocketAddr, answer: &Arc<Answer>) {
         let mut outbox = lock(&self.outbox);
-        if outbox.last.get(&destination) == Some(&answer) {
+        if outbox.last.get(&destination) == Some(answer) {
             return;
         }
         outbox.last.insert(destination, answer.clone());
-        outbox.answers.insert(destination, answer);
+        outbox.answers.insert(destination, answer.clone());
         drop(outbox);
         self.waiting.notify_one();
     }
@@ -84,7 +84,7 @@ impl Follower {
     fn withdraw(&self, destination: SocketAddr) {
         let was_said = lock(&self.outbox).last.contains_key(&destination);
         if was_said {
-            self.put(destination, nobody(destination));
+            self.put(destination, &Arc::new(nobody(destination)));
         }
     }
 
@@ -98,20 +98,28 @@ impl Follower {
     pub(super) async fn take(&self, most: usize) -> Vec<Answer> {
         loop {
             let taken = self.waiting.notified();
-            let answers: Vec<Answer> = {
+            let answers = {
                 let mut outbox = lock(&self.outbox);
                 let rest = match outbox.answers.keys().nth(most).copied() {
                     Some(first) => outbox.answers.split_off(&first),
                     None => BTreeMap::new(),
                 };
-                std::mem::replace(&mut outbox.answers, rest).into_values().collect()
+                std::mem::replace(&mut outbox.answers, rest)
             };
             if !answers.is_empty() {
-                return answers;
+                return answers.into_values().map(Arc::unwrap_or_clone).collect();
             }
             taken.await;
         }
     }
+}
+
+/// What some followers are told at once.
+struct Said<'a> {
+    node: Option<&'a str>,
+    is_near: bool,
+    is_nobodys: bool,
+    answer: Option<Arc<Answer>>,
 }
 
 /// A stream's hold on what it follows, which goes with it.
@@ -246,7 +254,12 @@ impl Hub {
         }
     }
 
-    /// Anything may be answered otherwise now: policies changed, or pods became known.
+    /// More is known of who has some addresses.
+    pub(super) fn learned(&self, ips: impl IntoIterator<Item = IpAddr>) {
+        self.note(|directory| ips.into_iter().flat_map(|ip| directory.around(ip)).collect());
+    }
+
+    /// Anything may be answered otherwise now: all was read, or policies changed.
     pub fn everything(&self) {
         lock(&self.state).all_dirty = true;
         self.changed.notify_one();
@@ -307,22 +320,26 @@ impl Hub {
         if !self.is_complete() {
             return;
         }
-        let mut said: Option<(Option<&str>, Found)> = None;
+        let mut said: Option<Said<'_>> = None;
         for follower in followers {
             let node = follower.node.as_deref();
-            let found = match said.take() {
-                Some((same, found)) if same == node => found,
-                _ => self.answer(destination, node),
-            };
-            match &found.answer {
-                Some(answer) => follower.put(destination, answer.clone()),
+            // Few Services are answered otherwise on each node, and most followers are on another.
+            let same = said.take().filter(|said| !said.is_near || said.node == node);
+            let said = said.insert(same.unwrap_or_else(|| self.say(destination, node)));
+            match &said.answer {
+                Some(answer) => follower.put(destination, answer),
                 // It was there, and is gone: nobody waits for it to come.
-                None if found.unknown.is_empty() => follower.withdraw(destination),
+                None if said.is_nobodys => follower.withdraw(destination),
                 None => {}
             }
-            self.plain.want(&found.unknown);
-            said = Some((node, found));
         }
+    }
+
+    fn say<'a>(&self, destination: SocketAddr, node: Option<&'a str>) -> Said<'a> {
+        let Found { answer, unknown, is_near } = self.answer(destination, node);
+        self.plain.want(&unknown);
+        let is_nobodys = answer.is_none() && unknown.is_empty();
+        Said { node, is_near, is_nobodys, answer: answer.map(Arc::new) }
     }
 
     /// What is known of a destination, seen from a node.

@@ -1,7 +1,8 @@
 //! Pods that are known not to be injected. The watch has injected pods only, so that one that it does
 //! not have is asked for by name, once, and only if somebody calls a Service that it is behind.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +38,9 @@ pub(super) struct PlainPods {
 struct Inner {
     known: HashSet<String>,
     wanted: Vec<Unknown>,
-    /// Those that were asked for, and are not asked for again yet.
-    asked: HashSet<String>,
+    /// Those that were asked for, and are not asked for again yet, with the addresses at which they
+    /// were met.
+    asked: HashMap<String, HashSet<IpAddr>>,
 }
 
 /// What became of a pod that was asked for.
@@ -62,7 +64,13 @@ impl PlainPods {
         }
         let mut inner = self.lock();
         let Inner { wanted, asked, .. } = &mut *inner;
-        wanted.extend(pods.iter().filter(|pod| asked.insert(pod.uid.clone())).cloned());
+        for pod in pods {
+            let met = asked.entry(pod.uid.clone()).or_default();
+            if met.is_empty() {
+                wanted.push(pod.clone());
+            }
+            met.insert(pod.ip);
+        }
         self.wanted.notify_one();
     }
 
@@ -77,17 +85,18 @@ impl PlainPods {
         }
     }
 
-    fn note(&self, asked: &Asked) {
+    /// Notes what became of a pod; returns the addresses at which it was met.
+    fn note(&self, asked: &Asked) -> HashSet<IpAddr> {
         let mut inner = self.lock();
         if inner.known.len() >= MOST {
             inner.known.clear();
         }
         match asked {
             Asked::Plain(uid) => {
-                inner.asked.remove(uid);
                 inner.known.insert(uid.clone());
+                inner.asked.remove(uid).unwrap_or_default()
             }
-            Asked::Later(uid) => drop(inner.asked.remove(uid)),
+            Asked::Later(uid) => inner.asked.remove(uid).unwrap_or_default(),
         }
     }
 
@@ -104,18 +113,16 @@ pub(super) async fn ask(hub: Arc<Hub>, client: Client) {
         let mut asked = futures::stream::iter(asking).buffer_unordered(AT_ONCE);
         while let Some(asked) = asked.next().await {
             match asked {
-                Asked::Plain(_) => hub.plain.note(&asked),
+                Asked::Plain(_) => hub.learned(hub.plain.note(&asked)),
                 Asked::Later(_) => {
                     let hub = hub.clone();
                     drop(tokio::spawn(async move {
                         tokio::time::sleep(AGAIN).await;
-                        hub.plain.note(&asked);
-                        hub.everything();
+                        hub.learned(hub.plain.note(&asked));
                     }));
                 }
             }
         }
-        hub.everything();
     }
 }
 
@@ -135,5 +142,32 @@ async fn one(client: Client, pod: Unknown) -> Asked {
             warn!(namespace, name, %error, "asking whether a pod is injected");
             Asked::Later(pod.uid)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str, ip: &str) -> Unknown {
+        let key = ("shop".to_owned(), uid.to_owned());
+        Unknown { key, uid: uid.to_owned(), ip: ip.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_pod_is_asked_for_once_and_then_known_at_every_address_at_which_it_was_met() {
+        let plain = PlainPods::default();
+        plain.want(&[pod("a", "10.0.0.1"), pod("b", "10.0.0.2")]);
+        plain.want(&[pod("a", "fd00::1")]);
+        let wanted = std::mem::take(&mut plain.lock().wanted);
+        assert_eq!(wanted, [pod("a", "10.0.0.1"), pod("b", "10.0.0.2")]);
+        let met = plain.note(&Asked::Plain("a".to_owned()));
+        let both = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap());
+        assert_eq!(met, HashSet::from(both));
+        assert!(plain.knows("a") && !plain.knows("b"));
+        // What is not known yet may be asked for again.
+        assert_eq!(plain.note(&Asked::Later("b".to_owned())).len(), 1);
+        plain.want(&[pod("b", "10.0.0.2")]);
+        assert_eq!(plain.lock().wanted.len(), 1);
     }
 }

@@ -17,8 +17,8 @@ struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// Measure this alone. Of the operator: latency, burst, request, scale, memory, restart or idle;
-    /// of the sidecar: handshakes, bulk, requests, memory, start or reload.
+    /// Measure this alone. Of the operator: latency, burst, request, scale, memory, restart, idle
+    /// or discovery; of the sidecar: handshakes, bulk, requests, memory, start or reload.
     #[arg(long, requires = "program")]
     only: Option<String>,
 
@@ -29,6 +29,10 @@ struct Args {
     /// Measure this sidecar, instead of building the one that is released.
     #[arg(long, value_name = "FILE")]
     sidecar: Option<PathBuf>,
+
+    /// Measure this operator, instead of building the one that is released.
+    #[arg(long, value_name = "FILE")]
+    operator: Option<PathBuf>,
 
     /// Leave the sidecar's peers out, for work on it: there is nothing to hold its figures against.
     #[arg(long)]
@@ -42,13 +46,14 @@ enum Program {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { program, quick, only, plot, sidecar, alone } = Args::parse();
+    let Args { program, quick, only, plot, sidecar, operator: file, alone } = Args::parse();
     if program != Some(Program::Operator) {
         let only = known(only.as_deref())?;
         sidecar::run(sidecar::Options { quick, only, plot, program: sidecar, alone })?;
     }
     if program != Some(Program::Sidecar) {
-        operator::run(operator::Options { quick, only: known(only.as_deref())? })?;
+        let only = known(only.as_deref())?;
+        operator::run(&operator::Options { quick, only, program: file })?;
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ impl World {
         let reports = controllers.context().reports.clone();
         let stop = CancellationToken::new();
         let before = self.discovery.get().copied();
-        let address = before.unwrap_or(([127, 0, 0, 1], 0).into());
+        let address = before.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
         // It leads, and is never told who does.
         let (discovering, discovery) = serve(&mut controllers, address, address, &stop).await;
         self.discovery.get_or_init(|| discovery);

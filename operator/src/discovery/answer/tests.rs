@@ -137,11 +137,12 @@ fn a_pod_that_is_not_known_yet_is_asked_for_and_never_called_as_it_is() {
     let mut cluster = Cluster { plain: vec![], ..Cluster::new() };
     let found = cluster.ask("10.96.0.7:80", None);
     assert_eq!(found.answer.unwrap().endpoints.len(), 2);
-    let unknown = Unknown { key: ("shop".to_owned(), "c".to_owned()), uid: "uid-c".to_owned() };
+    let key = ("shop".to_owned(), "c".to_owned());
+    let unknown = Unknown { key, uid: "uid-c".to_owned(), ip: "10.0.0.3".parse().unwrap() };
     assert_eq!(found.unknown, std::slice::from_ref(&unknown));
     // By its own address, as a headless Service names it.
     let by_address = cluster.ask("10.0.0.3:8080", None);
-    assert_eq!(by_address, Found { answer: None, unknown: vec![unknown] });
+    assert_eq!(by_address, Found { unknown: vec![unknown], ..Found::default() });
     cluster.pods.clear();
     assert_eq!(cluster.said("10.96.0.7:80", None), "not known yet");
 }
@@ -176,7 +177,9 @@ fn an_endpoint_that_ends_serves_only_where_no_other_does() {
 #[test]
 fn a_service_for_its_own_node_is_answered_by_that_node() {
     let mut cluster = Cluster::new();
+    assert!(!cluster.ask("10.96.0.7:80", Some("one")).is_near);
     cluster.service["spec"]["internalTrafficPolicy"] = json!("Local");
+    assert!(cluster.ask("10.96.0.7:80", Some("one")).is_near);
     assert_eq!(cluster.said("10.96.0.7:80", Some("node-of-b")), "Service +10.0.0.2:8080");
     assert_eq!(cluster.said("10.96.0.7:80", None), "Service");
 }

@@ -2,11 +2,13 @@
 //! rights, one measurement after the other, so that nobody else writes meanwhile.
 //!
 //! `site` is the control plane, `program` the operator, `watch` what users see; `latency`, `burst`,
-//! `request` and `standing` measure; `rows` says what must be reached.
+//! `request`, `standing` and, on another control plane, `discovery` measure; `rows` says what must be
+//! reached.
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
 mod burst;
+mod discovery;
 mod latency;
 mod program;
 mod request;
@@ -44,20 +46,25 @@ pub enum Measurement {
     Restart,
     /// Nothing to do.
     Idle,
+    /// Many pods, and many sidecars that ask.
+    Discovery,
 }
 
 /// What is to be measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// A tenth of everything, to see whether it works; the bars are for the whole.
     pub quick: bool,
 
     /// Measure this alone.
     pub only: Option<Measurement>,
+
+    /// The program to be measured, instead of the one that is released.
+    pub program: Option<PathBuf>,
 }
 
 impl Options {
-    fn wants(self, measurements: &[Measurement]) -> bool {
+    fn wants(&self, measurements: &[Measurement]) -> bool {
         self.only.is_none_or(|only| measurements.contains(&only))
     }
 }
@@ -71,6 +78,7 @@ struct Sizes {
     standing: usize,
     foreign: usize,
     idle_seconds: usize,
+    discovery: discovery::Sizes,
 }
 
 const WHOLE: Sizes = Sizes {
@@ -80,6 +88,13 @@ const WHOLE: Sizes = Sizes {
     standing: 10_000,
     foreign: 10_000,
     idle_seconds: 120,
+    discovery: discovery::Sizes {
+        pods: 5_000,
+        streams: 1_000,
+        lookups: 50_000,
+        changes: 20,
+        idle_seconds: 60,
+    },
 };
 
 const QUICK: Sizes = Sizes {
@@ -89,14 +104,22 @@ const QUICK: Sizes = Sizes {
     standing: 1_000,
     foreign: 1_000,
     idle_seconds: 12,
+    discovery: discovery::Sizes {
+        pods: 500,
+        streams: 100,
+        lookups: 5_000,
+        changes: 4,
+        idle_seconds: 6,
+    },
 };
 
 /// Measures the operator, prints its table, and writes it to `target/bench/operator.json`.
 ///
 /// # Errors
 /// When something cannot be measured. A bar that is missed is no error: the table says so.
-pub fn run(options: Options) -> anyhow::Result<()> {
-    let program = released("countersign-operator")?;
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let given = options.program.clone();
+    let program = given.map_or_else(|| released("countersign-operator"), Ok)?;
     let head = format!("operator, on {}", machine());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -115,21 +138,36 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     std::fs::write(&path, as_json(&table)).with_context(|| format!("{}", path.display()))
 }
 
-async fn measured(program: &Path, options: Options) -> anyhow::Result<(PathBuf, Vec<Found>)> {
+async fn measured(program: &Path, options: &Options) -> anyhow::Result<(PathBuf, Vec<Found>)> {
     let sizes = if options.quick { QUICK } else { WHOLE };
+    let (mut found, mut folder) = (Vec::new(), PathBuf::new());
+    if options.only != Some(Measurement::Discovery) {
+        let site = start().await?;
+        let measured = on_site(program, &site, options, sizes).await;
+        folder.clone_from(&site.folder);
+        site.stop()?;
+        found.extend(measured?);
+    }
+    if options.wants(&[Measurement::Discovery]) {
+        let site = start().await?;
+        let measured = discovery::measure(program, &site, sizes.discovery).await;
+        folder.clone_from(&site.folder);
+        site.stop()?;
+        found.extend(measured?);
+    }
+    Ok((folder, found))
+}
+
+async fn start() -> anyhow::Result<Site> {
     println!("starting etcd and the API server");
-    let site = Site::start().await?;
-    let found = on_site(program, &site, options, sizes).await;
-    let folder = site.folder.clone();
-    site.stop()?;
-    Ok((folder, found?))
+    Site::start().await
 }
 
 /// Everything that is wanted, one after the other.
 async fn on_site(
     program: &Path,
     site: &Site,
-    options: Options,
+    options: &Options,
     sizes: Sizes,
 ) -> anyhow::Result<Vec<Found>> {
     use Measurement::{Burst, Idle, Latency, Memory, Request, Restart, Scale};
@@ -184,7 +222,7 @@ async fn thousand(
 async fn standing(
     program: &Path,
     site: &Site,
-    options: Options,
+    options: &Options,
     sizes: Sizes,
     burst: Option<Duration>,
 ) -> anyhow::Result<Vec<Found>> {

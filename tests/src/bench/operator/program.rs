@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const RECONCILES: &str = "\"reconciling\"";
 pub(super) struct Operator {
     child: Child,
     admin: SocketAddr,
+    /// Where it answers sidecars.
+    pub(super) discovery: SocketAddr,
     log: PathBuf,
     started: Instant,
 }
@@ -47,9 +49,22 @@ impl Operator {
     /// # Errors
     /// When it does not become ready.
     pub(super) async fn start(
-        program: &std::path::Path,
+        program: &Path,
         site: &Site,
         arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        Self::start_at(program, site, arguments, free()?).await
+    }
+
+    /// The same, where sidecars know it to be.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub(super) async fn start_at(
+        program: &Path,
+        site: &Site,
+        arguments: &[&str],
+        discovery: SocketAddr,
     ) -> anyhow::Result<Self> {
         let (admin, webhook) = (free()?, free()?);
         let log = site.folder.join("operator.log");
@@ -57,10 +72,11 @@ impl Operator {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", &site.kubeconfig).args(["--log=info", "--log-format=json"]);
         command.arg(format!("--admin-listen={admin}")).arg(format!("--webhook-listen={webhook}"));
+        command.arg(format!("--discovery-listen={discovery}"));
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let mut operator = Self { child, admin, log, started };
+        let mut operator = Self { child, admin, discovery, log, started };
         operator.until_ready().await?;
         Ok(operator)
     }

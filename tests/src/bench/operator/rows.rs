@@ -24,6 +24,16 @@ pub(super) enum Figure {
     RestartWrites,
     IdleWrites,
     IdleCpu,
+    MeshRunning,
+    MeshRestarted,
+    StreamMemory,
+    StreamIdle,
+    Lookup,
+    ChangeMedian,
+    ChangeWorst,
+    ChangeLast,
+    StreamsBack,
+    StreamsBackCpu,
 }
 
 /// Where the figures of cert-manager come from.
@@ -68,12 +78,24 @@ impl Figure {
             Self::Memory => format!("memory with {count} Certificates, just issued"),
             Self::MemoryRestarted => "  after a restart".to_owned(),
             Self::ForeignRunning => format!("memory added by {count} unrelated Secrets of 10 kB"),
-            Self::ForeignRestarted => "  after a restart".to_owned(),
+            Self::ForeignRestarted | Self::MeshRestarted => "  after a restart".to_owned(),
             Self::RestartTime => format!("restart with {count} valid Certificates: settled after"),
             Self::RestartCpu => "  CPU until then".to_owned(),
             Self::RestartWrites => "  API writes".to_owned(),
             Self::IdleWrites => format!("{count} s idle: API writes"),
-            Self::IdleCpu => "  CPU".to_owned(),
+            Self::IdleCpu | Self::StreamsBackCpu => "  CPU".to_owned(),
+            Self::MeshRunning => {
+                format!("memory added by {count} pods in the mesh, a Service for each 5")
+            }
+            Self::StreamMemory => {
+                format!("memory of each of {count} sidecars that follow 20 destinations")
+            }
+            Self::StreamIdle => format!("{count} s idle with them: CPU"),
+            Self::Lookup => format!("CPU per answered lookup, of {count}"),
+            Self::ChangeMedian => format!("an endpoint's change reaches {count} sidecars: median"),
+            Self::ChangeWorst => "  p99".to_owned(),
+            Self::ChangeLast => "  the last one, median of all changes".to_owned(),
+            Self::StreamsBack => format!("restart with {count} sidecars: all answered again after"),
         }
     }
 
@@ -92,6 +114,13 @@ impl Figure {
             Self::ForeignRunning | Self::ForeignRestarted => ("MB", Bar::Under(5.0)),
             Self::RestartTime | Self::RestartCpu => ("s", Bar::Under(5.0)),
             Self::IdleCpu => ("%", Bar::Under(0.1)),
+            Self::MeshRunning | Self::MeshRestarted => ("MB", Bar::Under(60.0)),
+            Self::StreamMemory => ("kB", Bar::Under(100.0)),
+            Self::StreamIdle => ("%", Bar::Under(1.0)),
+            Self::Lookup => ("µs", Bar::AtMost(100.0)),
+            Self::ChangeMedian | Self::ChangeWorst | Self::ChangeLast => ("ms", Bar::Under(500.0)),
+            Self::StreamsBack => ("s", Bar::Under(10.0)),
+            Self::StreamsBackCpu => ("s", Bar::Under(5.0)),
         }
     }
 
@@ -115,6 +144,16 @@ impl Figure {
             | Self::WritesRenewal
             | Self::WritesFirstByRequest
             | Self::WritesRenewalByRequest => "not recorded",
+            Self::MeshRunning
+            | Self::MeshRestarted
+            | Self::StreamMemory
+            | Self::StreamIdle
+            | Self::Lookup
+            | Self::ChangeMedian
+            | Self::ChangeWorst
+            | Self::ChangeLast
+            | Self::StreamsBack
+            | Self::StreamsBackCpu => "",
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, Mode, repository};
 const HOME: &str = "countersign-system";
 
 /// So many requests are under way at once where much is created.
-const AT_ONCE: usize = 48;
+pub(super) const AT_ONCE: usize = 48;
 
 /// The group of the API that is measured.
 pub(super) const GROUP: &str = "countersign.dev";

@@ -39,7 +39,7 @@ impl Drop for Kept {
 }
 
 /// Raises the limit as far as is needed and allowed; the terminators inherit it.
-fn files() -> anyhow::Result<()> {
+pub(in crate::bench) fn files() -> anyhow::Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let current = maximum.map_or(FILES, |most| most.min(FILES));
     let limit = Rlimit { current: Some(current), maximum };

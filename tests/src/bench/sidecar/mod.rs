@@ -9,7 +9,7 @@
 
 mod bulk;
 mod contender;
-mod cores;
+pub(super) mod cores;
 mod credentials;
 mod figure;
 mod floor;
