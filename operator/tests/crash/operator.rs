@@ -17,6 +17,7 @@ impl Operator {
         let log = File::options().create(true).append(true).open(log).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_countersign-operator"))
             .args(["--admin-listen=127.0.0.1:0", "--webhook-listen=127.0.0.1:0"])
+            .arg("--discovery-listen=127.0.0.1:0")
             .args(["--cluster-resource-namespace", HOME, "--ca-injection=false"])
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
