@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::authority::{Authority, Folder, Validity, WEB};
-use crate::peer::{application, ask, client, connect};
+use crate::peer::{application, ask, client, connect, try_connect};
 use crate::program::{Port, Sidecar, until};
 
 fn inbound(folder: &Folder, port: &Port, admin: &Port) -> Sidecar {
@@ -75,8 +75,9 @@ fn without_credentials_nothing_passes_until_they_come() {
     let (status, why) = sidecar.get("/readyz");
     assert!(status == 503 && why.contains("tls.crt"), "{status} {why}");
     let set = authority.issue(WEB);
-    let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
-    assert!(ask(&mut caller, b"x").is_err());
+    let refused = try_connect(port.address)
+        .and_then(|stream| ask(&mut client(stream, &authority.pem(), Some(&set)), b"x"));
+    assert!(refused.is_err());
     sidecar.line("reason", "no_credentials");
 
     folder.swap("one", &authority.issue(WEB));
@@ -93,9 +94,11 @@ fn an_expired_set_is_as_good_as_none() {
     let sidecar = inbound(&folder, &port, &admin);
     let (status, why) = sidecar.get("/readyz");
     assert!(status == 503 && why.contains("expired"), "{status} {why}");
-    let mut caller = connect(port.address);
-    caller.write_all(&[0x16, 0x03, 0x01]).unwrap();
-    assert_eq!(caller.read(&mut [0]).unwrap_or(0), 0);
+    let refused = try_connect(port.address).and_then(|mut caller| {
+        caller.write_all(&[0x16, 0x03, 0x01])?;
+        caller.read(&mut [0])
+    });
+    assert_eq!(refused.unwrap_or(0), 0);
     until("it is counted", || {
         (sidecar.refusals("inbound", "no_credentials") == Some(1.0)).then_some(())
     });

@@ -43,9 +43,15 @@ fn answer(mut stream: TcpStream) {
 
 /// What reads and writes, and gives up in the end.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
+    try_connect(address).unwrap()
+}
+
+/// The same with somebody who may refuse: that may come before the connection looks as if it were
+/// there.
+pub(crate) fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// A client that trusts `ca`, and that presents `set` if it has one.

@@ -9,8 +9,10 @@ use countersign_contract::discovery::Kind;
 use crate::authority::{Authority, Folder, Set, WEB};
 use crate::discovery::{Discovery, PORT, endpoint};
 use crate::network::{Cable, OUTSIDE, POD, inside};
-use crate::peer::{ask, ask_plainly, client, connect, serve_application, server_config, server_on};
-use crate::program::{PATIENCE, Sidecar, copied, program_at};
+use crate::peer::{
+    ask, ask_plainly, client, connect, serve_application, server_config, server_on, try_connect,
+};
+use crate::program::{Sidecar, copied, program_at};
 use crate::redirect::{at, redirect};
 
 const CALLER: &str = "spiffe://cluster.local/ns/desk/sa/caller";
@@ -70,12 +72,7 @@ impl Stage {
 }
 
 fn call_in(cable: &Cable, to: SocketAddr) -> std::io::Result<String> {
-    inside(&cable.pod, || {
-        // A refusal may come before the connection looks as if it were there.
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        ask_plainly(&mut stream, b"x")
-    })
+    inside(&cable.pod, || ask_plainly(&mut try_connect(to)?, b"x"))
 }
 
 fn policies(unmeshed: &str) -> String {
