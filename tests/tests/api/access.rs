@@ -146,7 +146,9 @@ pub(crate) async fn pods_are_touched_when_the_policies_change_and_not_otherwise(
     policy(&space, "two", json!({ "allow": [{}] })).await;
     revisions.push(told(&space, "web", &["one", "two"]).await);
     let versions: Vec<Pod> = versions_since(&space, "web", &start).await;
-    let found: Vec<_> = versions.iter().map(|pod| touched(pod).unwrap()).collect();
+    let mut found: Vec<_> = versions.iter().map(|pod| touched(pod).unwrap()).collect();
+    // Its credentials come meanwhile, where somebody signs them: that is a version of the pod, too.
+    found.dedup();
     assert_eq!(found, revisions, "one write each");
 }
 
