@@ -130,7 +130,10 @@ pub(super) const AWAY: Step = Step {
     title: "The operator is stopped for a minute: what was called before goes on, without an error",
     show: |stage| {
         let front = "front.app.svc.cluster.local";
-        stage.run(&format!("{VISITOR} redis-cli -h {front} ping | grep PONG"))?;
+        // Each pod of nginx has called Redis: what a pod never called, it cannot ask for meanwhile.
+        let called = "for P in $(kubectl -n app get pod -l app=front -o name); do kubectl -n app logs $P -c countersign-sidecar --tail=-1 | grep -q \"Service app/redis\" || exit 1; done";
+        stage
+            .until(60, &format!("{VISITOR} redis-cli -h {front} ping | grep PONG && ({called})"))?;
         stage.run(
             "kubectl -n countersign-system scale deployment/countersign-operator --replicas=0",
         )?;
