@@ -1,12 +1,13 @@
 //! Wires everything together: watches, reconcilers, and a graceful end.
 
+mod mesh;
+
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, OnceLock};
 
-use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
@@ -16,11 +17,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::mesh::MeshWriters;
 use crate::context::{Context, Settings, Watched};
 use crate::policy::{Documents, Policies, Reports};
 use crate::watch::{
     Change, Once, Queues, Routes, Scope, Waiting, follow, follow_authorities, follow_config_maps,
-    follow_secrets, slim,
+    follow_secrets,
 };
 use crate::worker::Worker;
 use crate::{
@@ -46,14 +48,6 @@ struct Writers {
     cluster_issuers: Writer<ClusterIssuer>,
     requests: Writer<CertificateRequest>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
-}
-
-/// The same of what every replica watches.
-struct MeshWriters {
-    pods: Writer<Pod>,
-    services: Writer<Service>,
-    slices: Writer<EndpointSlice>,
-    access_policies: Writer<AccessPolicy>,
 }
 
 fn stores() -> (Watched, Writers, MeshWriters) {
@@ -145,75 +139,6 @@ impl Controllers {
     #[must_use]
     pub fn hub(&self) -> Arc<Hub> {
         self.hub.clone()
-    }
-
-    /// Begins to watch what every replica does, whether or not it leads: who is in the mesh.
-    pub fn observe(&mut self, stop: &CancellationToken) {
-        let Some(mesh) = self.mesh.take() else { return };
-        let MeshWriters { pods, services, slices, access_policies } = mesh;
-        let read = [Once::default(), Once::default(), Once::default()];
-        let [pods_read, services_read, slices_read] = read.clone();
-        let config = kube::runtime::watcher::Config::default;
-        let scope = Scope {
-            config: config().labels(&identity::injected()),
-            slim: slim::pod,
-            read: pods_read,
-        };
-        self.share(scope, pods, stop, |hub, routes, change| {
-            hub.pod(&change);
-            if let Some(routes) = routes {
-                routes.pod(change);
-            }
-        });
-        let scope = Scope { config: config(), slim: slim::service, read: services_read };
-        self.share(scope, services, stop, |hub, routes, change| {
-            hub.service(&change);
-            if let Some(routes) = routes {
-                routes.service(change);
-            }
-        });
-        let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
-        self.share(scope, slices, stop, |hub, _, change| hub.slice(&change));
-        self.share(Scope::default(), access_policies, stop, |hub, routes, change| {
-            hub.access_policy(&change);
-            if let Some(routes) = routes {
-                routes.access_policy(change);
-            }
-        });
-        let (hub, complete) = (self.hub.clone(), self.context.seen.mesh_was_read.clone());
-        tokio::spawn(async move {
-            for read in read {
-                read.wait().await;
-            }
-            complete.set();
-            hub.everything();
-        });
-    }
-
-    /// Follows one kind for discovery, and for the reconcilers once we lead.
-    fn share<K>(
-        &self,
-        scope: Scope<K>,
-        writer: Writer<K>,
-        stop: &CancellationToken,
-        tell: fn(&Hub, Option<&Routes>, Change<'_, K>),
-    ) where
-        K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + Send
-            + Sync
-            + 'static,
-    {
-        let (hub, leading, stop) = (self.hub.clone(), self.leading.clone(), stop.clone());
-        let restarts = self.context.metrics.watch_restarts.clone();
-        let api: Api<K> = Api::all(self.context.client.clone());
-        tokio::spawn(async move {
-            let told = |change: Change<'_, K>| tell(&hub, leading.get(), change);
-            let following = follow(api, scope, writer, &restarts, told);
-            tokio::select! { () = following => {} () = stop.cancelled() => {} }
-        });
     }
 
     /// What the reconcilers are given.

@@ -1,7 +1,7 @@
 //! What is compiled of each namespace, for everybody who asks: on every replica, from what its
 //! watch saw, and never from what another one wrote.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_contract::access::NamespaceDocument;
@@ -40,6 +40,8 @@ pub struct Documents {
     settings: Settings,
     without_policies: Compiled,
     compiled: Mutex<HashMap<String, Kept>>,
+    /// Namespaces that have no policy: nobody looks through those of all others for each answer.
+    without: Mutex<HashSet<String>>,
     specs: Mutex<HashMap<Key, Spec>>,
     changes: broadcast::Sender<String>,
 }
@@ -84,6 +86,7 @@ impl Documents {
             settings: settings.clone(),
             without_policies: Compiled::of(compile([], settings)).0,
             compiled: Mutex::default(),
+            without: Mutex::default(),
             specs: Mutex::default(),
             changes: broadcast::Sender::new(MOST_CHANGES),
         }
@@ -130,8 +133,12 @@ impl Documents {
     }
 
     fn changed(&self, namespace: &str) {
-        if let Some(kept) = self.kept().get_mut(namespace) {
-            kept.now = None;
+        {
+            let mut all = self.kept();
+            self.without().remove(namespace);
+            if let Some(kept) = all.get_mut(namespace) {
+                kept.now = None;
+            }
         }
         // An error means that nobody listens.
         let _ = self.changes.send(namespace.to_owned());
@@ -140,6 +147,7 @@ impl Documents {
     /// A namespace is gone.
     pub fn forget(&self, namespace: &str) {
         self.kept().remove(namespace);
+        self.without().remove(namespace);
     }
 
     /// The lock is held meanwhile: what is compiled of an older state is then taken away by the
@@ -149,13 +157,24 @@ impl Documents {
         if let Some(compiled) = all.get(namespace).and_then(|kept| kept.now.as_ref()) {
             return compiled.clone();
         }
+        if self.without().contains(namespace) {
+            return self.without_policies.clone();
+        }
         let policies = policies_of(&self.policies, namespace);
         if policies.is_empty() {
             all.remove(namespace);
+            // Before all were read, there may be some all the same.
+            if self.were_read() {
+                self.without().insert(namespace.to_owned());
+            }
             return self.without_policies.clone();
         }
         let compiled = Compiled::of(compile(policies.iter().map(AsRef::as_ref), &self.settings));
         all.entry(namespace.to_owned()).or_default().next(compiled, LARGEST)
+    }
+
+    fn without(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.without.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn specs(&self) -> MutexGuard<'_, HashMap<Key, Spec>> {
@@ -204,6 +223,7 @@ mod tests {
             settings: settings(),
             without_policies: Compiled::of(compile([], &settings())).0,
             compiled: Mutex::default(),
+            without: Mutex::default(),
             specs: Mutex::default(),
             changes: broadcast::Sender::new(4),
         };
@@ -223,6 +243,7 @@ mod tests {
         assert_ne!(before.revision, after.revision);
         assert!(Arc::ptr_eq(&after, &documents.of("shop")), "it is compiled once");
         assert_eq!(*documents.of("bank"), *before, "others are not concerned");
+        assert!(documents.without().contains("bank") && !documents.without().contains("shop"));
         writer.apply_watcher_event(&Event::Delete(one.clone()));
         documents.gone(&one);
         assert_eq!(changes.try_recv().as_deref(), Ok("shop"));

@@ -11,7 +11,8 @@ mkdir -p "$root"/{bin,etc,tmp,usr/bin,usr/sbin,var/log/nginx,var/lib/nginx,run,r
 chmod 1777 "$root/tmp"
 
 # Unpacked, not installed: installing it would start a server on this machine.
-apt-cache policy nginx | grep -q 'Candidate: [^(]' || apt-get update -qq
+# Of what is not installed there is a candidate only where the lists are there.
+apt-cache policy redis-tools | grep -q 'Candidate: [^(]' || apt-get update -qq
 packages=(nginx libnginx-mod-stream redis-tools libjemalloc2 liblzf1)
 (cd "$folder" && apt-get download -qq "${packages[@]}" >/dev/null && for deb in *.deb; do dpkg -x "$deb" nginx; done)
 cp "$folder/nginx/usr/sbin/nginx" "$root/usr/sbin/"
@@ -29,8 +30,9 @@ for applet in $("$root/bin/busybox" --list); do
 done
 
 for program in "$root"/usr/sbin/nginx "$root"/usr/bin/*; do
-    # CoreDNS is static.
-    (LD_LIBRARY_PATH=$unpacked ldd "$program" 2>/dev/null | grep -o '/[^ )]*' || true) | while read -r library; do
+    # It is static, and needs none.
+    [[ $program != */coredns ]] || continue
+    LD_LIBRARY_PATH=$unpacked ldd "$program" | grep -o '/[^ )]*' | while read -r library; do
         inside=${library#"$folder/nginx"}
         mkdir -p "$root$(dirname "$inside")"
         cp -nL "$library" "$root$inside"

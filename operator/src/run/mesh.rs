@@ -1,0 +1,96 @@
+//! What every replica watches, whether or not it leads: who is in the mesh, and who may talk to whom.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use countersign_crds::AccessPolicy;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::runtime::reflector::store::Writer;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::Controllers;
+use crate::discovery::Hub;
+use crate::identity;
+use crate::watch::{Change, Once, Routes, Scope, follow, slim};
+
+/// Where the watches write what they see that every replica has.
+pub(super) struct MeshWriters {
+    pub(super) pods: Writer<Pod>,
+    pub(super) services: Writer<Service>,
+    pub(super) slices: Writer<EndpointSlice>,
+    pub(super) access_policies: Writer<AccessPolicy>,
+}
+
+impl Controllers {
+    /// Begins to watch what every replica does, whether or not it leads: who is in the mesh.
+    pub fn observe(&mut self, stop: &CancellationToken) {
+        let Some(mesh) = self.mesh.take() else { return };
+        let MeshWriters { pods, services, slices, access_policies } = mesh;
+        let read = [Once::default(), Once::default(), Once::default()];
+        let [pods_read, services_read, slices_read] = read.clone();
+        let config = kube::runtime::watcher::Config::default;
+        let scope = Scope {
+            config: config().labels(&identity::injected()),
+            slim: slim::pod,
+            read: pods_read,
+        };
+        self.share(scope, pods, stop, |hub, routes, change| {
+            hub.pod(&change);
+            if let Some(routes) = routes {
+                routes.pod(change);
+            }
+        });
+        let scope = Scope { config: config(), slim: slim::service, read: services_read };
+        self.share(scope, services, stop, |hub, routes, change| {
+            hub.service(&change);
+            if let Some(routes) = routes {
+                routes.service(change);
+            }
+        });
+        let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
+        self.share(scope, slices, stop, |hub, _, change| hub.slice(&change));
+        self.share(Scope::default(), access_policies, stop, |hub, routes, change| {
+            hub.access_policy(&change);
+            if let Some(routes) = routes {
+                routes.access_policy(change);
+            }
+        });
+        let (hub, complete) = (self.hub.clone(), self.context.seen.mesh_was_read.clone());
+        tokio::spawn(async move {
+            for read in read {
+                read.wait().await;
+            }
+            complete.set();
+            hub.everything();
+        });
+    }
+
+    /// Follows one kind for discovery, and for the reconcilers once we lead.
+    fn share<K>(
+        &self,
+        scope: Scope<K>,
+        writer: Writer<K>,
+        stop: &CancellationToken,
+        tell: fn(&Hub, Option<&Routes>, Change<'_, K>),
+    ) where
+        K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (hub, leading, stop) = (self.hub.clone(), self.leading.clone(), stop.clone());
+        let restarts = self.context.metrics.watch_restarts.clone();
+        let api: Api<K> = Api::all(self.context.client.clone());
+        tokio::spawn(async move {
+            let told = |change: Change<'_, K>| tell(&hub, leading.get(), change);
+            let following = follow(api, scope, writer, &restarts, told);
+            tokio::select! { () = following => {} () = stop.cancelled() => {} }
+        });
+    }
+}
