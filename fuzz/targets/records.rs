@@ -93,6 +93,7 @@ fn one(peer: &mut Session, what: u8, content: &[u8], sent: &mut Sent, is_tls13: 
     sent.wire.resize(start + content.len() + OVERHEAD, 0);
     let len = seal(peer, kind, content, &mut sent.wire[start..]).expect("there is room");
     sent.wire.truncate(start + len);
+    let (kind, content) = if is_tls13 { unpadded(kind, content) } else { (kind, content) };
     if kind == DATA {
         sent.data.extend_from_slice(content);
     }
@@ -101,6 +102,15 @@ fn one(peer: &mut Session, what: u8, content: &[u8], sent: &mut Sent, is_tls13: 
         let last = sent.wire.len() - 1;
         sent.wire[last] ^= 1;
         sent.is_only_data = false;
+    }
+}
+
+/// What a record is to who opens it: a type of zero is padding, and the type is the last byte before
+/// it that is none (RFC 8446 5.4).
+fn unpadded(kind: u8, content: &[u8]) -> (u8, &[u8]) {
+    match content.iter().rposition(|byte| *byte != 0) {
+        Some(last) if kind == 0 => (content[last], &content[..last]),
+        _ => (kind, content),
     }
 }
 
