@@ -1,22 +1,20 @@
 //! One inbound connection from first byte to last.
 
+mod opening;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use countersign_contract::Refusal;
 use countersign_contract::policy::{Mode, PortPolicy};
-use countersign_contract::{Refusal, names};
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::connection::{Connection, Refused};
 use crate::credentials::{Serving, Watched};
-use crate::detect::{Opening, classify};
 use crate::dial::dial;
 use crate::discovery::Denials;
 use crate::http::{self, Http};
@@ -27,12 +25,13 @@ use crate::original_dst::original_dst;
 use crate::pending::Pending;
 use crate::policy::is_allowed;
 use crate::proxy_header;
-use crate::record::{Negotiated, Session, alert};
+use crate::record::{Session, alert};
 use crate::relay::{Relay, reset};
 use crate::sweep::catch_up;
-use crate::tls::handshake::{self, shake};
-use crate::tls::{self, Asked, Peer};
+use crate::tls::Peer;
+use crate::tls::handshake;
 use crate::traces::Spans;
+pub(crate) use opening::of_handshake;
 
 /// What every inbound connection is judged by.
 #[derive(Debug)]
@@ -71,6 +70,17 @@ pub(crate) struct Client {
     pub(crate) alpn: Option<Vec<u8>>,
     /// The name that it asked for.
     pub(crate) server_name: Option<String>,
+    /// The application, where it spoke first; it has been told who calls.
+    pub(crate) app: Option<TcpStream>,
+}
+
+/// Between whom a connection is.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    from: SocketAddr,
+    to: SocketAddr,
+    /// Whose policy holds.
+    port: u16,
 }
 
 /// How a connection is carried that was admitted.
@@ -116,17 +126,25 @@ async fn admit(
     let policy = serving.policy.of_port(port);
     let mut client = match policy.mode {
         Mode::Off => Client::plain(Vec::new()),
-        _ => handshake(inbound, &serving, policy, port, &mut stream, from).await?,
+        _ => {
+            let ends = Ends { from, to, port };
+            opening::handshake(inbound, &serving, policy, &mut stream, ends).await?
+        }
     };
-    let app = match authorised(inbound, policy, &client, port) {
-        Ok(()) => dial(to, inbound.dial_timeout).await,
-        Err(refused) => Err(refused),
+    let has_spoken = client.app.is_some();
+    let app = match (authorised(inbound, policy, &client, port), client.app.take()) {
+        (Ok(()), Some(app)) => Ok(app),
+        (Ok(()), None) => dial(to, inbound.dial_timeout).await,
+        (Err(refused), _) => Err(refused),
     };
     let app = match app {
         Ok(app) => app,
         Err(refused) => return Err(turned_away(stream, &mut client, refused).await),
     };
-    let greeting = proxy_header::of(policy, from, to, &client);
+    let greeting = match has_spoken {
+        true => Vec::new(),
+        false => proxy_header::of(policy, from, to, &client),
+    };
     let told = policy
         .forwarded_client_cert
         .then(|| http::told(serving.credentials.key.cert.first(), client.peer.as_deref()));
@@ -196,129 +214,11 @@ fn destination(inbound: &Inbound, stream: &TcpStream) -> Result<SocketAddr, Refu
 }
 
 impl Client {
+    fn greeted(app: TcpStream) -> Self {
+        Self { app: Some(app), ..Self::plain(Vec::new()) }
+    }
+
     fn plain(early: Vec<u8>) -> Self {
-        Self { session: None, early, peer: None, alpn: None, server_name: None }
+        Self { session: None, early, peer: None, alpn: None, server_name: None, app: None }
     }
-}
-
-/// A handshake that ends: well, badly, too late, or because others came for whom there was no room.
-async fn handshake(
-    inbound: &Inbound,
-    serving: &Serving,
-    policy: &PortPolicy,
-    port: u16,
-    stream: &mut TcpStream,
-    from: SocketAddr,
-) -> Result<Client, Refused> {
-    let place = inbound.pending.begin(from.ip());
-    let made = async {
-        let opening = opening(inbound, stream).await;
-        if policy.mode == Mode::Permissive
-            && let Some(early) = plain(&opening)
-        {
-            return Ok(Client::plain(early));
-        }
-        server(inbound, serving, port, stream, opening?).await
-    };
-    let late = || {
-        let detail = format!("after {:?}", inbound.handshake_timeout);
-        Err(Refused::new(Refusal::HandshakeTimeout, detail))
-    };
-    let made = tokio::select! {
-        biased;
-        made = timeout(inbound.handshake_timeout, made) => made.unwrap_or_else(|_| late()),
-        () = place.given_away() => {
-            let detail = "too many handshakes at once, and this one took longest".to_owned();
-            Err(Refused::new(Refusal::Overloaded, detail))
-        }
-    };
-    made.inspect_err(|refused| {
-        if !is_told(refused.reason) {
-            reset(stream);
-        }
-    })
-}
-
-/// Whether TLS has an alert for it, which the client was sent. Whoever was not told must not take
-/// the end of the connection for an answer that is empty.
-fn is_told(reason: Refusal) -> bool {
-    !matches!(
-        reason,
-        Refusal::FirstByteTimeout
-            | Refusal::Plaintext
-            | Refusal::HandshakeTimeout
-            | Refusal::HandshakeAborted
-            | Refusal::Overloaded
-    )
-}
-
-/// What came first, where that was plaintext or nothing, for ports that admit either.
-fn plain(opening: &Result<Vec<u8>, Refused>) -> Option<Vec<u8>> {
-    match opening {
-        Ok(first) => (classify(first) != Opening::Tls).then(|| first.clone()),
-        Err(refused) => (refused.reason == Refusal::FirstByteTimeout).then(Vec::new),
-    }
-}
-
-/// The first bytes that come.
-async fn opening(inbound: &Inbound, stream: &TcpStream) -> Result<Vec<u8>, Refused> {
-    let mut first = Vec::new();
-    // A little before the whole handshake's deadline, so that silence has a name of its own.
-    let patience = inbound.first_byte_timeout.min(inbound.handshake_timeout * 9 / 10);
-    match timeout(patience, handshake::read_hello(stream, &mut first)).await {
-        Ok(read) => read.map_err(|error| of_handshake(&error))?,
-        Err(_) => {
-            let detail = "the client sent nothing".to_owned();
-            return Err(Refused::new(Refusal::FirstByteTimeout, detail));
-        }
-    }
-    Ok(first)
-}
-
-async fn server(
-    inbound: &Inbound,
-    serving: &Serving,
-    port: u16,
-    stream: &mut TcpStream,
-    first: Vec<u8>,
-) -> Result<Client, Refused> {
-    let opening = classify(&first);
-    if opening != Opening::Tls {
-        let detail = format!("the client does not speak TLS, but {opening}");
-        return Err(Refused::new(Refusal::Plaintext, detail));
-    }
-    let started = Instant::now();
-    let tls = |error: rustls::Error| of_handshake(&error.into());
-    let (config, asked) = config(serving, port);
-    let mut side = Box::new(UnbufferedServerConnection::new(config).map_err(tls)?);
-    let early = shake(stream, &mut *side, first).await.map_err(|error| of_handshake(&error))?;
-    inbound.metrics.handshake.observe(started.elapsed().as_secs_f64());
-    let chain = side.peer_certificates();
-    let peer = chain.map(|chain| serving.credentials.trust.client(chain, UnixTime::now()));
-    let peer = peer.transpose().map_err(tls)?;
-    // That another sidecar calls is not what is spoken inside.
-    let alpn = side.alpn_protocol().filter(|name| *name != names::ALPN.as_bytes());
-    let alpn = alpn.map(<[u8]>::to_vec);
-    let server_name = asked.and_then(|asked| asked.name());
-    let (secrets, kernel) = side.dangerous_into_kernel_connection().map_err(tls)?;
-    let session = Session::new(secrets, Negotiated::Server(kernel))
-        .map_err(|error| Refused::new(Refusal::TlsIncompatible, error.to_string()))?;
-    Ok(Client { session: Some(Box::new(session)), early, peer, alpn, server_name })
-}
-
-/// How a port answers; where the application is told, with somebody who notes which name was asked
-/// for.
-fn config(serving: &Serving, port: u16) -> (Arc<ServerConfig>, Option<Arc<Asked>>) {
-    let config = serving.of_port(port).clone();
-    if serving.policy.of_port(port).proxy_protocol.is_none() {
-        return (config, None);
-    }
-    let asked = Arc::new(Asked::of(config.cert_resolver.clone()));
-    let mut config = ServerConfig::clone(&config);
-    config.cert_resolver = asked.clone();
-    (Arc::new(config), Some(asked))
-}
-
-pub(crate) fn of_handshake(error: &handshake::Error) -> Refused {
-    Refused::new(tls::of_error(error), error.to_string())
 }

@@ -97,7 +97,7 @@ mod tests {
     fn client(uris: usize) -> Client {
         let uris = (0..uris).map(|uri| format!("spiffe://cluster.local/{uri:0>100}")).collect();
         let peer = Some(Peer { uris, ..Peer::default() }.into());
-        Client { session: None, early: Vec::new(), peer, alpn: None, server_name: None }
+        Client { session: None, early: Vec::new(), peer, alpn: None, server_name: None, app: None }
     }
 
     /// The addresses in the header, and how much else is in it. There always is a header: an

@@ -32,6 +32,7 @@ mod probes;
 mod program;
 mod redirect;
 mod relaid;
+mod speaking_first;
 mod stream;
 mod tls12;
 mod tls13;
