@@ -25,9 +25,11 @@ test: prerequisites ## every test, those on a real node included (CONTEXT=name: 
 	cargo test --no-run -p countersign-tests --features e2e
 	scripts/on-cluster.sh test cargo test -p countersign-tests --features e2e --test e2e --test e2e_end -- --test-threads=1
 
-bench: prerequisites ## what operator and sidecar cost on this machine (ARGS=--help)
-	$(if $(filter operator --help,$(ARGS)),,@scripts/bench-peers.sh)
-	cargo run --quiet --release -p countersign-tests --features bench --bin countersign-bench -- $(ARGS)
+bench: prerequisites ## what operator, sidecar and mesh cost on this machine (ARGS=--help)
+	cargo build --quiet --release -p countersign-tests --features bench --bin countersign-bench
+	$(if $(filter operator mesh --help,$(ARGS)),,@scripts/bench-peers.sh)
+	$(if $(filter mesh,$(ARGS)),,target/release/countersign-bench $(ARGS))
+	$(if $(filter operator sidecar --help,$(ARGS)),,scripts/on-cluster.sh bench target/release/countersign-bench mesh $(filter-out mesh,$(ARGS)))
 
 MINUTES ?= 10
 soak: prerequisites ## mixed load with faults on the sidecar, which must leave nothing behind (MINUTES=10)

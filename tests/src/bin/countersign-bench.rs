@@ -1,15 +1,17 @@
-//! Prints what the operator and the sidecar cost on this machine, beside what they must reach.
+//! Prints what the operator, the sidecar and two sidecars together cost on this machine, beside what
+//! they must reach.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use countersign_tests::bench::{operator, sidecar};
+use countersign_tests::bench::{mesh, operator, sidecar};
 
 /// What the operator and the sidecar cost on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "countersign-bench", about)]
 struct Args {
-    /// Which program; both unless it is said.
+    /// Which program; both unless it is said. Or the mesh, on the cluster of KUBECONFIG, whose nodes
+    /// must be on this machine.
     #[arg(value_enum)]
     program: Option<Program>,
 
@@ -43,10 +45,15 @@ struct Args {
 enum Program {
     Operator,
     Sidecar,
+    Mesh,
 }
 
 fn main() -> anyhow::Result<()> {
     let Args { program, quick, only, plot, sidecar, operator: file, alone } = Args::parse();
+    if program == Some(Program::Mesh) {
+        anyhow::ensure!(only.is_none(), "the mesh is measured as a whole: leave --only out");
+        return mesh::run(mesh::Options { quick });
+    }
     if program != Some(Program::Operator) {
         let only = known(only.as_deref())?;
         sidecar::run(sidecar::Options { quick, only, plot, program: sidecar, alone })?;

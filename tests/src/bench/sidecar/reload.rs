@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::schedule::Schedule;
 use super::figure::Figure;
 use super::found::Found;
 use super::load::backend::ANSWER;
 use super::load::channel::Channel;
 use super::load::client::{Client, Group};
-use super::load::schedule::Schedule;
 use super::peers::Program;
 use super::requests::exchange;
 use super::sightings::Sightings;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::super::schedule::Schedule;
 use super::super::statistics::per_mille;
 use super::figure::Figure;
 use super::found::Found;
 use super::load::backend::{ANSWER, REQUEST, RESPONSE};
 use super::load::channel::Channel;
 use super::load::client::Group;
-use super::load::schedule::Schedule;
 use super::peers::Program;
 use super::site::Site;
 use super::sizes::Sizes;

@@ -2,8 +2,7 @@
 //! handshake no TLS library either.
 //!
 //! `client` connects, `record` seals and opens what then goes through a `channel`, `backend` is the
-//! plain server behind the terminator, `schedule` says when what is due, and `pattern` what bytes
-//! every stream carries.
+//! plain server behind the terminator, and `pattern` says what bytes every stream carries.
 
 use socket2::SockRef;
 
@@ -12,7 +11,6 @@ pub(super) mod channel;
 pub(super) mod client;
 pub(super) mod pattern;
 pub(super) mod record;
-pub(super) mod schedule;
 
 /// What the load sends is not paced. Where the machine's congestion control does that (BBR), the
 /// timers run on whichever core acknowledged last, which is the terminator's: it would be measured
