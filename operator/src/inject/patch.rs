@@ -104,6 +104,7 @@ fn again(pod: &Pod, spec: &PodSpec, args: &InjectArgs, fresh: ProbeDocument) -> 
 /// Whether what the pod asks for fits beside what it has.
 fn fits(spec: &PodSpec, wishes: &Wishes) -> Result<(), String> {
     containers(spec).try_for_each(|container| beside(container, wishes))?;
+    containers(spec).try_for_each(|container| as_somebody_else(container, spec))?;
     let volumes = spec.volumes.iter().flatten();
     if volumes.into_iter().any(|volume| volume.name == names::CREDENTIALS_VOLUME) {
         return Err(format!(
@@ -148,6 +149,20 @@ fn beside(container: &Container, wishes: &Wishes) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What runs as the sidecar's user is not redirected, and where processes are shared it could read the
+/// sidecar's key. What an image says of its user is not seen here.
+fn as_somebody_else(container: &Container, spec: &PodSpec) -> Result<(), String> {
+    let own = container.security_context.as_ref().and_then(|context| context.run_as_user);
+    let pods = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    match own.or(pods) {
+        Some(user) if user == i64::from(names::SIDECAR_UID) => Err(format!(
+            "container {} runs as user {user}, which is the sidecar's own: choose another",
+            container.name
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {

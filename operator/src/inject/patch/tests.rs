@@ -194,10 +194,13 @@ fn a_mistake_is_refused_and_named() {
         "name": "app",
         "volumeMounts": [{ "name": "countersign-credentials", "mountPath": "/keys" }],
     }]);
+    let as_the_sidecar = json!({ "name": "early", "securityContext": { "runAsUser": 14100 } });
     let cases = [
         (with("containers", mounting.clone()), "remove the mount"),
         (with("initContainers", mounting), "remove the mount"),
         (with("volumes", json!([{ "name": "countersign-credentials" }])), "rename it"),
+        (with("securityContext", json!({ "runAsUser": 14100 })), "app runs as user 14100"),
+        (with("initContainers", json!([as_the_sidecar])), "early runs as user 14100"),
         (with("initContainers", json!([{ "name": "countersign-redirect" }])), "rename it"),
         (annotated("countersign.dev/upstreams", "14190=a.b:1"), "14190"),
         (annotated("countersign.dev/upstreams", "9001"), "9001"),
@@ -218,6 +221,14 @@ fn a_mistake_is_refused_and_named() {
         };
         assert!(why.contains(named), "{why}");
     }
+}
+
+#[test]
+fn a_container_may_be_somebody_else_than_its_pod() {
+    let mut before = plain();
+    before["spec"]["securityContext"] = json!({ "runAsUser": 14100 });
+    before["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 1000 });
+    assert!(matches!(inject(&pod(before), &args(), TOKEN), Injection::Patch(_)));
 }
 
 /// All that `restricted` asks of a pod, or of a container (Pod Security Standards), which ours must
