@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use ipnet::IpNet;
 use kube::core::Duration;
 
 use crate::certificate::reference::IssuerId;
@@ -77,6 +78,12 @@ pub struct Args {
     /// Discovery, by which sidecars learn who is behind an address: gRPC over mutual TLS.
     #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], countersign_contract::names::DISCOVERY_PORT)))]
     pub discovery_listen: SocketAddr,
+
+    /// Which addresses are set aside for pods, such as `10.244.0.0/16,fd00:10:244::/56`, beside those of
+    /// which the Nodes tell (`spec.podCIDRs`). One of them that no pod is known to have is not called
+    /// before the API server was asked.
+    #[arg(long, value_delimiter = ',')]
+    pub pod_cidrs: Vec<IpNet>,
 
     /// What to log: a level, or a filter such as `info,countersign_operator=debug`.
     #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info")]

@@ -133,6 +133,8 @@ pub struct Settings {
     pub replaces_uninjected: bool,
     /// Whether the caBundles of others are filled.
     pub injects_authorities: bool,
+    /// Which addresses are set aside for pods, beside those of which the Nodes tell.
+    pub pod_ranges: Vec<ipnet::IpNet>,
     /// What holds for pods that no AccessPolicy selects.
     pub access: Defaults,
     /// What those are filled with that ask for the authority of the API server.

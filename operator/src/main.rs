@@ -94,6 +94,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         signs_for_kubernetes: args.kubernetes_signer,
         injects_authorities: args.ca_injection,
         access: Defaults { allow: args.default_access, unmeshed: args.unmeshed.into() },
+        pod_ranges: args.pod_cidrs.clone(),
         excluded_namespaces: args.inject.excluded_namespaces.clone(),
         replaces_uninjected: args.inject.replace_uninjected,
         api_server_authority,

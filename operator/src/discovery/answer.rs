@@ -25,6 +25,8 @@ pub(super) struct View<'a> {
     pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<Pod>>,
     /// Whether an address is set aside for Services.
     pub(super) is_reserved: &'a dyn Fn(IpAddr) -> bool,
+    /// Whether an address is set aside for pods, and not known to be of nobody in the mesh.
+    pub(super) is_strange: &'a dyn Fn(IpAddr) -> bool,
     /// Whether a pod is known not to be injected, by its uid.
     pub(super) is_plain: &'a dyn Fn(&str) -> bool,
     /// How a port of a pod speaks TLS.
@@ -40,6 +42,8 @@ pub(super) struct Found {
     /// Nothing, if nothing is known yet.
     pub(super) answer: Option<Answer>,
     pub(super) unknown: Vec<Unknown>,
+    /// A pod's address, of which it must be asked who has it.
+    pub(super) strange: Option<IpAddr>,
     /// Whether it is for one node only.
     pub(super) is_near: bool,
 }
@@ -83,18 +87,26 @@ impl View<'_> {
         }
         // A pod that a slice names and that the watch of injected pods does not have, is not injected
         // or not seen yet.
+        let mut is_plain = false;
         let slices = self.directory.standing(ip).filter_map(|slice| (self.slice)(&slice));
         for slice in slices {
             let all = slice.endpoints.iter().flatten();
             let here = all.filter(|e| e.addresses.iter().any(|a| a.parse() == Ok(ip)));
             for endpoint in here {
-                if let Standing::NotKnown(pod) = self.standing(endpoint, ip, port) {
-                    return Found { unknown: vec![pod], ..Found::default() };
+                match self.standing(endpoint, ip, port) {
+                    Standing::NotKnown(pod) => {
+                        return Found { unknown: vec![pod], ..Found::default() };
+                    }
+                    Standing::As(_) => is_plain = true,
+                    Standing::Stale => {}
                 }
             }
         }
         if (self.is_reserved)(ip) {
             return Found::default();
+        }
+        if !is_plain && (self.is_strange)(ip) {
+            return Found { strange: Some(ip), ..Found::default() };
         }
         said(destination, Kind::Outside, String::new(), Vec::new(), false)
     }
@@ -208,9 +220,11 @@ fn said(
     Found { answer: Some(answer), ..Found::default() }
 }
 
-/// What is said of a Service's address that no Service has any longer.
-pub(super) fn nobody(destination: SocketAddr) -> Answer {
-    let (kind, name) = (Kind::Service.into(), "no Service".to_owned());
+/// What is said of an address that was a Service's or a pod's, and of which it is not known whose it is
+/// now.
+pub(super) fn nobody(destination: SocketAddr, was: Kind) -> Answer {
+    let name = if was == Kind::Pod { "no pod" } else { "no Service" };
+    let (kind, name) = (was.into(), name.to_owned());
     Answer { destination: destination.to_string(), kind, name, ..Answer::default() }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_contract::access::mode;
-use countersign_contract::discovery::Answer;
+use countersign_contract::discovery::{Answer, Kind};
 use countersign_crds::AccessPolicy;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -21,6 +21,7 @@ use super::answer::{Found, Unknown, View, nobody};
 use super::directory::Directory;
 use super::plain::PlainPods;
 use super::ranges::Ranges;
+use super::strangers::Strangers;
 use crate::context::{Settings, Watched};
 use crate::policy::Documents;
 use crate::watch::Change;
@@ -38,6 +39,8 @@ pub struct Hub {
     changed: Notify,
     pub(super) plain: PlainPods,
     pub(super) ranges: Ranges,
+    pub(super) pod_ranges: Ranges,
+    pub(super) strangers: Strangers,
 }
 
 #[derive(Debug, Default)]
@@ -81,10 +84,10 @@ impl Follower {
     }
 
     /// What was said of a destination holds no longer; of one of which nothing was said, nothing is.
-    fn withdraw(&self, destination: SocketAddr) {
+    fn withdraw(&self, destination: SocketAddr, was: Kind) {
         let was_said = lock(&self.outbox).last.contains_key(&destination);
         if was_said {
-            self.put(destination, &Arc::new(nobody(destination)));
+            self.put(destination, &Arc::new(nobody(destination, was)));
         }
     }
 
@@ -119,6 +122,7 @@ struct Said<'a> {
     node: Option<&'a str>,
     is_near: bool,
     is_nobodys: bool,
+    was: Kind,
     answer: Option<Arc<Answer>>,
 }
 
@@ -218,8 +222,9 @@ impl Hub {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(seen: Watched, settings: Settings, documents: Arc<Documents>) -> Self {
-        let (state, changed, plain, ranges) = Default::default();
-        Self { seen, settings, documents, state, changed, plain, ranges }
+        let (state, changed, plain, ranges, strangers) = Default::default();
+        let pod_ranges = Ranges::of(&settings.pod_ranges);
+        Self { seen, settings, documents, state, changed, plain, ranges, pod_ranges, strangers }
     }
 
     /// A Service changed.
@@ -232,9 +237,13 @@ impl Hub {
 
     /// An injected pod changed.
     pub fn pod(&self, change: &Change<'_, Pod>) {
-        self.note(|directory| match change {
-            Change::There(pod) => directory.note_pod(pod, true),
-            Change::Gone(pod) => directory.note_pod(pod, false),
+        self.note(|directory| {
+            let changed = match change {
+                Change::There(pod) => directory.note_pod(pod, true),
+                Change::Gone(pod) => directory.note_pod(pod, false),
+            };
+            self.strangers.forget(changed.iter().copied());
+            changed
         });
     }
 
@@ -329,17 +338,19 @@ impl Hub {
             match &said.answer {
                 Some(answer) => follower.put(destination, answer),
                 // It was there, and is gone: nobody waits for it to come.
-                None if said.is_nobodys => follower.withdraw(destination),
+                None if said.is_nobodys => follower.withdraw(destination, said.was),
                 None => {}
             }
         }
     }
 
     fn say<'a>(&self, destination: SocketAddr, node: Option<&'a str>) -> Said<'a> {
-        let Found { answer, unknown, is_near } = self.answer(destination, node);
+        let Found { answer, unknown, is_near, strange } = self.answer(destination, node);
         self.plain.want(&unknown);
+        strange.into_iter().for_each(|ip| self.strangers.want(ip));
         let is_nobodys = answer.is_none() && unknown.is_empty();
-        Said { node, is_near, is_nobodys, answer: answer.map(Arc::new) }
+        let was = if strange.is_some() { Kind::Pod } else { Kind::Service };
+        Said { node, is_near, is_nobodys, was, answer: answer.map(Arc::new) }
     }
 
     /// What is known of a destination, seen from a node.
@@ -352,6 +363,7 @@ impl Hub {
             slice: &|slice| self.seen.slices.get(slice),
             pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
             is_reserved: &|ip| self.ranges.has(ip),
+            is_strange: &|ip| self.pod_ranges.has(ip) && !self.strangers.knows(ip),
             is_plain: &|uid| self.plain.knows(uid),
             mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
         };
@@ -361,7 +373,7 @@ impl Hub {
     /// Whether everything was read once that answers rest on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let ranges = self.ranges.read.is_set();
+        let ranges = self.ranges.read.is_set() && self.pod_ranges.read.is_set();
         ranges && self.seen.mesh_was_read.is_set() && self.documents.were_read()
     }
 
@@ -370,11 +382,20 @@ impl Hub {
         self.seen.mesh_was_read.wait().await;
         self.documents.wait_until_read().await;
         self.ranges.read.wait().await;
+        self.pod_ranges.read.wait().await;
     }
 
     /// The injected pod of a name.
     pub(super) fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
         get(&self.seen.pods, namespace, name)
+    }
+
+    /// An address is asked about once more, if somebody still follows it and nobody has told whose it
+    /// is.
+    pub(super) fn ask_again(&self, ip: IpAddr) {
+        let state = lock(&self.state);
+        let is_wanted = state.followed.contains_key(&ip) && state.directory.pod(ip).is_none();
+        self.strangers.again(ip, is_wanted);
     }
 
     /// The pods that must be asked for.

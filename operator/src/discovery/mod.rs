@@ -17,6 +17,7 @@ mod ranges;
 mod relay;
 mod relayed;
 mod server;
+mod strangers;
 mod stream;
 
 pub use hub::Hub;

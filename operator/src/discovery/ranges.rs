@@ -1,52 +1,97 @@
-//! The addresses that are set aside for Services (ServiceCIDR, KEP-1880). One of them that no Service
-//! has is a Service's that was not seen yet, or that is gone: never somebody outside of the mesh.
+//! The addresses that are set aside for Services (ServiceCIDR, KEP-1880) and for pods (of each Node).
+//! One of them that nobody has is somebody's that was not seen yet, or that is gone: it is not
+//! simply outside of the mesh.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 
 use futures::StreamExt;
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use crate::watch::Once;
+
+/// So many are read at once: Nodes are large.
+const PAGE: u32 = 100;
+
+/// A kind whose objects set addresses aside.
+pub(super) trait SetsAside:
+    Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+    /// For whom.
+    const FOR: &'static str;
+
+    /// Which.
+    fn ranges(&self) -> impl Iterator<Item = &String>;
+}
+
+impl SetsAside for ServiceCIDR {
+    const FOR: &'static str = "Services";
+
+    fn ranges(&self) -> impl Iterator<Item = &String> {
+        self.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten())
+    }
+}
+
+impl SetsAside for Node {
+    const FOR: &'static str = "pods";
+
+    fn ranges(&self) -> impl Iterator<Item = &String> {
+        self.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr))
+    }
+}
 
 /// The ranges, by the name of the object that says them.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
     all: RwLock<HashMap<String, Vec<IpNet>>>,
-    /// Whether they were read once, or cannot be: clusters before 1.33 do not say.
+    /// Whether they were read once, or cannot be.
     pub(super) read: Once,
 }
 
 impl Ranges {
-    /// Whether an address is set aside for a Service.
+    /// Those that were configured, which no object says.
+    pub(super) fn of(configured: &[IpNet]) -> Self {
+        let all = RwLock::new(HashMap::from([(String::new(), configured.to_vec())]));
+        Self { all, read: Once::default() }
+    }
+
+    /// Whether an address is in one.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         all.values().flatten().any(|range| range.contains(&ip))
     }
 
-    fn note(&self, object: &ServiceCIDR) {
-        let cidrs = object.spec.iter().flat_map(|spec| spec.cidrs.iter().flatten());
-        let ranges = cidrs.filter_map(|cidr| cidr.parse().ok()).collect();
+    fn note<K: SetsAside>(&self, object: &K) {
+        let ranges = object.ranges().filter_map(|range| range.parse().ok()).collect();
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.insert(object.name_any(), ranges);
     }
 
-    fn forget(&self, object: &ServiceCIDR) {
+    fn forget<K: SetsAside>(&self, object: &K) {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         all.remove(&object.name_any());
     }
 }
 
 /// Follows them, for as long as it is polled.
-pub(super) async fn follow(client: Client, ranges: &Ranges) {
-    let api: Api<ServiceCIDR> = Api::all(client);
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
+pub(super) async fn follow<K: SetsAside>(client: Client, ranges: &Ranges) {
+    let api: Api<K> = Api::all(client);
+    let config = watcher::Config::default().page_size(PAGE);
+    let mut events = watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => ranges.note(&object),
@@ -55,16 +100,17 @@ pub(super) async fn follow(client: Client, ranges: &Ranges) {
             Ok(Event::InitDone) => ranges.read.set(),
             Ok(Event::Init) => {}
             Err(error) if is_unknown(&error) => {
-                info!("this cluster does not say which addresses are for Services");
+                info!("this cluster does not say which addresses are for {}", K::FOR);
                 ranges.read.set();
                 return std::future::pending().await;
             }
-            Err(error) => warn!(%error, "watching the addresses that are for Services"),
+            Err(error) => warn!(%error, "watching the addresses that are for {}", K::FOR),
         }
     }
 }
 
-/// Whether the API server does not know the kind, or does not let us read it.
+/// Whether the API server does not know the kind (ServiceCIDR before 1.33), or does not let us read
+/// it.
 fn is_unknown(error: &watcher::Error) -> bool {
     let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) =
         error
@@ -98,5 +144,20 @@ mod tests {
         assert!(!has("10.112.0.1") && !has("192.0.2.1") && !has("fd00:97::7"));
         ranges.forget(&object("more", &[]));
         assert!(!has("172.20.3.4"));
+    }
+
+    #[test]
+    fn an_address_is_a_pods_if_a_node_or_who_installed_says_so() {
+        let ranges = Ranges::of(&["192.0.2.0/24".parse().unwrap()]);
+        let node = |spec| -> Node {
+            serde_json::from_value(json!({ "metadata": { "name": "one" }, "spec": spec })).unwrap()
+        };
+        let has = |ip: &str| ranges.has(ip.parse().unwrap());
+        ranges.note(&node(json!({ "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"] })));
+        assert!(has("10.244.1.7") && has("fd00:1::7") && has("192.0.2.7"));
+        assert!(!has("10.244.2.7"));
+        // Some networks give nodes no range of their own.
+        ranges.note(&node(json!({})));
+        assert!(!has("10.244.1.7") && has("192.0.2.7"));
     }
 }

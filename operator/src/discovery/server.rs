@@ -8,6 +8,8 @@ use countersign_contract::SpiffeId;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::networking::v1::ServiceCIDR;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +25,7 @@ use super::methods::{Asked, answer};
 use super::own::Own;
 use super::pending::Pending;
 use super::relay::{self, Leader};
-use super::{own, plain, ranges};
+use super::{own, plain, ranges, strangers};
 use crate::context::Context;
 use crate::pki::CertificateFacts;
 
@@ -79,7 +81,9 @@ pub async fn serve(
         () = own::follow(&context, provider, publish) => {}
         () = hub.run() => {}
         () = plain::ask(hub.clone(), context.client.clone()) => {}
-        () = ranges::follow(context.client.clone(), &hub.ranges) => {}
+        () = strangers::ask(hub.clone(), context.client.clone()) => {}
+        () = ranges::follow::<ServiceCIDR>(context.client.clone(), &hub.ranges) => {}
+        () = ranges::follow::<Node>(context.client.clone(), &hub.pod_ranges) => {}
         () = stop.cancelled() => {}
     }
 }

@@ -35,6 +35,7 @@ const RESOURCES: &[&str] = &[
     "leases",
     "mutatingwebhookconfigurations",
     "namespaces",
+    "nodes",
     "pods",
     "pods/eviction",
     "pods/status",

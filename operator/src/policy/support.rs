@@ -22,6 +22,7 @@ pub(super) fn settings() -> Settings {
         excluded_namespaces: Vec::new(),
         replaces_uninjected: false,
         access: Default::default(),
+        pod_ranges: Vec::new(),
     }
 }
 

@@ -81,6 +81,9 @@ impl Cluster {
             slice: &|_| Some(slice.clone()),
             pod: &|key| pods.iter().find(|pod| pod.name_any() == key.1).cloned(),
             is_reserved: &|ip| ip.to_string().starts_with("10.96."),
+            is_strange: &|ip| {
+                ip.to_string().starts_with("10.0.0.") && !ip.to_string().ends_with('9')
+            },
             is_plain: &|uid| self.plain.contains(&uid),
             mode: &|_, _, port| if self.off.contains(&port) { Mode::Off } else { Mode::Mutual },
         };
@@ -117,6 +120,9 @@ fn a_destination_is_whoever_is_behind_it() {
         ("10.0.0.1:9999", "Pod 10.0.0.1:9999"),
         ("10.0.0.3:8080", "Outside"),
         ("192.0.2.1:443", "Outside"),
+        // A pod's address that no Service names: nobody's as far as it was asked, and not asked yet.
+        ("10.0.0.9:8080", "Outside"),
+        ("10.0.0.8:8080", "not known yet"),
         // A Service that is not seen yet, or gone.
         ("10.96.0.8:80", "not known yet"),
     ];

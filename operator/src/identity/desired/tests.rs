@@ -21,6 +21,7 @@ fn settings() -> Settings {
         replaces_uninjected: false,
         injects_authorities: true,
         access: Default::default(),
+        pod_ranges: Vec::new(),
         api_server_authority: Default::default(),
     }
 }

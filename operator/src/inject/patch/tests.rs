@@ -194,13 +194,10 @@ fn a_mistake_is_refused_and_named() {
         "name": "app",
         "volumeMounts": [{ "name": "countersign-credentials", "mountPath": "/keys" }],
     }]);
-    let as_the_sidecar = json!({ "name": "early", "securityContext": { "runAsUser": 14100 } });
     let cases = [
         (with("containers", mounting.clone()), "remove the mount"),
         (with("initContainers", mounting), "remove the mount"),
         (with("volumes", json!([{ "name": "countersign-credentials" }])), "rename it"),
-        (with("securityContext", json!({ "runAsUser": 14100 })), "app runs as user 14100"),
-        (with("initContainers", json!([as_the_sidecar])), "early runs as user 14100"),
         (with("initContainers", json!([{ "name": "countersign-redirect" }])), "rename it"),
         (annotated("countersign.dev/upstreams", "14190=a.b:1"), "14190"),
         (annotated("countersign.dev/upstreams", "9001"), "9001"),
@@ -224,9 +221,21 @@ fn a_mistake_is_refused_and_named() {
 }
 
 #[test]
-fn a_container_may_be_somebody_else_than_its_pod() {
-    let mut before = plain();
-    before["spec"]["securityContext"] = json!({ "runAsUser": 14100 });
+fn nobody_else_runs_as_the_sidecars_user() {
+    let sidecars = json!({ "runAsUser": 14100 });
+    let mut pods = plain();
+    pods["spec"]["securityContext"] = sidecars.clone();
+    let mut containers = plain();
+    containers["spec"]["initContainers"] =
+        json!([{ "name": "early", "securityContext": sidecars }]);
+    for (before, who) in [(pods.clone(), "app"), (containers, "early")] {
+        let Injection::Refuse(why) = inject(&pod(before), &args(), TOKEN) else {
+            panic!("{who} is let in")
+        };
+        assert!(why.contains(&format!("container {who} runs as user 14100")), "{why}");
+    }
+    // A container may be somebody else than its pod.
+    let mut before = pods;
     before["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 1000 });
     assert!(matches!(inject(&pod(before), &args(), TOKEN), Injection::Patch(_)));
 }
