@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use countersign_contract::discovery::{Answer, Kind, Protocol};
 use countersign_tests::mesh::{Credentials, Stream};
-use k8s_openapi::api::core::v1::{Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::requests::issuer_of_identities;
@@ -154,6 +154,37 @@ pub(crate) async fn a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_i
     let api: Api<Pod> = space.api();
     api.patch_status("web", &PatchParams::default(), &Patch::Merge(&ended)).await.unwrap();
     within(stream.until(&app, |answer| answer.kind() == Kind::Outside)).await.unwrap();
+}
+
+pub(crate) async fn an_address_for_pods_is_outside_only_once_it_was_asked_whose_it_is(
+    space: Space,
+) {
+    let net = ip(&space, 0).replace("10.77.", "10.78.").trim_end_matches('0').to_owned();
+    let (range, host) = (format!("{net}0/24"), |place: u8| format!("{net}{place}"));
+    let at = |place: u8| format!("{}:8080", host(place));
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": space.namespace },
+        "spec": { "podCIDR": range, "podCIDRs": [range] } });
+    let nodes: Api<Node> = Api::all(space.client.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let mut stream = stream(&space).await;
+    account(&space).await;
+    pod(&space, "plain", &host(2), false, "").await;
+    pod(&space, "web", &host(1), true, "").await;
+    within(stream.follow(&[at(1), at(2), at(3)])).await.unwrap();
+    let is_pod = |answer: &Answer| answer.kind() == Kind::Pod && !answer.endpoints.is_empty();
+    within(stream.until(&at(1), is_pod)).await.unwrap();
+    let is_outside = |answer: &Answer| answer.kind() == Kind::Outside;
+    // A pod of no Service that has no sidecar, and nobody.
+    within(stream.until(&at(2), is_outside)).await.unwrap();
+    within(stream.until(&at(3), is_outside)).await.unwrap();
+    // Whoever has the address next may be in the mesh: until that is known, nobody is called.
+    let ended = json!({ "status": { "phase": "Succeeded" } });
+    let api: Api<Pod> = space.api();
+    api.patch_status("web", &PatchParams::default(), &Patch::Merge(&ended)).await.unwrap();
+    let is_nobodys = |answer: &Answer| answer.name == "no pod" && answer.endpoints.is_empty();
+    within(stream.until(&at(1), is_nobodys)).await.unwrap();
+    within(stream.until(&at(1), is_outside)).await.unwrap();
+    nodes.delete(&space.namespace, &DeleteParams::default()).await.unwrap();
 }
 
 pub(crate) async fn nobody_is_answered_who_is_no_workload_of_ours(space: Space) {

@@ -122,6 +122,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_temporary_certificate_holds_the_place_of_a_better_one,
         }
         discovery::{
+            an_address_for_pods_is_outside_only_once_it_was_asked_whose_it_is,
             a_service_is_answered_and_each_change_of_it_is_told,
             a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_it,
             nobody_is_answered_who_is_no_workload_of_ours,
