@@ -167,6 +167,7 @@ impl World {
             signs_for_kubernetes: true,
             injects_authorities: true,
             access: Default::default(),
+            pod_ranges: Vec::new(),
             excluded_namespaces: vec!["left-alone".to_owned()],
             replaces_uninjected: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),
