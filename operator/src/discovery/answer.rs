@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::directory::{Directory, Key};
+use super::topology::Topology;
 use crate::identity::desired::service_account;
 use crate::inject::installed;
 
@@ -27,6 +28,8 @@ pub(super) struct View<'a> {
     pub(super) is_reserved: &'a dyn Fn(IpAddr) -> bool,
     /// Whether an address is set aside for pods, and not known to be of nobody in the mesh.
     pub(super) is_strange: &'a dyn Fn(IpAddr) -> bool,
+    /// The zone of a node, if it has one.
+    pub(super) zone: &'a dyn Fn(&str) -> Option<Box<str>>,
     /// Whether a pod is known not to be injected, by its uid.
     pub(super) is_plain: &'a dyn Fn(&str) -> bool,
     /// How a port of a pod speaks TLS.
@@ -118,21 +121,35 @@ impl View<'_> {
         destination: SocketAddr,
         node: Option<&str>,
     ) -> Found {
-        let spec = service.spec.clone().unwrap_or_default();
+        let spec = service.spec.as_ref();
         let name = format!("Service {}/{}", key.0, key.1);
-        let port = spec.ports.iter().flatten().find(|port| is_it(port, destination.port()));
-        let is_local = spec.internal_traffic_policy.as_deref() == Some("Local");
-        let near = |endpoint: &Endpoint| !is_local || endpoint.node_name.as_deref() == node;
-        let mut found = Vec::new();
-        for slice in self.directory.slices_of(key).filter_map(|slice| (self.slice)(&slice)) {
-            let named = port.and_then(|port| port_of(&slice, port.name.as_deref()));
+        let ports = spec.into_iter().flat_map(|spec| spec.ports.iter().flatten());
+        let port = ports.into_iter().find(|port| is_it(port, destination.port()));
+        let is_local =
+            spec.is_some_and(|spec| spec.internal_traffic_policy.as_deref() == Some("Local"));
+        let slices: Vec<_> =
+            self.directory.slices_of(key).filter_map(|s| (self.slice)(&s)).collect();
+        let mut all = Vec::new();
+        for slice in &slices {
+            let named = port.and_then(|port| port_of(slice, port.name.as_deref()));
             let Some(number) = named else { continue };
-            for endpoint in slice.endpoints.iter().flatten().filter(|endpoint| near(endpoint)) {
-                let all = endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
-                let same = all.filter(|ip| ip.is_ipv4() == destination.is_ipv4());
-                found.extend(same.map(|ip| (turn(endpoint), self.standing(endpoint, ip, number))));
+            for endpoint in slice.endpoints.iter().flatten() {
+                let ips = endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
+                let same = ips.filter(|ip| ip.is_ipv4() == destination.is_ipv4());
+                all.extend(same.map(|ip| Candidate { endpoint, ip, number, turn: turn(endpoint) }));
             }
         }
+        let ready = all.iter().filter(|one| one.turn == Turn::First).map(|one| one.endpoint);
+        let topology = match is_local {
+            true => Topology::Local(node),
+            false => Topology::hinted(ready, node, node.and_then(|node| (self.zone)(node))),
+        };
+        let is_near = topology != Topology::Same;
+        let found: Vec<_> = all
+            .iter()
+            .filter(|one| topology.has(one.endpoint, one.turn == Turn::First))
+            .map(|one| (one.turn, self.standing(one.endpoint, one.ip, one.number)))
+            .collect();
         // As kube-proxy does: who is about to end serves only where nobody else does.
         let best = found.iter().map(|(turn, _)| *turn).min().unwrap_or(Turn::Never);
         let mut unknown = Vec::new();
@@ -149,11 +166,12 @@ impl View<'_> {
         endpoints.sort_by(|one, other| one.address.cmp(&other.address));
         endpoints.dedup();
         if endpoints.is_empty() && !unknown.is_empty() {
-            return Found { unknown, is_near: is_local, ..Found::default() };
+            return Found { unknown, is_near, ..Found::default() };
         }
-        let is_sticky = spec.session_affinity.as_deref() == Some("ClientIP");
+        let is_sticky =
+            spec.is_some_and(|spec| spec.session_affinity.as_deref() == Some("ClientIP"));
         let said = said(destination, Kind::Service, name, endpoints, is_sticky);
-        Found { unknown, is_near: is_local, ..said }
+        Found { unknown, is_near, ..said }
     }
 
     fn standing(&self, endpoint: &Endpoint, ip: IpAddr, port: u16) -> Standing {
@@ -240,6 +258,14 @@ fn port_of(slice: &EndpointSlice, name: Option<&str>) -> Option<u16> {
         is_named(port.name.as_deref()) && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
     });
     port.and_then(|port| u16::try_from(port.port?).ok())
+}
+
+/// An address of an endpoint, and its port.
+struct Candidate<'a> {
+    endpoint: &'a Endpoint,
+    ip: IpAddr,
+    number: u16,
+    turn: Turn,
 }
 
 /// When an endpoint serves.

@@ -364,6 +364,7 @@ impl Hub {
             pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
             is_reserved: &|ip| self.ranges.has(ip),
             is_strange: &|ip| self.pod_ranges.has(ip) && !self.strangers.knows(ip),
+            zone: &|node| self.pod_ranges.zone(node),
             is_plain: &|uid| self.plain.knows(uid),
             mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
         };

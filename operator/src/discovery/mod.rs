@@ -19,6 +19,7 @@ mod relayed;
 mod server;
 mod strangers;
 mod stream;
+mod topology;
 
 pub use hub::Hub;
 pub use own::keep;

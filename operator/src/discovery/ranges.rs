@@ -36,6 +36,11 @@ pub(super) trait SetsAside:
 
     /// Which.
     fn ranges(&self) -> impl Iterator<Item = &String>;
+
+    /// In which zone it is, if it is anywhere.
+    fn zone(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl SetsAside for ServiceCIDR {
@@ -52,33 +57,51 @@ impl SetsAside for Node {
     fn ranges(&self) -> impl Iterator<Item = &String> {
         self.spec.iter().flat_map(|spec| spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr))
     }
+
+    fn zone(&self) -> Option<&str> {
+        self.labels().get("topology.kubernetes.io/zone").map(String::as_str)
+    }
 }
 
 /// The ranges, by the name of the object that says them.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
-    all: RwLock<HashMap<String, Vec<IpNet>>>,
+    all: RwLock<HashMap<String, Aside>>,
     /// Whether they were read once, or cannot be.
     pub(super) read: Once,
+}
+
+/// What one object says.
+#[derive(Debug, Default)]
+struct Aside {
+    ranges: Vec<IpNet>,
+    zone: Option<Box<str>>,
 }
 
 impl Ranges {
     /// Those that were configured, which no object says.
     pub(super) fn of(configured: &[IpNet]) -> Self {
-        let all = RwLock::new(HashMap::from([(String::new(), configured.to_vec())]));
+        let configured = Aside { ranges: configured.to_vec(), zone: None };
+        let all = RwLock::new(HashMap::from([(String::new(), configured)]));
         Self { all, read: Once::default() }
     }
 
     /// Whether an address is in one.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().flatten().any(|range| range.contains(&ip))
+        all.values().flat_map(|aside| &aside.ranges).any(|range| range.contains(&ip))
+    }
+
+    /// In which zone an object is.
+    pub(super) fn zone(&self, name: &str) -> Option<Box<str>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).get(name)?.zone.clone()
     }
 
     fn note<K: SetsAside>(&self, object: &K) {
         let ranges = object.ranges().filter_map(|range| range.parse().ok()).collect();
+        let aside = Aside { ranges, zone: object.zone().map(Into::into) };
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(object.name_any(), ranges);
+        all.insert(object.name_any(), aside);
     }
 
     fn forget<K: SetsAside>(&self, object: &K) {
@@ -159,5 +182,9 @@ mod tests {
         // Some networks give nodes no range of their own.
         ranges.note(&node(json!({})));
         assert!(!has("10.244.1.7") && has("192.0.2.7"));
+        assert_eq!(ranges.zone("one"), None);
+        let zoned = json!({ "metadata": { "name": "one", "labels": { "topology.kubernetes.io/zone": "x" } } });
+        ranges.note::<Node>(&serde_json::from_value(zoned).unwrap());
+        assert_eq!(ranges.zone("one").as_deref(), Some("x"));
     }
 }

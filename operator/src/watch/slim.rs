@@ -35,7 +35,6 @@ pub fn slice(slice: &mut EndpointSlice) {
     slice.metadata.annotations = None;
     slice.metadata.owner_references = None;
     for endpoint in slice.endpoints.iter_mut().flatten() {
-        endpoint.hints = None;
         endpoint.zone = None;
         endpoint.deprecated_topology = None;
     }

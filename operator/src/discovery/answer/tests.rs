@@ -84,6 +84,7 @@ impl Cluster {
             is_strange: &|ip| {
                 ip.to_string().starts_with("10.0.0.") && !ip.to_string().ends_with('9')
             },
+            zone: &|node| Some(node.trim_start_matches("node-of-").into()),
             is_plain: &|uid| self.plain.contains(&uid),
             mode: &|_, _, port| if self.off.contains(&port) { Mode::Off } else { Mode::Mutual },
         };
@@ -178,6 +179,19 @@ fn an_endpoint_that_ends_serves_only_where_no_other_does() {
         ];
         assert_eq!(cluster.said("10.96.0.7:80", None), expected);
     }
+}
+
+#[test]
+fn whoever_is_in_a_zone_is_led_to_who_is_meant_for_it() {
+    let mut cluster = Cluster::new();
+    for (endpoint, zone) in cluster.endpoints.iter_mut().zip(["one", "two", "two"]) {
+        endpoint["hints"] = json!({ "forZones": [{ "name": zone }] });
+    }
+    let told = |node| cluster.said("10.96.0.7:80", Some(node));
+    assert_eq!(told("node-of-one"), "Service +10.0.0.1:8080");
+    assert_eq!(told("node-of-two"), "Service +10.0.0.2:8080 10.0.0.3:8080");
+    assert_eq!(told("other"), "Service +10.0.0.1:8080 +10.0.0.2:8080 10.0.0.3:8080");
+    assert!(cluster.ask("10.96.0.7:80", Some("other")).is_near);
 }
 
 #[test]
