@@ -5,10 +5,10 @@ use std::sync::Arc;
 use countersign_crds::{
     AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 
 use super::follow::Change;
 use super::queues::Queues;
@@ -20,6 +20,7 @@ use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
+use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
@@ -102,10 +103,10 @@ impl Routes {
 
     /// A pod concerns itself, and the policies of its namespace. Its label may say more than there is
     /// to it.
-    pub fn pod(&self, change: Change<'_, Pod>) {
+    pub fn pod(&self, change: Change<'_, MeshPod>) {
         if let Change::Gone(pod) = &change {
             self.reports.gone(&pod.namespace().unwrap_or_default(), &pod.name_any());
-            self.mistakes.forget(pod.metadata.uid.as_deref().unwrap_or_default());
+            self.mistakes.forget(pod.meta().uid.as_deref().unwrap_or_default());
         }
         let (Change::There(pod) | Change::Gone(pod)) = change;
         if lies(pod) {
