@@ -1,5 +1,6 @@
 //! Who must be looked at when something changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_crds::{
@@ -11,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
 use super::follow::Change;
+use super::gathered::Gathered;
 use super::queues::Queues;
 use super::secrets::Touched;
 use super::versions::Key;
@@ -44,6 +46,8 @@ pub struct Routes {
     pub mistakes: Arc<LastWords>,
     /// Pods that may lack the sidecar.
     pub suspects: Arc<Suspects>,
+    /// Namespaces whose Services changed.
+    pub services: Arc<Gathered>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -133,8 +137,22 @@ impl Routes {
     /// A Service concerns the pods of its namespace, whose identities bear its name.
     pub fn service(&self, change: Change<'_, Service>) {
         let (Change::There(service) | Change::Gone(service)) = change;
-        let namespace = service.namespace();
-        let found = self.seen.pods.state_filter(|pod| pod.namespace() == namespace);
+        self.services.put(service.namespace().unwrap_or_default());
+    }
+
+    /// Has those pods looked at, for as long as it is polled.
+    pub async fn follow_services(&self) {
+        loop {
+            let namespaces = self.services.take().await;
+            self.pods_in(&namespaces);
+        }
+    }
+
+    fn pods_in(&self, namespaces: &BTreeSet<String>) {
+        let is_there = |pod: &MeshPod| {
+            pod.meta().namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
+        };
+        let found = self.seen.pods.state_filter(is_there);
         found.iter().for_each(|pod| self.queues.pods.put(pod));
     }
 
