@@ -4,7 +4,7 @@ use countersign_contract::{TrustDomain, names};
 use std::sync::Arc;
 
 use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::inject::audit::Suspects;
 use crate::issuer::Authorities;
+use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Defaults, Documents, Reports};
@@ -89,7 +90,7 @@ pub struct Watched {
     /// The ConfigMaps of compiled policies.
     pub published: Arc<Published>,
     /// Injected pods: metadata, whose they are, where they run, and their addresses.
-    pub pods: Store<Pod>,
+    pub pods: Store<MeshPod>,
     /// Services: what selects their pods, and how they are called.
     pub services: Store<Service>,
     /// Who is behind each Service.

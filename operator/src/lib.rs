@@ -20,6 +20,7 @@ pub mod event;
 pub mod identity;
 pub mod inject;
 pub mod issuer;
+pub mod kept;
 pub mod kubernetes;
 pub mod last_word;
 pub mod leader;

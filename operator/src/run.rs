@@ -162,6 +162,7 @@ impl Controllers {
             reports: context.reports.clone(),
             mistakes: context.mistakes.clone(),
             suspects: context.suspects.clone(),
+            services: Arc::default(),
             home: context.settings.cluster_resource_namespace.clone(),
         };
         // Whatever was seen before is told again, once it all was.
@@ -181,6 +182,7 @@ impl Controllers {
         info!("reconciling");
         context.metrics.leader.set(1);
         wake_policies(&mut work, &context, &routes, &stop);
+        follow_services(&mut work, &routes, &stop);
         reconcile(&mut work, &context, waiting, &stop);
         while work.join_next().await.is_some() {}
         context.metrics.leader.set(0);
@@ -296,6 +298,14 @@ fn wake_policies(
     work.spawn(async move {
         let waking = policy::wake(&context, &queue);
         tokio::select! { () = waking => {} () = stop.cancelled() => {} }
+    });
+}
+
+/// Has the identities looked at of namespaces whose Services changed.
+fn follow_services(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationToken) {
+    let (routes, stop) = (routes.clone(), stop.clone());
+    work.spawn(async move {
+        tokio::select! { () = routes.follow_services() => {} () = stop.cancelled() => {} }
     });
 }
 

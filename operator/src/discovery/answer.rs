@@ -7,15 +7,14 @@ use std::sync::Arc;
 use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
 use countersign_contract::policy::Mode;
 use countersign_contract::{SpiffeId, TrustDomain};
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::directory::{Directory, Key};
 use super::topology::Topology;
-use crate::identity::desired::service_account;
-use crate::inject::installed;
+use crate::kept::MeshPod;
 
 /// What an answer is made of.
 pub(super) struct View<'a> {
@@ -23,7 +22,7 @@ pub(super) struct View<'a> {
     pub(super) trust_domain: &'a TrustDomain,
     pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<Service>>,
     pub(super) slice: &'a dyn Fn(&ObjectRef<EndpointSlice>) -> Option<Arc<EndpointSlice>>,
-    pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<Pod>>,
+    pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<MeshPod>>,
     /// Whether an address is set aside for Services.
     pub(super) is_reserved: &'a dyn Fn(IpAddr) -> bool,
     /// Whether an address is set aside for pods, and not known to be of nobody in the mesh.
@@ -199,15 +198,12 @@ impl View<'_> {
 
     /// How a port of an injected pod is called. Ports that face customers are called as customers
     /// call them.
-    fn of_pod(&self, pod: &Pod, address: SocketAddr) -> Told {
+    fn of_pod(&self, pod: &MeshPod, address: SocketAddr) -> Told {
         let namespace = pod.namespace().unwrap_or_default();
         let mode = || (self.mode)(&namespace, pod.labels(), address.port());
-        let spec = pod.spec.as_ref();
-        let is_covered = spec.is_some_and(|spec| installed::is_covered(spec, address.port()));
-        let account = service_account(pod);
         let domain = self.trust_domain.clone();
-        match SpiffeId::of_service_account(domain, &namespace, &account) {
-            Ok(id) if is_covered && is_mutual(mode()) => Told {
+        match SpiffeId::of_service_account(domain, &namespace, &pod.service_account) {
+            Ok(id) if pod.is_covered(address.port()) && is_mutual(mode()) => Told {
                 address: address.to_string(),
                 protocol: Protocol::Mutual.into(),
                 identity: id.to_string(),

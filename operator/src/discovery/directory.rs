@@ -5,10 +5,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+
+use crate::kept::MeshPod;
 
 /// The label by which a slice belongs to a Service (KEP-752).
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -63,8 +65,8 @@ impl Directory {
 
     /// An injected pod is there, or gone. A pod that ended has no address any longer: another one may
     /// have it by now.
-    pub(super) fn note_pod(&mut self, pod: &Pod, is_there: bool) -> Vec<IpAddr> {
-        let now = if is_there && !is_over(pod) { addresses_of_pod(pod) } else { Vec::new() };
+    pub(super) fn note_pod(&mut self, pod: &MeshPod, is_there: bool) -> Vec<IpAddr> {
+        let now = if is_there && !pod.has_ended { pod.ips.to_vec() } else { Vec::new() };
         let mut dirty = self.pods.note(key(pod), now);
         let behind: Vec<_> = dirty.iter().flat_map(|ip| self.called_by(*ip)).collect();
         dirty.extend(behind);
@@ -189,17 +191,6 @@ fn addresses_of_service(service: &Service) -> Vec<IpAddr> {
     distinct.into_iter().collect()
 }
 
-fn addresses_of_pod(pod: &Pod) -> Vec<IpAddr> {
-    let status = pod.status.as_ref();
-    let all = status.and_then(|status| status.pod_ips.as_ref()).into_iter().flatten();
-    all.filter_map(|pod_ip| pod_ip.ip.parse().ok()).collect()
-}
-
-fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -224,7 +215,7 @@ mod tests {
         }))
     }
 
-    fn pod(name: &str, ip: &str, phase: &str) -> Pod {
+    fn pod(name: &str, ip: &str, phase: &str) -> MeshPod {
         object(json!({
             "metadata": {"name": name, "namespace": "shop"},
             "status": {"podIPs": [{"ip": ip}], "phase": phase},

@@ -12,7 +12,7 @@ use std::time::Duration;
 use countersign_contract::access::mode;
 use countersign_contract::discovery::{Answer, Kind};
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Notify;
@@ -23,6 +23,7 @@ use super::plain::PlainPods;
 use super::ranges::Ranges;
 use super::strangers::Strangers;
 use crate::context::{Settings, Watched};
+use crate::kept::MeshPod;
 use crate::policy::Documents;
 use crate::watch::Change;
 
@@ -59,7 +60,7 @@ struct State {
 /// one for the same destination, so that a slow reader costs no more than what it follows.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
-    node: Option<String>,
+    node: Option<Box<str>>,
     outbox: Mutex<Outbox>,
     waiting: Notify,
 }
@@ -236,7 +237,7 @@ impl Hub {
     }
 
     /// An injected pod changed.
-    pub fn pod(&self, change: &Change<'_, Pod>) {
+    pub fn pod(&self, change: &Change<'_, MeshPod>) {
         self.note(|directory| {
             let changed = match change {
                 Change::There(pod) => directory.note_pod(pod, true),
@@ -286,7 +287,7 @@ impl Hub {
     }
 
     /// Somebody who will follow destinations, from a pod on a node.
-    pub(super) fn join(self: &Arc<Self>, node: Option<String>) -> Following {
+    pub(super) fn join(self: &Arc<Self>, node: Option<Box<str>>) -> Following {
         let follower = Arc::new(Follower { node, ..Follower::default() });
         let mut state = lock(&self.state);
         state.next += 1;
@@ -387,7 +388,7 @@ impl Hub {
     }
 
     /// The injected pod of a name.
-    pub(super) fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+    pub(super) fn pod_named(&self, namespace: &str, name: &str) -> Option<Arc<MeshPod>> {
         get(&self.seen.pods, namespace, name)
     }
 

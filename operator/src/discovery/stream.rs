@@ -8,7 +8,6 @@ use std::time::Duration;
 use countersign_contract::discovery::{MOST_DESTINATIONS, Request, Response};
 use futures::channel::mpsc;
 use futures::{SinkExt, Stream};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
@@ -17,7 +16,7 @@ use tracing::debug;
 use super::hub::Following;
 use super::methods::Asked;
 use crate::context::Context;
-use crate::identity::desired::service_account;
+use crate::kept::MeshPod;
 
 /// How long a client may take until it says who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -66,7 +65,7 @@ impl Follow {
         });
         let Some(first) = first.await.map_err(late)?? else { return Ok(()) };
         let pod = self.pod(&first)?;
-        let node = pod.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.clone());
+        let node = pod.as_ref().and_then(|pod| pod.node.clone());
         let following = self.0.hub.join(node);
         let follower = following.follower.clone();
         let mut session = Session::of(&self.0.context, following, pod.as_deref());
@@ -92,14 +91,14 @@ impl Follow {
 
     /// The pod that the client says it is of, which must run as the account that its certificate
     /// names. A sidecar outside of any pod names none.
-    fn pod(&self, first: &Request) -> Result<Option<Arc<Pod>>, Status> {
+    fn pod(&self, first: &Request) -> Result<Option<Arc<MeshPod>>, Status> {
         let name = first.hello.as_ref().map_or("", |hello| &hello.pod);
         if name.is_empty() {
             return Ok(None);
         }
         let id = &self.0.caller.id;
         let pod = self.0.hub.pod_named(id.namespace(), name);
-        let pod = pod.filter(|pod| service_account(pod) == id.service_account());
+        let pod = pod.filter(|pod| *pod.service_account == *id.service_account());
         let unknown =
             || Status::permission_denied("no injected pod of this name has this identity");
         pod.map(Some).ok_or_else(unknown)
@@ -114,7 +113,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn of(context: &'a Context, following: Following, pod: Option<&Pod>) -> Self {
+    fn of(context: &'a Context, following: Following, pod: Option<&MeshPod>) -> Self {
         context.metrics.discovery_streams.inc();
         let pod = pod.map(|pod| (pod.namespace().unwrap_or_default(), pod.name_any()));
         pod.iter().for_each(|pod| following.is_of(pod.clone()));

@@ -6,21 +6,14 @@ use countersign_contract::{SpiffeId, names};
 use countersign_crds::{
     Certificate, CertificateSpec, IssuerRef, KeyAlgorithm, KeyEncoding, KeyUsage, PrivateKeySpec,
 };
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
 use crate::context::Settings;
+use crate::kept::MeshPod;
 
 /// So many Services are named in one certificate; each has two names.
 const MOST_SERVICES: usize = 100;
-
-/// The service account of a pod; a pod that names none runs as `default`.
-#[must_use]
-pub fn service_account(pod: &Pod) -> String {
-    let spec = pod.spec.as_ref();
-    let named = spec.and_then(|spec| spec.service_account_name.clone());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
-}
 
 /// The Certificate.
 ///
@@ -68,7 +61,7 @@ pub fn certificate(
 pub fn dns_names<'a>(
     cluster_domain: &str,
     namespace: &str,
-    pods: impl Iterator<Item = &'a Pod> + Clone,
+    pods: impl Iterator<Item = &'a MeshPod> + Clone,
     services: impl Iterator<Item = &'a Service>,
 ) -> Vec<String> {
     let selects_one = |service: &&Service| pods.clone().any(|pod| selects(service, pod));
@@ -83,7 +76,7 @@ pub fn dns_names<'a>(
 }
 
 /// A Service without a selector selects nothing.
-fn selects(service: &Service, pod: &Pod) -> bool {
+fn selects(service: &Service, pod: &MeshPod) -> bool {
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     let Some(selector) = selector.filter(|selector| !selector.is_empty()) else { return false };
     let labels = pod.labels();

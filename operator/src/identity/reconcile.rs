@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_contract::identity::InvalidIdentity;
 use countersign_contract::names;
 use countersign_crds::Certificate;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -18,6 +18,7 @@ use tracing::{info, instrument, warn};
 use super::desired;
 use crate::context::{Context, FIELD_MANAGER};
 use crate::inject;
+use crate::kept::MeshPod;
 use crate::metrics::ReasonLabels;
 
 /// An identity could not be asked for.
@@ -45,7 +46,7 @@ pub enum Error {
 /// # Errors
 /// When the API server cannot be read or written.
 #[instrument(skip_all, fields(pod = %ObjectRef::from_obj(&*pod)))]
-pub async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(pod: Arc<MeshPod>, context: Arc<Context>) -> Result<Action, Error> {
     if is_over(&pod) {
         return Ok(Action::await_change());
     }
@@ -56,14 +57,13 @@ pub async fn reconcile(pod: Arc<Pod>, context: Arc<Context>) -> Result<Action, E
     if namespace == context.settings.cluster_resource_namespace {
         return Ok(Action::await_change());
     }
-    ensure(&context, &namespace, &desired::service_account(&pod)).await?;
+    ensure(&context, &namespace, &pod.service_account).await?;
     Ok(Action::await_change())
 }
 
 /// A pod that ended, or is being deleted, needs no identity and gives none a name.
-pub(crate) fn is_over(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+pub(crate) fn is_over(pod: &MeshPod) -> bool {
+    pod.meta().deletion_timestamp.is_some() || pod.has_ended
 }
 
 /// Sees to the identity of a service account.
@@ -72,12 +72,10 @@ pub(crate) fn is_over(pod: &Pod) -> bool {
 /// When the API server cannot be read or written.
 pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result<(), Error> {
     let pods = context.seen.pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(namespace)
-            && desired::service_account(pod) == account
-            && !is_over(pod)
+        pod.is_in(namespace) && *pod.service_account == *account && !is_over(pod)
     });
     let services =
-        context.seen.services.state_filter(|s| s.namespace().as_deref() == Some(namespace));
+        context.seen.services.state_filter(|s| s.metadata.namespace.as_deref() == Some(namespace));
     let settings = &context.settings;
     let dns_names = desired::dns_names(
         &settings.cluster_domain,
@@ -131,7 +129,7 @@ pub fn injected() -> String {
 
 /// After an error of the API server's, a little later.
 #[must_use]
-pub fn error_policy(_: Arc<Pod>, error: &Error, context: Arc<Context>) -> Action {
+pub fn error_policy(_: Arc<MeshPod>, error: &Error, context: Arc<Context>) -> Action {
     let reason = "IdentityError";
     let cause = std::error::Error::source(error).map(ToString::to_string);
     warn!(reason, %error, cause, "reconciliation failed");

@@ -9,14 +9,14 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 use tracing::debug;
 
-use super::desired;
 use crate::context::{Context, FIELD_MANAGER};
+use crate::kept::MeshPod;
 
 /// A pod could not be touched.
 #[derive(Debug, thiserror::Error)]
 #[error("annotating {pod}")]
 pub struct Error {
-    pod: ObjectRef<Pod>,
+    pod: ObjectRef<MeshPod>,
     #[source]
     source: kube::Error,
 }
@@ -34,16 +34,17 @@ pub async fn refresh_pods(context: &Context, certificate: &Certificate) -> Resul
     let Some(account) = account.filter(|_| is_identity) else { return Ok(()) };
     let revision = certificate.status.as_ref().and_then(|status| status.revision).unwrap_or(0);
     let namespace = certificate.namespace().unwrap_or_default();
-    let pods = context.seen.pods.state_filter(|pod| {
-        pod.namespace().as_deref() == Some(&namespace) && desired::service_account(pod) == *account
-    });
+    let pods = context
+        .seen
+        .pods
+        .state_filter(|pod| pod.is_in(&namespace) && *pod.service_account == **account);
     for pod in pods {
         touch(context, &pod, revision + 1).await?;
     }
     Ok(())
 }
 
-async fn touch(context: &Context, pod: &Pod, revision: i64) -> Result<(), Error> {
+async fn touch(context: &Context, pod: &MeshPod, revision: i64) -> Result<(), Error> {
     let api: Api<Pod> =
         Api::namespaced(context.client.clone(), &pod.namespace().unwrap_or_default());
     let annotations = json!({ names::CREDENTIALS_REVISION_ANNOTATION: revision.to_string() });

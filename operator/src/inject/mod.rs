@@ -12,7 +12,6 @@ mod args;
 pub mod audit;
 mod connections;
 mod dress;
-pub mod installed;
 mod keep;
 mod known;
 mod notes;

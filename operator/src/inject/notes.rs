@@ -2,16 +2,16 @@
 //! what was to be told is in an annotation of it, of which Events are made once it is.
 
 use countersign_contract::names;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use crate::context::Context;
+use crate::kept::MeshPod;
 
 /// So many sentences are told of one pod, whoever wrote them.
 const MOST: usize = 16;
 
 /// Tells what there is to tell of a pod, once.
-pub fn tell(context: &Context, pod: &Pod) {
+pub fn tell(context: &Context, pod: &MeshPod) {
     let Some(text) = pod.annotations().get(names::INJECTION_NOTES_ANNOTATION) else { return };
     let notes = read(text);
     if notes.is_empty() || !context.mistakes.is_news(&pod.uid().unwrap_or_default(), text) {

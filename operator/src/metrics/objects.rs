@@ -9,7 +9,7 @@ use countersign_crds::{
     AccessPolicy, AccessPolicyStatus, Certificate, CertificateStatus, ClusterIssuer, Condition,
     ConditionStatus, Issuer, IssuerRef,
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
@@ -18,6 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use super::sidecars;
 use crate::certificate::reference::{IssuerId, default_issuer};
 use crate::context::Context;
+use crate::kept::MeshPod;
 
 /// So many objects are written at once.
 const PAGE: usize = 256;
@@ -93,7 +94,7 @@ pub struct Objects {
     cluster_issuers: Store<ClusterIssuer>,
     access_policies: Store<AccessPolicy>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
-    pods: Store<Pod>,
+    pods: Store<MeshPod>,
     default_issuer: Option<IssuerId>,
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_contract::names;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::objects::line;
+use crate::kept::MeshPod;
 
 /// The metric.
 pub(super) const NAME: &str = "countersign_sidecars";
@@ -20,7 +20,7 @@ const MOST: usize = 16;
 const UNKNOWN: &str = "unknown";
 
 /// Its text, in the format of OpenMetrics.
-pub(super) fn text(pods: &[Arc<Pod>]) -> String {
+pub(super) fn text(pods: &[Arc<MeshPod>]) -> String {
     let mut text = format!("# HELP {NAME} Injected pods, by the version of their sidecar.\n");
     text.push_str(&format!("# TYPE {NAME} gauge\n"));
     for (version, count) in count(pods.iter().map(AsRef::as_ref)) {
@@ -30,7 +30,7 @@ pub(super) fn text(pods: &[Arc<Pod>]) -> String {
 }
 
 /// The versions that most pods have, and how many have others.
-fn count<'a>(pods: impl Iterator<Item = &'a Pod>) -> Vec<(String, i64)> {
+fn count<'a>(pods: impl Iterator<Item = &'a MeshPod>) -> Vec<(String, i64)> {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     for pod in pods {
         let version = pod.annotations().get(names::SIDECAR_VERSION_ANNOTATION);
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(version: &str) -> Arc<Pod> {
+    fn pod(version: &str) -> Arc<MeshPod> {
         let annotations = json!({ names::SIDECAR_VERSION_ANNOTATION: version });
         let annotations = if version.is_empty() { json!({}) } else { annotations };
         let pod = json!({ "metadata": { "annotations": annotations } });

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use countersign_contract::access::{Enforcement, NamespaceDocument, PodPolicy, PortRules};
 use countersign_contract::policy::{Mode, TlsVersion};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+
+use crate::kept::MeshPod;
 
 /// For each policy that another one contradicts, the first contradiction.
 pub(super) fn conflicts(
     document: &NamespaceDocument,
-    pods: &[impl AsRef<Pod>],
+    pods: &[impl AsRef<MeshPod>],
 ) -> BTreeMap<String, String> {
     let held = |policy: &&PodPolicy| policy.enforcement == Enforcement::Enforce;
     let policies: Vec<_> = document.policies.iter().filter(held).collect();
@@ -36,8 +37,8 @@ pub(super) fn conflicts(
 }
 
 /// A pod that both select.
-fn common(one: &PodPolicy, other: &PodPolicy, pods: &[impl AsRef<Pod>]) -> Option<String> {
-    let selects = |policy: &PodPolicy, pod: &Pod| policy.pod_selector.selects(pod.labels());
+fn common(one: &PodPolicy, other: &PodPolicy, pods: &[impl AsRef<MeshPod>]) -> Option<String> {
+    let selects = |policy: &PodPolicy, pod: &MeshPod| policy.pod_selector.selects(pod.labels());
     let mut both = pods.iter().map(AsRef::as_ref).filter(|p| selects(one, p) && selects(other, p));
     both.next().map(ResourceExt::name_any)
 }

@@ -1,8 +1,10 @@
 //! What may go wrong with the policies of a namespace.
 
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::reflector::ObjectRef;
+
+use crate::kept::MeshPod;
 
 /// The policies of a namespace could not be brought to its pods, or their status not be told.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,7 @@ pub enum Error {
     },
     #[error("annotating {pod}")]
     Touch {
-        pod: ObjectRef<Pod>,
+        pod: ObjectRef<MeshPod>,
         #[source]
         source: kube::Error,
     },

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use countersign_contract::names::INJECT_LABEL;
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 
 use super::documents::{Compiled, policies_of};
 use crate::context::Context;
 use crate::identity::is_over;
+use crate::kept::MeshPod;
 use crate::watch::Found;
 
 /// What is known of a namespace.
@@ -18,7 +19,7 @@ pub(super) struct Observed {
     pub(super) namespace: String,
     pub(super) policies: Vec<Arc<AccessPolicy>>,
     /// Those that run, and have a sidecar.
-    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) pods: Vec<Arc<MeshPod>>,
     pub(super) compiled: Compiled,
     pub(super) published: Option<Found>,
     /// Whether it is the operator's own.
@@ -36,7 +37,7 @@ impl Observed {
 
 pub(super) fn observe(context: &Context, namespace: &PartialObjectMeta<Namespace>) -> Observed {
     let name = namespace.name_any();
-    let is_here = |pod: &Pod| pod.namespace().as_deref() == Some(&name) && !is_over(pod);
+    let is_here = |pod: &MeshPod| pod.is_in(&name) && !is_over(pod);
     // What the policies are is read before what they were compiled to: what comes between is looked
     // at again.
     Observed {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use countersign_contract::names::POLICY_REVISION_ANNOTATION;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::error::{Error, is_gone};
@@ -15,6 +15,7 @@ use super::observe::Observed;
 use super::reconcile::{Policies, Touched};
 use super::touch::{Known, Step, began_with, step};
 use crate::context::FIELD_MANAGER;
+use crate::kept::MeshPod;
 use crate::watch::Found;
 
 /// So many pods are touched at once.
@@ -34,7 +35,7 @@ pub(super) async fn refresh(
     let Some(Found { revision: Some(revision), since, .. }) = published else { return Ok(None) };
     let (mut due, mut waits) = (Vec::new(), Vec::new());
     for pod in &seen.pods {
-        let made = pod.metadata.creation_timestamp.as_ref().map(|made| made.0);
+        let made = pod.meta().creation_timestamp.as_ref().map(|made| made.0);
         match of_pod(policies, seen, pod, &revision, began_with(made, since)) {
             Step::Leave => {}
             Step::Wait(left) => waits.push(left),
@@ -57,7 +58,7 @@ pub(super) async fn refresh(
 fn of_pod(
     policies: &Policies,
     seen: &Observed,
-    pod: &Pod,
+    pod: &MeshPod,
     revision: &str,
     began_with_it: bool,
 ) -> Step {
@@ -90,7 +91,12 @@ fn of_pod(
 
 /// The annotation is written through the status, which is the lesser right: whoever may only write
 /// that can change no container.
-async fn touch(policies: &Policies, seen: &Observed, pod: &Pod, with: String) -> Result<(), Error> {
+async fn touch(
+    policies: &Policies,
+    seen: &Observed,
+    pod: &MeshPod,
+    with: String,
+) -> Result<(), Error> {
     let name = pod.name_any();
     let api: Api<Pod> = Api::namespaced(policies.context.client.clone(), &seen.namespace);
     let patch = json!({ "metadata": { "annotations": { POLICY_REVISION_ANNOTATION: with } } });

@@ -1,10 +1,10 @@
 //! What the tests of this folder are made of.
 
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use crate::context::Settings;
+use crate::kept::MeshPod;
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -35,7 +35,7 @@ pub(super) fn policy(name: &str, spec: Value) -> AccessPolicy {
     serde_json::from_value(object).unwrap()
 }
 
-pub(super) fn pod(name: &str, app: &str) -> Pod {
+pub(super) fn pod(name: &str, app: &str) -> MeshPod {
     let metadata = json!({ "name": name, "namespace": "shop", "labels": { "app": app } });
     serde_json::from_value(json!({ "metadata": metadata })).unwrap()
 }

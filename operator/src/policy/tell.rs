@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use countersign_crds::{AccessPolicy, AccessPolicyStatus, ConditionStatus};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
@@ -20,6 +19,7 @@ use super::observe::Observed;
 use super::reconcile::Policies;
 use super::status::{self, Trouble};
 use crate::context::{Context, FIELD_MANAGER};
+use crate::kept::MeshPod;
 
 /// So many statuses are written at once.
 const AT_ONCE: usize = 16;
@@ -111,7 +111,7 @@ fn picture(
     let selector = pod_selector(policy);
     let selected: Vec<_> = seen.pods.iter().filter(|pod| selector.selects(pod.labels())).collect();
     let fits = seen.compiled.too_large.is_none();
-    let follows = |pod: &Pod| {
+    let follows = |pod: &MeshPod| {
         let revision = reports.revision(&seen.namespace, &pod.name_any());
         fits && revision.as_deref() == Some(&seen.compiled.document.revision)
     };

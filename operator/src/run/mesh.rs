@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::store::Writer;
 use kube::{Api, Resource};
@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::Controllers;
 use crate::discovery::Hub;
 use crate::identity;
+use crate::kept::MeshPod;
 use crate::watch::{Change, Once, Routes, Scope, follow, slim};
 
 /// Where the watches write what they see that every replica has.
 pub(super) struct MeshWriters {
-    pub(super) pods: Writer<Pod>,
+    pub(super) pods: Writer<MeshPod>,
     pub(super) services: Writer<Service>,
     pub(super) slices: Writer<EndpointSlice>,
     pub(super) access_policies: Writer<AccessPolicy>,
@@ -34,7 +35,7 @@ impl Controllers {
         let config = kube::runtime::watcher::Config::default;
         let scope = Scope {
             config: config().labels(&identity::injected()),
-            slim: slim::pod,
+            slim: MeshPod::lessen,
             read: pods_read,
         };
         self.share(scope, pods, stop, |hub, routes, change| {

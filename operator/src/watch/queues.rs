@@ -2,11 +2,12 @@
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
+use crate::kept::MeshPod;
 use crate::metrics::{Tally, Work};
 
 /// Where objects are put that must be looked at.
@@ -17,7 +18,7 @@ pub struct Queues {
     pub issuers: Queue<Issuer>,
     pub cluster_issuers: Queue<ClusterIssuer>,
     pub requests: Queue<CertificateRequest>,
-    pub pods: Queue<Pod>,
+    pub pods: Queue<MeshPod>,
     pub namespaces: Queue<PartialObjectMeta<Namespace>>,
 }
 
@@ -29,7 +30,7 @@ pub struct Waiting {
     pub issuers: Outlet<Issuer>,
     pub cluster_issuers: Outlet<ClusterIssuer>,
     pub requests: Outlet<CertificateRequest>,
-    pub pods: Outlet<Pod>,
+    pub pods: Outlet<MeshPod>,
     pub namespaces: Outlet<PartialObjectMeta<Namespace>>,
 }
 

@@ -1,16 +1,18 @@
 //! Who must be looked at when something changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_crds::{
     AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
 };
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 
 use super::follow::Change;
+use super::gathered::Gathered;
 use super::queues::Queues;
 use super::secrets::Touched;
 use super::versions::Key;
@@ -20,6 +22,7 @@ use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
+use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
@@ -43,6 +46,8 @@ pub struct Routes {
     pub mistakes: Arc<LastWords>,
     /// Pods that may lack the sidecar.
     pub suspects: Arc<Suspects>,
+    /// Namespaces whose Services changed.
+    pub services: Arc<Gathered>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
 }
@@ -102,10 +107,10 @@ impl Routes {
 
     /// A pod concerns itself, and the policies of its namespace. Its label may say more than there is
     /// to it.
-    pub fn pod(&self, change: Change<'_, Pod>) {
+    pub fn pod(&self, change: Change<'_, MeshPod>) {
         if let Change::Gone(pod) = &change {
             self.reports.gone(&pod.namespace().unwrap_or_default(), &pod.name_any());
-            self.mistakes.forget(pod.metadata.uid.as_deref().unwrap_or_default());
+            self.mistakes.forget(pod.meta().uid.as_deref().unwrap_or_default());
         }
         let (Change::There(pod) | Change::Gone(pod)) = change;
         if lies(pod) {
@@ -132,8 +137,22 @@ impl Routes {
     /// A Service concerns the pods of its namespace, whose identities bear its name.
     pub fn service(&self, change: Change<'_, Service>) {
         let (Change::There(service) | Change::Gone(service)) = change;
-        let namespace = service.namespace();
-        let found = self.seen.pods.state_filter(|pod| pod.namespace() == namespace);
+        self.services.put(service.namespace().unwrap_or_default());
+    }
+
+    /// Has those pods looked at, for as long as it is polled.
+    pub async fn follow_services(&self) {
+        loop {
+            let namespaces = self.services.take().await;
+            self.pods_in(&namespaces);
+        }
+    }
+
+    fn pods_in(&self, namespaces: &BTreeSet<String>) {
+        let is_there = |pod: &MeshPod| {
+            pod.meta().namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
+        };
+        let found = self.seen.pods.state_filter(is_there);
         found.iter().for_each(|pod| self.queues.pods.put(pod));
     }
 

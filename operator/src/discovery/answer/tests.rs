@@ -65,7 +65,7 @@ impl Cluster {
             }))
             .unwrap(),
         );
-        let pods: Vec<Arc<Pod>> = self
+        let pods: Vec<Arc<MeshPod>> = self
             .pods
             .iter()
             .map(|pod| Arc::new(serde_json::from_value(pod.clone()).unwrap()))

@@ -26,7 +26,7 @@ fn settings() -> Settings {
     }
 }
 
-fn pod(labels: &[(&str, &str)]) -> Pod {
+fn pod(labels: &[(&str, &str)]) -> MeshPod {
     let labels: BTreeMap<_, _> = labels.iter().copied().collect();
     serde_json::from_value(json!({ "metadata": { "name": "p", "labels": labels } })).unwrap()
 }
@@ -39,7 +39,7 @@ fn service(name: &str, selector: &[(&str, &str)]) -> Service {
     .unwrap()
 }
 
-fn names(pods: &[Pod], services: &[Service]) -> Vec<String> {
+fn names(pods: &[MeshPod], services: &[Service]) -> Vec<String> {
     dns_names("cluster.local", "shop", pods.iter(), services.iter())
 }
 
@@ -89,7 +89,8 @@ fn however_many_services_there_are_a_certificate_has_room_for_its_names() {
 fn a_pod_that_names_no_account_runs_as_default() {
     let of = |spec| {
         let pod = json!({ "metadata": { "name": "p" }, "spec": spec });
-        service_account(&serde_json::from_value(pod).unwrap())
+        let pod: MeshPod = serde_json::from_value(pod).unwrap();
+        pod.service_account
     };
     let cases = [
         (json!(null), "default"),
@@ -98,7 +99,7 @@ fn a_pod_that_names_no_account_runs_as_default() {
         (json!({ "containers": [], "serviceAccountName": "web" }), "web"),
     ];
     for (spec, account) in cases {
-        assert_eq!(of(spec), account);
+        assert_eq!(*of(spec), *account);
     }
 }
 

@@ -29,7 +29,7 @@ use self::judge::{Missed, judge};
 use self::replace::{Evicted, next, note, readiness};
 pub use self::suspects::Suspects;
 use crate::context::Context;
-use crate::inject::patch::has_sidecar;
+use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::NamespaceLabels;
 
@@ -60,8 +60,8 @@ struct Audit {
 
 /// Whether a pod says that it has the sidecar, and has not.
 #[must_use]
-pub fn lies(pod: &Pod) -> bool {
-    pod.spec.as_ref().is_some_and(|spec| !has_sidecar(spec))
+pub fn lies(pod: &MeshPod) -> bool {
+    !pod.has_sidecar()
 }
 
 /// Runs until `stop` is cancelled.
@@ -190,11 +190,8 @@ impl Audit {
         if !is_wanted || !self.context.settings.replaces_uninjected {
             return Ok(());
         }
-        let siblings = self
-            .context
-            .seen
-            .pods
-            .state_filter(|pod| pod.namespace().as_deref() == Some(namespace) && !lies(pod));
+        let siblings =
+            self.context.seen.pods.state_filter(|pod| pod.is_in(namespace) && !lies(pod));
         let readiness = readiness(siblings.iter().map(AsRef::as_ref));
         let chosen = {
             let evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use super::judge::Missed;
+use crate::kept::MeshPod;
 
 /// Who makes another pod in the place of one that was evicted. A Job would count it as a failure,
 /// and its pod ends by itself.
@@ -63,22 +62,14 @@ pub(super) fn next<'a>(
 }
 
 /// Whether all injected pods of each owner are ready, by the owner's uid.
-pub(super) fn readiness<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeMap<String, bool> {
+pub(super) fn readiness<'a>(pods: impl Iterator<Item = &'a MeshPod>) -> BTreeMap<String, bool> {
     let mut all = BTreeMap::new();
     for pod in pods {
-        let mut owners = pod.owner_references().iter();
-        let owner = owners.find(|owner| owner.controller == Some(true));
-        if let Some(owner) = owner {
-            *all.entry(owner.uid.clone()).or_insert(true) &= is_ready(pod);
+        if let Some(owner) = &pod.controller {
+            *all.entry(owner.to_string()).or_insert(true) &= pod.is_ready;
         }
     }
     all
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut ready = conditions.filter(|condition| condition.type_ == "Ready");
-    ready.any(|condition| condition.status == "True")
 }
 
 #[cfg(test)]
@@ -146,7 +137,7 @@ mod tests {
 
     #[test]
     fn an_owner_is_ready_when_all_its_pods_are() {
-        let pod = |owner: &str, status: &str| -> Pod {
+        let pod = |owner: &str, status: &str| -> MeshPod {
             serde_json::from_value(json!({
                 "metadata": { "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet",
                     "name": owner, "uid": owner, "controller": true }] },
@@ -156,6 +147,6 @@ mod tests {
         };
         let pods = [pod("a", "True"), pod("a", "False"), pod("a", "True"), pod("b", "True")];
         let expected = BTreeMap::from([("a".to_owned(), false), ("b".to_owned(), true)]);
-        assert_eq!(readiness(pods.iter().chain([&Pod::default()])), expected);
+        assert_eq!(readiness(pods.iter().chain([&MeshPod::default()])), expected);
     }
 }

@@ -1,0 +1,241 @@
+//! What is kept of an injected pod.
+
+use std::net::IpAddr;
+
+use countersign_contract::covered::{self, SERVE, SKIP, values};
+use countersign_contract::names;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use serde::Deserialize;
+
+use super::metadata::Metadata;
+
+/// An injected pod: whose it is, where it runs and at which addresses, and what its containers were
+/// given of what the sidecar does.
+#[derive(Clone, Debug, Default, Deserialize, Resource)]
+#[resource(inherit = Pod)]
+#[serde(from = "Told")]
+pub struct MeshPod {
+    metadata: ObjectMeta,
+    /// Its service account; a pod that names none runs as `default`.
+    pub service_account: Box<str>,
+    /// The node that it was given.
+    pub node: Option<Box<str>>,
+    /// Its addresses, of both families.
+    pub ips: Box<[IpAddr]>,
+    /// The uid of the controller that made it.
+    pub controller: Option<Box<str>>,
+    /// Whether all of its containers ended, and none will be started again.
+    pub has_ended: bool,
+    /// Whether its condition says so.
+    pub is_ready: bool,
+    redirect: Option<Options>,
+    sidecar: Option<Options>,
+}
+
+/// The options of a container's command on which answers rest.
+type Options = Box<[String]>;
+
+impl MeshPod {
+    /// Whether it is in a namespace.
+    #[must_use]
+    pub fn is_in(&self, namespace: &str) -> bool {
+        self.metadata.namespace.as_deref() == Some(namespace)
+    }
+
+    /// Whether it has the sidecar.
+    #[must_use]
+    pub fn has_sidecar(&self) -> bool {
+        self.sidecar.is_some()
+    }
+
+    /// Whether the sidecar stands before a port.
+    #[must_use]
+    pub fn is_covered(&self, port: u16) -> bool {
+        covered::is_covered(self.redirect.as_deref(), self.sidecar.as_deref(), port)
+    }
+
+    /// Leaves out what only the watch itself asks for.
+    pub fn lessen(&mut self) {
+        self.metadata.resource_version = None;
+    }
+}
+
+/// A pod as it is told.
+#[derive(Debug, Deserialize)]
+struct Told {
+    metadata: Metadata,
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    service_account_name: Option<String>,
+    node_name: Option<String>,
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Container {
+    name: String,
+    command: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Status {
+    phase: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+    conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodIp {
+    ip: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+impl From<Told> for MeshPod {
+    fn from(Told { mut metadata, spec, status }: Told) -> Self {
+        let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
+        let account = spec.service_account_name.as_deref().filter(|name| !name.is_empty());
+        let ips = status.pod_ips.iter().flatten();
+        let mut conditions = status.conditions.iter().flatten();
+        Self {
+            service_account: account.unwrap_or("default").into(),
+            ips: ips.filter_map(|pod_ip| pod_ip.ip.parse().ok()).collect(),
+            controller: metadata.controller().map(Into::into),
+            has_ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            is_ready: conditions.any(|one| one.type_ == "Ready" && one.status == "True"),
+            redirect: spec.options(names::REDIRECT_CONTAINER, SKIP),
+            sidecar: spec.options(names::SIDECAR_CONTAINER, SERVE),
+            node: spec.node_name.map(Into::into),
+            metadata: metadata.kept(),
+        }
+    }
+}
+
+impl Spec {
+    /// An option of a container's command, wherever it stands in it; nothing, where there is no such
+    /// container.
+    fn options(&self, name: &str, option: &str) -> Option<Options> {
+        let container = self.init_containers.iter().flatten().find(|one| one.name == name)?;
+        let command = container.command.as_deref().unwrap_or_default();
+        let kept = values(command, option).flat_map(|value| [option, value]);
+        Some(kept.map(str::to_owned).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::ResourceExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The words of a container's command, where there is one.
+    type Words<'a> = Option<&'a [&'a str]>;
+
+    fn pod(value: Value) -> MeshPod {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pod_answers_as_the_whole_pod_does() {
+        let redirect = ["/countersign-sidecar", "redirect", "--skip-inbound", "9090,9091"];
+        let plain = ["/countersign-sidecar", "pod"];
+        let explicit = ["/countersign-sidecar", "pod", "--serve", "8443=8080", "--serve", "1=2"];
+        let cases: [(Words<'_>, Words<'_>); 5] = [
+            (None, None),
+            (Some(&redirect), None),
+            (Some(&redirect), Some(&plain)),
+            (None, Some(&plain)),
+            (None, Some(&explicit)),
+        ];
+        for (redirect, sidecar) in cases {
+            let container =
+                |name, command: Words<'_>| Some(json!({"name": name, "command": command?}));
+            let inits = [
+                container(names::REDIRECT_CONTAINER, redirect),
+                container(names::SIDECAR_CONTAINER, sidecar),
+            ];
+            let inits: Vec<Value> = inits.into_iter().flatten().collect();
+            let small = pod(json!({ "metadata": {}, "spec": { "initContainers": inits } }));
+            let words = |command: Words<'_>| -> Option<Vec<String>> {
+                Some(command?.iter().map(|word| (*word).to_owned()).collect())
+            };
+            let (redirect, sidecar) = (words(redirect), words(sidecar));
+            assert_eq!(small.has_sidecar(), sidecar.is_some());
+            for port in [8080, 9090, 8443, 8444, 14190] {
+                let whole = covered::is_covered(redirect.as_deref(), sidecar.as_deref(), port);
+                assert_eq!(small.is_covered(port), whole, "{inits:?} {port}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pod_is_known_by_what_the_api_server_tells_of_it() {
+        let known = pod(json!({
+            "metadata": {
+                "name": "web-0", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                "labels": { "app": "web" },
+                "annotations": { "countersign.dev/sidecar-version": "1", "cni.example/address": "x" },
+                "ownerReferences": [
+                    { "apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c" },
+                    { "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "r", "controller": true },
+                ],
+                "managedFields": [{ "manager": "kubelet", "fieldsV1": { "f:metadata": {} } }],
+            },
+            "spec": { "serviceAccountName": "web", "nodeName": "n", "containers": [{ "name": "app" }] },
+            "status": {
+                "phase": "Running", "podIPs": [{ "ip": "10.0.0.1" }, { "ip": "fd00::1" }, { "ip": "" }],
+                "conditions": [{ "type": "Initialized", "status": "True" }, { "type": "Ready", "status": "True" }],
+            },
+        }));
+        assert_eq!(
+            (known.name_any().as_str(), known.namespace().as_deref()),
+            ("web-0", Some("shop"))
+        );
+        assert_eq!((&*known.service_account, known.node.as_deref()), ("web", Some("n")));
+        assert_eq!(known.controller.as_deref(), Some("r"));
+        assert_eq!(*known.ips, ["10.0.0.1", "fd00::1"].map(|ip| ip.parse::<IpAddr>().unwrap()));
+        assert_eq!(known.labels()["app"], "web");
+        assert_eq!(
+            known.annotations().keys().collect::<Vec<_>>(),
+            ["countersign.dev/sidecar-version"]
+        );
+        assert!(known.is_ready && !known.has_ended);
+    }
+
+    #[test]
+    fn of_what_is_not_said_the_default_holds() {
+        let unready = json!([{ "type": "Ready", "status": "False" }]);
+        let cases = [
+            (json!({ "metadata": {} }), (false, false)),
+            (json!({ "metadata": {}, "spec": null, "status": null }), (false, false)),
+            (
+                json!({ "metadata": {}, "status": { "podIPs": null, "conditions": unready } }),
+                (false, false),
+            ),
+            (json!({ "metadata": {}, "status": { "phase": "Succeeded" } }), (false, true)),
+            (json!({ "metadata": {}, "status": { "phase": "Failed" } }), (false, true)),
+        ];
+        for (told, (is_ready, has_ended)) in cases {
+            let pod = pod(told);
+            assert_eq!((pod.is_ready, pod.has_ended), (is_ready, has_ended));
+            assert_eq!(
+                (&*pod.service_account, pod.ips.len(), pod.has_sidecar()),
+                ("default", 0, false)
+            );
+        }
+    }
+}
