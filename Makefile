@@ -49,7 +49,7 @@ install-cli: ## install kubectl-countersign, for `kubectl countersign` (PREFIX=/
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install target/release/kubectl-countersign cli/kubectl_complete-countersign $(DESTDIR)$(PREFIX)/bin
 
-cluster-up: prerequisites ## start a real one-node Kubernetes and print its KUBECONFIG
+cluster-up: prerequisites ## start a real Kubernetes of two nodes and print its KUBECONFIG
 	cargo build --quiet -p countersign-tests
 	$(CLUSTER) up
 

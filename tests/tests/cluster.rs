@@ -1,7 +1,7 @@
 //! The control plane alone: needs no root, and leaves nothing behind.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use countersign_tests::cluster::{Cluster, Mode, cache};
+use countersign_tests::cluster::{Cluster, MOST_NODES, Mode, cache};
 
 fn answers(cluster: &Cluster) -> String {
     let output = cluster.command("kubectl").args(["get", "--raw", "/readyz"]).output();
@@ -28,4 +28,12 @@ fn two_control_planes_run_side_by_side_and_leave_nothing() {
 fn a_name_that_is_none_is_refused() {
     let error = Cluster::start("Not A Name", Mode::ControlPlane).expect_err("it is refused");
     assert!(error.to_string().contains("Not A Name"), "{error}");
+}
+
+#[test]
+fn more_nodes_than_there_may_be_are_refused_and_none_too() {
+    for nodes in [0, MOST_NODES + 1] {
+        let error = Cluster::start("test-nodes", Mode::Nodes(nodes)).expect_err("it is refused");
+        assert!(error.to_string().contains("1 to 4 nodes"), "{error}");
+    }
 }

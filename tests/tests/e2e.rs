@@ -62,6 +62,7 @@ steps! {
     a_workstation_gets_a_certificate_and_its_key_never_leaves_it,
     a_renewal_leaves_live_connections_alone,
     calls_that_know_nothing_of_the_mesh_go_by_mutual_tls,
+    a_call_to_another_node_keeps_its_callers_address_and_identity,
     grpc_goes_through_the_mesh,
     pods_are_called_by_their_own_names_and_addresses,
     the_application_is_told_who_calls,
@@ -71,6 +72,7 @@ steps! {
     an_audited_policy_tells_whom_it_would_refuse,
     a_permissive_port_takes_plaintext_and_a_mutual_one_does_not,
     a_policy_keeps_its_pods_from_calling_whoever_is_not_in_the_mesh,
+    what_sidecars_tell_another_replica_than_the_leader_counts,
     the_operator_may_be_away_for_a_minute,
     a_rolling_restart_of_everything_loses_no_request,
 }

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_tests::cluster::{Cluster, Mode, images, tools};
+use countersign_tests::cluster::{Cluster, MOST_NODES, Mode, images, tools};
 
-/// A real one-node Kubernetes on this machine.
+/// A real Kubernetes on this machine, each node in a network namespace of its own.
 #[derive(Parser)]
 #[command(name = "countersign-cluster")]
 struct Args {
@@ -20,8 +20,11 @@ enum Task {
         /// Its name.
         #[arg(long, default_value = "dev")]
         name: String,
+        /// How many nodes it has.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=i64::from(MOST_NODES)))]
+        nodes: u8,
         /// Only etcd and the API server; needs no root.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "nodes")]
         control_plane: bool,
     },
     /// Ends a cluster and leaves nothing behind.
@@ -69,7 +72,8 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> anyhow::Result<ExitCode> {
     match task {
-        Task::Up { name, control_plane } => up(&name, control_plane)?,
+        Task::Up { name, control_plane: true, .. } => up(&name, Mode::ControlPlane)?,
+        Task::Up { name, nodes, .. } => up(&name, Mode::Nodes(nodes))?,
         Task::Down { name } => Cluster::find(&name)?.stop()?,
         Task::Tools => drop(tools::all()?),
         Task::Path => println!("{}", tools::all()?.path()),
@@ -84,12 +88,11 @@ fn perform(task: Task) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(name: &str, control_plane: bool) -> anyhow::Result<()> {
+fn up(name: &str, mode: Mode) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
-    let mode = if control_plane { Mode::ControlPlane } else { Mode::Node };
     let cluster = Cluster::start(name, mode)?;
     println!("cluster {name} is ready after {:.1} s", started.elapsed().as_secs_f64());
-    if !control_plane {
+    if mode != Mode::ControlPlane {
         cluster.load_image(&images::debian_tools()?)?;
         cluster.load_image(&images::ours()?)?;
     }

@@ -30,7 +30,7 @@ pub(super) struct Addresses {
 impl Addresses {
     /// In a namespace of its own the ports are free.
     pub(super) fn of_node(network: &Network) -> Self {
-        Self::new(network.node, [6443, 2379, 2380])
+        Self::new(network.address, [6443, 2379, 2380])
     }
 
     /// On this host they must be looked for.
@@ -49,8 +49,12 @@ impl Addresses {
     }
 }
 
-/// Certificates and kubeconfigs of everybody who talks to the API server.
-pub(super) fn credentials(run: &Path, addresses: &Addresses) -> anyhow::Result<()> {
+/// Certificates and kubeconfigs of everybody who talks to the API server: each node as itself.
+pub(super) fn credentials(
+    run: &Path,
+    addresses: &Addresses,
+    nodes: &[Network],
+) -> anyhow::Result<()> {
     let pki = run.join("pki");
     let authority = ClusterAuthority::new(&pki)?;
     let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"];
@@ -60,9 +64,12 @@ pub(super) fn credentials(run: &Path, addresses: &Addresses) -> anyhow::Result<(
     authority.client("kubelet-client", "apiserver-kubelet-client", Some("system:masters"))?;
     authority.client("controller-manager", "system:kube-controller-manager", None)?;
     authority.client("scheduler", "system:kube-scheduler", None)?;
-    authority.client("node", "system:node:node", Some("system:nodes"))?;
     authority.client("proxy", "system:kube-proxy", None)?;
-    for client in ["admin", "controller-manager", "scheduler", "node", "proxy"] {
+    let nodes = nodes.iter().map(|network| network.node.as_str());
+    for node in nodes.clone() {
+        authority.client(node, &format!("system:node:{node}"), Some("system:nodes"))?;
+    }
+    for client in ["admin", "controller-manager", "scheduler", "proxy"].into_iter().chain(nodes) {
         kubeconfig(&run.join(format!("{client}.conf")), &addresses.api, &pki, client)?;
     }
     Ok(())

@@ -21,8 +21,8 @@ pub const OURS: &str = concat!("localhost/countersign/countersign:", env!("CARGO
 pub const DEBIAN_TOOLS: &str = "localhost/countersign/debian-tools:2";
 
 /// Loads a docker archive into a node's containerd.
-pub(super) fn import(run: &Path, tools: &Tools, archive: &Path) -> anyhow::Result<()> {
-    let output = ctr(run, tools)?.args(["images", "import"]).arg(archive).output()?;
+pub(super) fn import(node: &Path, tools: &Tools, archive: &Path) -> anyhow::Result<()> {
+    let output = ctr(node, tools)?.args(["images", "import"]).arg(archive).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "loading {}: {}", archive.display(), said.trim());
     Ok(())

@@ -1,19 +1,18 @@
 //! From nothing to a cluster, and back.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 use super::control_plane::{self, Addresses};
 use super::network::{self, Network};
-use super::node::{Node, ctr};
-use super::process::{self, Recorded, wait_until};
+use super::node::Node;
+use super::process::wait_until;
 use super::tools::{self, Tools};
-use super::{Mode, cache, images};
+use super::{MOST_NODES, Mode, Site, cache, controllers, dns, ending, images};
 
 /// A cluster that runs.
 #[derive(Debug)]
@@ -24,18 +23,6 @@ pub struct Cluster {
     /// Those that this process started, to be waited for when they end.
     children: Vec<Child>,
 }
-
-/// In this order they end: an API server whose etcd went first hangs for ever.
-const ORDER: &[&str] = &[
-    "kubelet",
-    "kube-proxy",
-    "coredns",
-    "kube-scheduler",
-    "kube-controller-manager",
-    "containerd",
-    "kube-apiserver",
-    "etcd",
-];
 
 impl Cluster {
     /// Starts a cluster; one of the same name that was left behind is taken away first.
@@ -49,12 +36,16 @@ impl Cluster {
             "{name:?} is not a name for a cluster: use lower-case letters, digits and dashes, 32 at most"
         );
         ensure!(
+            mode == Mode::ControlPlane || matches!(mode, Mode::Nodes(1..=MOST_NODES)),
+            "a cluster has 1 to {MOST_NODES} nodes"
+        );
+        ensure!(
             mode == Mode::ControlPlane || is_root(),
             "a node needs root: run this as root, or with sudo"
         );
         let tools = match mode {
             Mode::ControlPlane => tools::of_control_plane()?,
-            Mode::Node => tools::all()?,
+            Mode::Nodes(_) => tools::all()?,
         };
         let run = cache()?.join("run").join(name);
         let mut cluster = Self { name: name.to_owned(), run, tools, children: Vec::new() };
@@ -62,7 +53,7 @@ impl Cluster {
         fs::create_dir_all(cluster.run.join("log"))?;
         let started = match mode {
             Mode::ControlPlane => cluster.start_control_plane(),
-            Mode::Node => cluster.start_node(),
+            Mode::Nodes(nodes) => cluster.start_nodes(nodes),
         };
         match started {
             Ok(()) => Ok(cluster),
@@ -98,12 +89,15 @@ impl Cluster {
         command
     }
 
-    /// Makes an image known to the node.
+    /// Makes an image known to every node.
     ///
     /// # Errors
-    /// When containerd refuses it.
+    /// When there is no node, or a containerd refuses it.
     pub fn load_image(&self, archive: &Path) -> anyhow::Result<()> {
-        images::import(&self.run, &self.tools, archive)
+        let nodes = ending::nodes(&self.run);
+        ensure!(!nodes.is_empty(), "cluster {} has no node", self.name);
+        let mut folders = nodes.iter().map(|node| self.run.join(node));
+        folders.try_for_each(|node| images::import(&node, &self.tools, archive))
     }
 
     /// Ends everything and leaves nothing behind.
@@ -116,7 +110,7 @@ impl Cluster {
 
     fn start_control_plane(&mut self) -> anyhow::Result<()> {
         let addresses = Addresses::on_loopback()?;
-        control_plane::credentials(&self.run, &addresses)?;
+        control_plane::credentials(&self.run, &addresses, &[])?;
         let started = control_plane::start(&self.run, &self.tools, &addresses, &|program| {
             Command::new(program)
         })?;
@@ -124,17 +118,28 @@ impl Cluster {
         Ok(())
     }
 
-    fn start_node(&mut self) -> anyhow::Result<()> {
+    fn start_nodes(&mut self, nodes: u8) -> anyhow::Result<()> {
         let pause = images::pause()?;
-        let network = Network::make(&self.name)?;
-        let addresses = Addresses::of_node(&network);
-        control_plane::credentials(&self.run, &addresses)?;
-        let command = |program: &Path| network.command(program);
+        let networks = network::make(&self.name, nodes)?;
+        let first = networks.first().context("a cluster without nodes")?;
+        let addresses = Addresses::of_node(first);
+        control_plane::credentials(&self.run, &addresses, &networks)?;
+        let command = |program: &Path| first.command(program);
         let started = control_plane::start(&self.run, &self.tools, &addresses, &command)?;
         self.children.extend(started);
-        let node = Node { run: &self.run, tools: &self.tools, network: &network };
-        self.children.extend(node.start(&pause)?);
-        Ok(())
+        let site = Site { run: &self.run, tools: &self.tools };
+        self.children.extend(controllers::start(site, first)?);
+        let nodes: Result<Vec<_>, _> =
+            networks.iter().map(|network| Node::new(site, &self.name, network)).collect();
+        let nodes = nodes?;
+        for node in &nodes {
+            self.children.push(node.start_runtime()?);
+        }
+        for node in &nodes {
+            self.children.extend(node.join(&pause)?);
+        }
+        self.children.push(dns::start(site, first)?);
+        wait_ready(site, &networks)
     }
 
     fn keep_logs(&self) -> PathBuf {
@@ -147,76 +152,21 @@ impl Cluster {
     }
 
     fn take_away(&mut self) -> anyhow::Result<()> {
-        if !self.run.exists() {
-            return if is_root() { network::remove(&self.name) } else { Ok(()) };
-        }
-        let recorded = |name: &str| process::recorded(&self.run, name);
-        if let Some(kubelet) = recorded("kubelet") {
-            // Otherwise it would start the pods again that end now.
-            kubelet.end(Duration::from_secs(20))?;
-        }
-        self.end_pods()?;
-        for name in ORDER {
-            if let Some(program) = recorded(name) {
-                program.end(Duration::from_secs(20))?;
-            }
+        if self.run.exists() {
+            ending::end(Site { run: &self.run, tools: &self.tools })?;
         }
         for child in &mut self.children {
             let _status = child.wait()?;
         }
         self.children.clear();
-        unmount_below(&self.run)?;
         if is_root() {
-            network::remove(&self.name)?;
+            ending::remove_places(&self.name)?;
         }
-        fs::remove_dir_all(&self.run).with_context(|| format!("removing {}", self.run.display()))
-    }
-
-    /// Ends what runs in pods, and the shims that would outlive containerd.
-    fn end_pods(&self) -> anyhow::Result<()> {
-        let shims = self.shims();
-        let mut networks = BTreeSet::new();
-        if process::recorded(&self.run, "containerd").is_some_and(|one| one.runs()) {
-            let listed = ctr(&self.run, &self.tools)?.args(["tasks", "list", "-q"]).output()?;
-            networks = self.pod_networks()?;
-            for task in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
-                let mut remove = ctr(&self.run, &self.tools)?;
-                remove.args(["tasks", "delete", "--force", task]);
-                let _gone = remove.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-            }
+        if self.run.exists() {
+            fs::remove_dir_all(&self.run)
+                .with_context(|| format!("removing {}", self.run.display()))?;
         }
-        wait_until(Duration::from_secs(5), || shims.iter().all(|shim| !shim.runs()));
-        shims.iter().try_for_each(|shim| shim.end(Duration::from_secs(2)))?;
-        networks.iter().try_for_each(|name| network::remove_namespace(name))
-    }
-
-    /// The network namespaces of pods: the runtime names them, and nobody else takes them away.
-    fn pod_networks(&self) -> anyhow::Result<BTreeSet<String>> {
-        let listed = ctr(&self.run, &self.tools)?.args(["containers", "list", "-q"]).output()?;
-        let mut networks = BTreeSet::new();
-        for container in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
-            let info =
-                ctr(&self.run, &self.tools)?.args(["containers", "info", container]).output()?;
-            let text = String::from_utf8_lossy(&info.stdout);
-            let paths = text.split('"').filter_map(|word| word.rsplit_once("/run/netns/"));
-            networks.extend(
-                paths.map(|(_, name)| name.to_owned()).filter(|name| name.starts_with("cni-")),
-            );
-        }
-        Ok(networks)
-    }
-
-    /// Shims of this cluster's containerd: they name its socket.
-    fn shims(&self) -> Vec<Recorded> {
-        let socket = self.run.join("containerd.sock").display().to_string();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let is_ours = |id: &u32| {
-            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            let line = String::from_utf8_lossy(&line);
-            line.contains("containerd-shim-runc-v2") && line.contains(&socket)
-        };
-        ids.filter(is_ours).filter_map(|id| Recorded::found("containerd-shim", id)).collect()
+        Ok(())
     }
 }
 
@@ -244,19 +194,23 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-/// Unmounts everything below a folder, the innermost first.
-fn unmount_below(folder: &Path) -> anyhow::Result<()> {
-    let folder = folder.display().to_string();
-    let mounts = fs::read_to_string("/proc/mounts")?;
-    let below = format!("{folder}/");
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let mut points: Vec<&str> = points.filter(|point| point.starts_with(&below)).collect();
-    points.sort_unstable_by_key(|point| std::cmp::Reverse(point.len()));
-    for point in points {
-        let output = Command::new("umount").arg(point).output()?;
-        if !output.status.success() {
-            bail!("umount {point}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-    }
+/// Waits until every node takes pods, and pods can have their ServiceAccount.
+fn wait_ready(site: Site<'_>, networks: &[Network]) -> anyhow::Result<()> {
+    let succeeds = |arguments: &[&str]| {
+        let Ok(mut ask) = site.kubectl() else { return false };
+        let status = ask.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let takes_pods = |Network { node, .. }: &Network| {
+        succeeds(&["wait", "--for=condition=Ready", &format!("node/{node}"), "--timeout=10s"])
+    };
+    let ready =
+        || networks.iter().all(takes_pods) && succeeds(&["get", "serviceaccount", "default"]);
+    let logs = site.run.join("log");
+    ensure!(
+        wait_until(Duration::from_secs(180), ready),
+        "not every node becomes ready; the kubelets' logs are in {}",
+        logs.display()
+    );
     Ok(())
 }

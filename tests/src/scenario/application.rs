@@ -145,7 +145,7 @@ pub(super) const AWAY: Step = Step {
         );
         let said = stage.run(&format!("{VISITOR} sh -c '{calls}'"));
         stage.run(
-            "kubectl -n countersign-system scale deployment/countersign-operator --replicas=1",
+            "kubectl -n countersign-system scale deployment/countersign-operator --replicas=2",
         )?;
         stage.run("kubectl -n countersign-system rollout status deployment/countersign-operator --timeout=90s")?;
         Ok(said?.trim().to_owned())

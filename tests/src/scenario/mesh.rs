@@ -9,10 +9,11 @@ pub(super) const INSTALL: Step = Step {
     title: "Countersign is installed: CRDs by kubectl, the rest by Helm",
     show: |stage| {
         stage.run("kubectl apply -f crds/")?;
-        stage.run("helm upgrade --install countersign charts/countersign --namespace countersign-system --create-namespace --set image.repository=localhost/countersign/countersign --set image.pullPolicy=IfNotPresent --wait --timeout 120s")?;
+        stage.run("helm upgrade --install countersign charts/countersign --namespace countersign-system --create-namespace --set image.repository=localhost/countersign/countersign --set image.pullPolicy=IfNotPresent --set replicas=2 --wait --timeout 120s")?;
         stage.run("kubectl wait --for=condition=Ready clusterissuer/countersign --timeout=60s")?;
         stage.run("kubectl -n countersign-system get pods,certificates,issuers")?;
-        Ok("operator running; root, intermediate and ClusterIssuer ready".to_owned())
+        Ok("two replicas of the operator running; root, intermediate and ClusterIssuer ready"
+            .to_owned())
     },
 };
 
@@ -146,8 +147,8 @@ pub(super) const UNINSTALL: Step = Step {
 /// # Errors
 /// When a figure cannot be read.
 pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
-    let rss = |namespace: &str, label: &str, port: u16| {
-        stage.run(&format!("kubectl get --raw /api/v1/namespaces/{namespace}/pods/$(kubectl -n {namespace} get pod -l {label} -o jsonpath='{{.items[0].metadata.name}}'):{port}/proxy/metrics | awk '/^process_resident_memory_bytes / {{ printf \"%.1f MB\", $2/1e6 }}'"))
+    let rss = |namespace: &str, pod: &str, port: u16| {
+        stage.run(&format!("kubectl get --raw /api/v1/namespaces/{namespace}/pods/$({pod}):{port}/proxy/metrics | awk '/^process_resident_memory_bytes / {{ printf \"%.1f MB\", $2/1e6 }}'"))
     };
     // One client, a kept connection, one request after the other: p50 and p99.
     let latency = |shell: &str, host: &str| {
@@ -162,10 +163,17 @@ pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
     let ready = stage.run("kubectl -n shop logs deploy/web -c countersign-sidecar | grep -o -E '\"?ready_ms\"?[=:] ?[0-9]+' | grep -o -E '[0-9]+' | head -1")?;
     Ok(vec![
         (
-            "operator, memory".to_owned(),
-            rss("countersign-system", "app.kubernetes.io/name=countersign", 8080)?,
+            "operator that leads, memory".to_owned(),
+            rss("countersign-system", super::replicas::LEADER, 8080)?,
         ),
-        ("sidecar, memory".to_owned(), rss("shop", "app=web", 14190)?),
+        (
+            "sidecar, memory".to_owned(),
+            rss(
+                "shop",
+                "kubectl -n shop get pod -l app=web -o jsonpath='{.items[0].metadata.name}'",
+                14190,
+            )?,
+        ),
         ("sidecar, from start to ready".to_owned(), format!("{} ms", ready.trim())),
         ("a call to Redis without, p50 / p99".to_owned(), without),
         ("the same between two sidecars".to_owned(), with),

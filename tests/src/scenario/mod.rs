@@ -6,8 +6,10 @@
 mod application;
 mod issuing;
 mod mesh;
+mod nodes;
 mod policies;
 mod refusals;
+mod replicas;
 mod rotation;
 pub mod stage;
 mod workstation;
@@ -47,6 +49,7 @@ pub const STEPS: &[Step] = &[
     workstation::CSR,
     rotation::RENEWAL,
     application::TRANSPARENT,
+    nodes::CROSSING,
     application::GRPC,
     application::PODS,
     application::TOLD,
@@ -56,6 +59,7 @@ pub const STEPS: &[Step] = &[
     policies::AUDITED,
     policies::PERMISSIVE,
     policies::UNMESHED,
+    replicas::RELAYED,
     application::AWAY,
     application::RESTART,
 ];

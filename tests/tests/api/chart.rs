@@ -132,11 +132,14 @@ pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
 
 pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
     let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
+    // A constraint whose label some nodes lack would make the scheduler forget the other one there.
     let both = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
-    let cases: [(&[&str], usize, &[&str]); 4] = [
+    let affinity = r#"affinity={"nodeAffinity":{}}"#;
+    let cases: [(&[&str], usize, &[&str]); 5] = [
         (&[], 0, &[]),
         (&["replicas=2"], 1, &both),
         (&["replicas=2", "podDisruptionBudget.enabled=false"], 0, &both),
+        (&["replicas=2", affinity], 1, &both[..1]),
         (&["replicas=3", own], 1, &["rack"]),
     ];
     for (values, budgets, keys) in cases {
@@ -152,7 +155,10 @@ pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(spac
         }
         let spread = pods["spec"]["topologySpreadConstraints"].as_array();
         let spread = spread.into_iter().flatten().map(|spread| &spread["topologyKey"]);
-        assert_eq!(spread.collect::<Vec<_>>(), keys, "{values:?}");
+        let apart = &pods["spec"]["affinity"]["podAntiAffinity"];
+        let apart = apart["preferredDuringSchedulingIgnoredDuringExecution"].as_array();
+        let apart = apart.into_iter().flatten().map(|term| &term["podAffinityTerm"]["topologyKey"]);
+        assert_eq!(spread.chain(apart).collect::<Vec<_>>(), keys, "{values:?}");
         let text = serde_json::to_string(&objects).unwrap();
         assert!(!text.contains("\"matchLabelKeys\":null"));
     }
