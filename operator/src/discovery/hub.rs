@@ -1,10 +1,10 @@
-//! Who follows which destination, and what they are told when its answer changes.
+//! What followers of a destination are told when its answer changes.
 //!
 //! A change marks addresses; a moment later those of them that somebody follows are answered anew,
 //! and whoever follows is told if the answer is another one. What nobody follows costs an entry in an
 //! index.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +17,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::Notify;
 
-use super::answer::{Found, Unknown, View, nobody};
+use super::answer::{Found, Unknown, View};
 use super::directory::Directory;
+use super::followers::{Follower, Followers};
 use super::plain::PlainPods;
 use super::ranges::Ranges;
 use super::strangers::Strangers;
@@ -47,75 +48,9 @@ pub struct Hub {
 #[derive(Debug, Default)]
 struct State {
     directory: Directory,
-    followed: HashMap<IpAddr, BTreeMap<u16, HashSet<u64>>>,
-    followers: HashMap<u64, Arc<Follower>>,
-    next: u64,
-    /// The latest stream of each pod: one that broke off may end here after the next one began.
-    latest: HashMap<(String, String), u64>,
+    followers: Followers,
     dirty: BTreeSet<IpAddr>,
     all_dirty: bool,
-}
-
-/// One stream: what waits to be sent over it. An answer that was not sent yet gives way to the next
-/// one for the same destination, so that a slow reader costs no more than what it follows.
-#[derive(Debug, Default)]
-pub(super) struct Follower {
-    node: Option<Box<str>>,
-    outbox: Mutex<Outbox>,
-    waiting: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Outbox {
-    answers: BTreeMap<SocketAddr, Arc<Answer>>,
-    /// What each destination was answered last; whoever was told the same at once shares it.
-    last: HashMap<SocketAddr, Arc<Answer>>,
-}
-
-impl Follower {
-    fn put(&self, destination: SocketAddr, answer: &Arc<Answer>) {
-        let mut outbox = lock(&self.outbox);
-        if outbox.last.get(&destination) == Some(answer) {
-            return;
-        }
-        outbox.last.insert(destination, answer.clone());
-        outbox.answers.insert(destination, answer.clone());
-        drop(outbox);
-        self.waiting.notify_one();
-    }
-
-    /// What was said of a destination holds no longer; of one of which nothing was said, nothing is.
-    fn withdraw(&self, destination: SocketAddr, was: Kind) {
-        let was_said = lock(&self.outbox).last.contains_key(&destination);
-        if was_said {
-            self.put(destination, &Arc::new(nobody(destination, was)));
-        }
-    }
-
-    fn forget(&self, destination: &SocketAddr) {
-        let mut outbox = lock(&self.outbox);
-        outbox.last.remove(destination);
-        outbox.answers.remove(destination);
-    }
-
-    /// What there is to be sent, `most` answers at a time; waits while there is nothing.
-    pub(super) async fn take(&self, most: usize) -> Vec<Answer> {
-        loop {
-            let taken = self.waiting.notified();
-            let answers = {
-                let mut outbox = lock(&self.outbox);
-                let rest = match outbox.answers.keys().nth(most).copied() {
-                    Some(first) => outbox.answers.split_off(&first),
-                    None => BTreeMap::new(),
-                };
-                std::mem::replace(&mut outbox.answers, rest)
-            };
-            if !answers.is_empty() {
-                return answers.into_values().map(Arc::unwrap_or_clone).collect();
-            }
-            taken.await;
-        }
-    }
 }
 
 /// What some followers are told at once.
@@ -127,95 +62,15 @@ struct Said<'a> {
     answer: Option<Arc<Answer>>,
 }
 
-/// A stream's hold on what it follows, which goes with it.
-#[derive(Debug)]
-pub(super) struct Following {
-    hub: Arc<Hub>,
-    id: u64,
-    pub(super) follower: Arc<Follower>,
-    destinations: HashSet<SocketAddr>,
-}
-
-impl Following {
-    /// From now on this is the stream of a pod.
-    pub(super) fn is_of(&self, pod: (String, String)) {
-        lock(&self.hub.state).latest.insert(pod, self.id);
-    }
-
-    /// Whether it still was, at its end.
-    pub(super) fn was_of(&self, pod: &(String, String)) -> bool {
-        let mut state = lock(&self.hub.state);
-        let was = state.latest.get(pod) == Some(&self.id);
-        if was {
-            state.latest.remove(pod);
-        }
-        was
-    }
-
-    /// How many destinations.
-    pub(super) fn len(&self) -> usize {
-        self.destinations.len()
-    }
-
-    /// Follows one more destination, which is answered at once if it is known.
-    pub(super) fn follow(&mut self, destination: SocketAddr) {
-        if self.destinations.insert(destination) {
-            let mut state = lock(&self.hub.state);
-            let ports = state.followed.entry(destination.ip()).or_default();
-            ports.entry(destination.port()).or_default().insert(self.id);
-            drop(state);
-        }
-        self.hub.tell(destination, std::slice::from_ref(&self.follower));
-    }
-
-    /// Follows it no longer.
-    pub(super) fn forget(&mut self, destination: &SocketAddr) {
-        if self.destinations.remove(destination) {
-            lock(&self.hub.state).unfollow(destination, self.id);
-            self.follower.forget(destination);
-        }
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        let mut state = lock(&self.hub.state);
-        state.followers.remove(&self.id);
-        for destination in &self.destinations {
-            state.unfollow(destination, self.id);
-        }
-    }
-}
-
 impl State {
-    fn unfollow(&mut self, destination: &SocketAddr, id: u64) {
-        let Some(ports) = self.followed.get_mut(&destination.ip()) else { return };
-        if let Some(ids) = ports.get_mut(&destination.port()) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                ports.remove(&destination.port());
-            }
-        }
-        if ports.is_empty() {
-            self.followed.remove(&destination.ip());
-        }
-    }
-
     /// What must be answered anew, and to whom.
     fn due(&mut self) -> Vec<(SocketAddr, Vec<Arc<Follower>>)> {
         let dirty = std::mem::take(&mut self.dirty);
-        let all: Vec<IpAddr> = match std::mem::take(&mut self.all_dirty) {
-            true => self.followed.keys().copied().collect(),
+        let ips = match std::mem::take(&mut self.all_dirty) {
+            true => self.followers.addresses(),
             false => dirty.into_iter().collect(),
         };
-        let mut due = Vec::new();
-        for ip in all {
-            for (port, ids) in self.followed.get(&ip).into_iter().flatten() {
-                let followers = ids.iter().filter_map(|id| self.followers.get(id).cloned());
-                due.push((SocketAddr::new(ip, *port), followers.collect()));
-            }
-        }
-        due
+        self.followers.of(ips)
     }
 }
 
@@ -278,30 +133,23 @@ impl Hub {
     fn note(&self, change: impl FnOnce(&mut Directory) -> Vec<IpAddr>) {
         let mut state = lock(&self.state);
         let dirty = change(&mut state.directory);
-        let State { followed, dirty: marked, .. } = &mut *state;
+        let State { followers, dirty: marked, .. } = &mut *state;
         let before = marked.len();
-        marked.extend(dirty.into_iter().filter(|ip| followed.contains_key(ip)));
+        marked.extend(dirty.into_iter().filter(|ip| followers.is_followed(ip)));
         if marked.len() != before {
             self.changed.notify_one();
         }
     }
 
-    /// Somebody who will follow destinations, from a pod on a node.
-    pub(super) fn join(self: &Arc<Self>, node: Option<Box<str>>) -> Following {
-        let follower = Arc::new(Follower { node, ..Follower::default() });
-        let mut state = lock(&self.state);
-        state.next += 1;
-        let id = state.next;
-        state.followers.insert(id, follower.clone());
-        Following { hub: self.clone(), id, follower, destinations: HashSet::new() }
+    /// Looks at who follows what.
+    pub(super) fn followers<T>(&self, look: impl FnOnce(&mut Followers) -> T) -> T {
+        look(&mut lock(&self.state).followers)
     }
 
     /// How many streams there are, and how many destinations are followed.
     #[must_use]
     pub fn count(&self) -> (usize, usize) {
-        let state = lock(&self.state);
-        let destinations = state.followed.values().map(BTreeMap::len).sum();
-        (state.followers.len(), destinations)
+        self.followers(|followers| followers.count())
     }
 
     /// Tells followers of changes, for as long as it is polled.
@@ -326,7 +174,7 @@ impl Hub {
 
     /// Tells some followers what is known of a destination now. Nothing is said before all was read
     /// once: what is not there yet would look as if it were not in the mesh.
-    fn tell(&self, destination: SocketAddr, followers: &[Arc<Follower>]) {
+    pub(super) fn tell(&self, destination: SocketAddr, followers: &[Arc<Follower>]) {
         if !self.is_complete() {
             return;
         }
@@ -396,7 +244,7 @@ impl Hub {
     /// is.
     pub(super) fn ask_again(&self, ip: IpAddr) {
         let state = lock(&self.state);
-        let is_wanted = state.followed.contains_key(&ip) && state.directory.pod(ip).is_none();
+        let is_wanted = state.followers.is_followed(&ip) && state.directory.pod(ip).is_none();
         self.strangers.again(ip, is_wanted);
     }
 

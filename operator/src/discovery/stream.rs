@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 use tracing::debug;
 
-use super::hub::Following;
+use super::followers::Following;
 use super::methods::Asked;
 use crate::context::Context;
 use crate::kept::MeshPod;
@@ -66,7 +66,7 @@ impl Follow {
         let Some(first) = first.await.map_err(late)?? else { return Ok(()) };
         let pod = self.pod(&first)?;
         let node = pod.as_ref().and_then(|pod| pod.node.clone());
-        let following = self.0.hub.join(node);
+        let following = Following::begin(self.0.hub.clone(), node);
         let follower = following.follower.clone();
         let mut session = Session::of(&self.0.context, following, pod.as_deref());
         session.take(&first)?;

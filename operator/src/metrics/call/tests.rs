@@ -62,7 +62,7 @@ fn whatever_the_path_is_no_new_word_comes_of_it() {
         ("GET", "/api", ("get", "other")),
         ("GET", "/api/v1", ("get", "other")),
         ("GET", "/apis/countersign.dev/v1/", ("get", "other")),
-        ("GET", "/api/v1/nodes", ("list", "other")),
+        ("GET", "/api/v1/persistentvolumes", ("list", "other")),
         ("GET", "/api/v1/namespaces/shop/pods/web/log", ("get", "other")),
         ("GET", "/apis/countersign.dev/v1/certificates/web/", ("get", "certificates")),
         ("OPTIONS", "/api/v1/pods", ("other", "pods")),
