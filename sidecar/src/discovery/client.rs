@@ -16,7 +16,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tracing::{info, warn};
 
@@ -86,12 +86,13 @@ impl Client {
         let mut wait = SOONEST;
         loop {
             let began = Instant::now();
-            match self.stream().await {
+            let ended = self.stream().await;
+            if is_soon_tried_again(began.elapsed(), &ended) {
+                wait = SOONEST;
+            }
+            match ended {
                 Ok(()) => info!("discovery ended the stream: connecting again"),
                 Err(error) => warn!(%error, "discovery is not reached: what is known goes on"),
-            }
-            if began.elapsed() > LATEST {
-                wait = SOONEST;
             }
             // Not all sidecars at once, after the operator was away.
             sleep(wait + wait.mul_f64(chance())).await;
@@ -197,6 +198,13 @@ impl Client {
     }
 }
 
+/// A replica that ends is not all of them: another one is there to be asked, however long none was
+/// there before.
+fn is_soon_tried_again(lasted: Duration, ended: &Result<(), Error>) -> bool {
+    let is_one_replica = |error: &Error| matches!(error, Error::Status(status) if status.code() == Code::Unavailable);
+    lasted > LATEST || ended.as_ref().is_err_and(is_one_replica)
+}
+
 fn asking(questions: Questions) -> Request {
     let texts = |all: Vec<std::net::SocketAddr>| all.iter().map(ToString::to_string).collect();
     Request {
@@ -245,5 +253,29 @@ impl tower::Service<axum::http::Request<Body>> for Channel {
 
     fn call(&mut self, request: axum::http::Request<Body>) -> Self::Future {
         Box::pin(self.0.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_replica_that_ends_another_is_asked_soon_and_after_other_failures_less_and_less_often()
+     {
+        let status = |code, message: &str| Err(Error::Status(Status::new(code, message)));
+        let (short, long) = (Duration::from_millis(300), LATEST + SOONEST);
+        let cases = [
+            (short, status(Code::Unavailable, "this replica ends"), true),
+            (short, status(Code::PermissionDenied, "not your pod"), false),
+            (short, status(Code::ResourceExhausted, "too many"), false),
+            (short, Err(Error::Dial("refused".to_owned())), false),
+            (short, Ok(()), false),
+            (long, Ok(()), true),
+            (long, Err(Error::Late), true),
+        ];
+        for (lasted, ended, expected) in cases {
+            assert_eq!(is_soon_tried_again(lasted, &ended), expected, "{lasted:?} {ended:?}");
+        }
     }
 }

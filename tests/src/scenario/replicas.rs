@@ -4,8 +4,8 @@ use anyhow::Context as _;
 
 use super::{Stage, Step};
 
-/// Prints the pod of the replica that leads.
-pub(super) const LEADER: &str = "kubectl -n countersign-system get lease countersign-operator -o jsonpath='{.spec.holderIdentity}'";
+/// Prints the pod of the replica that leads: the Lease has a process of it.
+pub(super) const LEADER: &str = "kubectl -n countersign-system get lease countersign-operator -o jsonpath='{.spec.holderIdentity}' | sed 's/-[0-9]*$//'";
 
 /// Prints the pods of replicas that are ready.
 const READY: &str = "kubectl -n countersign-system get pod -l app.kubernetes.io/name=countersign -o json | jq -r '.items[] | select(.metadata.deletionTimestamp == null) | select(any(.status.conditions[]; .type == \"Ready\" and .status == \"True\")) | .metadata.name'";
@@ -49,7 +49,7 @@ pub(super) const RELAYED: Step = Step {
         );
         let other = stage.until(60, &other)?;
         let other = other.lines().next().unwrap_or_default().to_owned();
-        let leader = stage.run(LEADER)?;
+        let leader = stage.run(LEADER)?.trim().to_owned();
         // Which replica a sidecar finds is left to chance: one that starts anew may find another.
         let mallory = "kubectl -n shop delete pod -l app=mallory --wait && kubectl -n shop rollout status deployment/mallory --timeout=60s";
         stage.until(120, &format!("test $({}) -ge 1 || ({mallory}; false)", streams(&other)))?;

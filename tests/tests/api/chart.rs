@@ -153,6 +153,8 @@ pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(spac
                 assert_eq!(pods["metadata"]["labels"][label], *value);
             }
         }
+        let first = &pods["spec"]["containers"][0];
+        assert_eq!(first["lifecycle"]["preStop"]["sleep"]["seconds"], 3, "it ends too soon");
         let spread = pods["spec"]["topologySpreadConstraints"].as_array();
         let spread = spread.into_iter().flatten().map(|spread| &spread["topologyKey"]);
         let apart = &pods["spec"]["affinity"]["podAntiAffinity"];
