@@ -2,8 +2,9 @@
 //! and kept up to date for as long as they follow it. Every replica serves it.
 //!
 //! `directory` has the indexes, `answer` is pure, `hub` tells `followers` of changes, `stream` is one
-//! sidecar, `server` its connection, `own` the certificate by which sidecars know us. What sidecars
-//! tell, `relay` tells the replica that leads (over `call`), which hears it in `relayed`.
+//! sidecar, `server` its connection, `places` how many of these there may be, `own` the certificate by
+//! which sidecars know us. What sidecars tell, `relay` tells the replica that leads (over `call`), which
+//! hears it in `relayed`.
 
 mod answer;
 mod call;
@@ -13,6 +14,7 @@ mod hub;
 mod methods;
 mod own;
 mod pending;
+mod places;
 mod plain;
 mod ranges;
 mod relay;

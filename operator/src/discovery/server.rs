@@ -1,6 +1,6 @@
 //! Connections to discovery: mutual TLS, then HTTP/2, each step with a deadline.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -24,16 +24,15 @@ use super::hub::Hub;
 use super::methods::{Asked, answer};
 use super::own::Own;
 use super::pending::Pending;
+use super::places::{LIMITS, Place, Places};
 use super::relay::{self, Leader};
 use super::{own, plain, ranges, strangers};
 use crate::context::Context;
+use crate::metrics::ReasonLabels;
 use crate::pki::CertificateFacts;
 
 /// How long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How many connections may be open: a sidecar has one.
-const CONNECTIONS: usize = 20_000;
 
 /// A connection ends after this long at most, and later by up to a fourth, so that not all come back
 /// at once; whoever comes back is looked at anew, by the roots of then.
@@ -95,13 +94,13 @@ async fn accept(
     mut current: watch::Receiver<Option<Arc<Own>>>,
     stop: CancellationToken,
 ) {
-    let (open, pending) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Pending::default()));
+    let (places, pending) = (Places::new(LIMITS), Arc::new(Pending::default()));
     let live = TaskTracker::new();
     // Nobody can be answered before there is a certificate; they wait in the kernel's queue.
     let _ = current.wait_for(Option::is_some).await;
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: they come back as connections end.
                 debug!(%error, "accepting failed");
@@ -113,7 +112,7 @@ async fn accept(
             continue;
         };
         let (context, hub, stop) = (context.clone(), hub.clone(), stop.clone());
-        let (turn, open) = (pending.begin(), open.clone());
+        let (turn, places) = (pending.begin(), places.clone());
         live.spawn(async move {
             let shaken = tokio::select! {
                 shaken = timeout(HANDSHAKE, shake(stream, config)) => shaken,
@@ -125,12 +124,8 @@ async fn accept(
                 Ok(Err(error)) => return debug!(%error, "discovery: handshake failed"),
                 Err(_) => return debug!("discovery: handshake took too long"),
             };
-            // Who has proved who they are, and finds no room, asks another replica.
-            match open.try_acquire_owned() {
-                Ok(_place) => requests(stream, facts, context, hub, stop).await,
-                Err(_) => {
-                    warn!("discovery: {CONNECTIONS} connections are open, and no more may be")
-                }
+            if let Some((caller, _place)) = let_in(facts, from.ip(), &context, &places) {
+                requests(stream, caller, context, hub, stop).await;
             }
         });
     }
@@ -170,18 +165,35 @@ fn caller(facts: &CertificateFacts, context: &Context) -> Option<Caller> {
     is_ours.then_some(Caller { id, lasts: left.min(LASTS + longer) })
 }
 
+/// Who has proved who they are, and finds no room, asks another replica.
+fn let_in(
+    facts: Option<CertificateFacts>,
+    from: IpAddr,
+    context: &Context,
+    places: &Arc<Places>,
+) -> Option<(Caller, Place)> {
+    let Some(caller) = facts.as_ref().and_then(|facts| caller(facts, context)) else {
+        warn!("discovery: a client whose certificate is no workload's of this trust domain");
+        return None;
+    };
+    match places.take((caller.id.clone(), from.to_canonical())) {
+        Ok(place) => Some((caller, place)),
+        Err(full) => {
+            let reason = full.reason();
+            warn!(caller = %caller.id, %from, reason, "discovery: refused: {full}");
+            context.metrics.discovery_refused.get_or_create(&ReasonLabels { reason }).inc();
+            None
+        }
+    }
+}
+
 async fn requests(
     stream: TlsStream<TcpStream>,
-    facts: Option<CertificateFacts>,
+    caller: Caller,
     context: Arc<Context>,
     hub: Arc<Hub>,
     stop: CancellationToken,
 ) {
-    let Some(caller) = facts.as_ref().and_then(|facts| caller(facts, &context)) else {
-        return warn!(
-            "discovery: a client whose certificate is no workload's of this trust domain"
-        );
-    };
     let lasts = caller.lasts;
     let asked = Asked { caller, context, hub, stop };
     let service = service_fn(move |request| answer(request, asked.clone()));

@@ -89,6 +89,8 @@ pub struct Metrics {
     pub discovery_streams: Gauge,
     /// `countersign_discovery_answers_total`: answers that they were sent.
     pub discovery_answers: Counter,
+    /// `countersign_discovery_refused_total` by reason: connections for which there was no place.
+    pub discovery_refused: Family<ReasonLabels, Counter>,
     /// `countersign_uninjected_pods` by namespace: pods that should have the sidecar and do not.
     pub uninjected_pods: Family<NamespaceLabels, Gauge>,
     /// What waits, what is under way, and what became of it.
@@ -118,6 +120,7 @@ impl Metrics {
             watch_restarts: Family::default(),
             leader: Gauge::default(),
             discovery_streams: Gauge::default(),
+            discovery_refused: Family::default(),
             discovery_answers: Counter::default(),
             uninjected_pods: Family::default(),
             work: Work::default(),
@@ -176,6 +179,11 @@ impl Metrics {
             "countersign_discovery_answers",
             "Answers that sidecars were sent, first ones and changes",
             self.discovery_answers.clone(),
+        );
+        book.add(
+            "countersign_discovery_refused",
+            "Connections of sidecars for which there was no place, by why",
+            self.discovery_refused.clone(),
         );
     }
 

@@ -238,3 +238,31 @@ pub(crate) async fn what_is_no_address_ends_the_stream_with_a_word_about_it(spac
     let refused = within(stream.next()).await.unwrap_err().to_string();
     assert!(refused.contains("not IP:PORT"), "{refused}");
 }
+
+pub(crate) async fn one_workload_leaves_others_their_places(space: Space) {
+    identity_of_the_operator(&space).await;
+    let [greedy, other] = [credentials(&space, "greedy").await, credentials(&space, "other").await];
+    let open = async |credentials| {
+        within(Stream::open(space.world.discovery(), Some(credentials), "")).await
+    };
+    let refused = "countersign_discovery_refused_total{reason=\"caller_full\"}";
+    let mut held = Vec::new();
+    // As often as it takes, since another test may have the operator restarted.
+    let until_refused = async {
+        while !space.world.metrics().contains(refused) {
+            held.extend(open(&greedy).await);
+        }
+        Ok(())
+    };
+    within(until_refused).await.unwrap();
+    open(&other).await.expect("another workload is let in");
+    // Once they have ended there are places again.
+    held.clear();
+    let comes_back = async {
+        while open(&greedy).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    within(comes_back).await.unwrap();
+}

@@ -127,6 +127,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
             a_pod_is_answered_by_its_own_address_for_as_long_as_it_has_it,
             nobody_is_answered_who_is_no_workload_of_ours,
             what_is_no_address_ends_the_stream_with_a_word_about_it,
+            one_workload_leaves_others_their_places,
         }
         relay::{
             what_sidecars_tell_one_replica_the_leader_counts_until_that_one_or_they_end,
