@@ -1,6 +1,7 @@
 //! The control groups of a node. Two kubelets under one root would each take the other's pods for
 //! orphans and end them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,25 @@ pub(super) fn remove(root: &str) -> anyhow::Result<()> {
         ensure!(gone, "control group {} cannot be removed", folder.display());
     }
     Ok(())
+}
+
+/// What still runs under a root: nothing but what one node started.
+pub(super) fn processes(root: &str) -> anyhow::Result<BTreeSet<u32>> {
+    let mut found = BTreeSet::new();
+    for hierarchy in hierarchies()? {
+        gather(&hierarchy.join(root), &mut found);
+    }
+    Ok(found)
+}
+
+fn gather(folder: &Path, found: &mut BTreeSet<u32>) {
+    let listed = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    found.extend(listed.lines().filter_map(|id| id.parse::<u32>().ok()));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            gather(&entry.path(), found);
+        }
+    }
 }
 
 /// A control group's files are not for us to remove; the folder goes with them.

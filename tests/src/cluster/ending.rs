@@ -28,7 +28,7 @@ pub(super) fn nodes(run: &Path) -> Vec<String> {
 }
 
 /// Ends every program of a cluster, and unmounts what is left of its pods.
-pub(super) fn end(site: Site<'_>) -> anyhow::Result<()> {
+pub(super) fn end(site: Site<'_>, cluster: &str) -> anyhow::Result<()> {
     let nodes = nodes(site.run);
     let each = |program: &str| {
         nodes.iter().try_for_each(|node| end_recorded(site.run, &record(node, program)))
@@ -36,7 +36,7 @@ pub(super) fn end(site: Site<'_>) -> anyhow::Result<()> {
     // Otherwise they would start the pods again that end now.
     each("kubelet")?;
     for node in &nodes {
-        Pods { site, folder: site.run.join(node), node }.end()?;
+        Pods { site, folder: site.run.join(node), cluster, node }.end()?;
     }
     each("kube-proxy")?;
     BESIDE.iter().try_for_each(|name| end_recorded(site.run, name))?;
@@ -60,44 +60,50 @@ fn end_recorded(run: &Path, name: &str) -> anyhow::Result<()> {
 struct Pods<'a> {
     site: Site<'a>,
     folder: PathBuf,
+    cluster: &'a str,
     node: &'a str,
 }
 
 impl Pods<'_> {
-    /// Ends it, and the shims that would outlive containerd.
+    /// Ends it, and the shims that would outlive containerd. Where containerd has ended before them,
+    /// nobody else ends what ran in its pods.
     fn end(&self) -> anyhow::Result<()> {
-        let shims = self.shims();
-        let mut networks = BTreeSet::new();
+        let (shims, networks) = (self.shims(), self.networks());
         let containerd = process::recorded(self.site.run, &record(self.node, "containerd"));
         if containerd.is_some_and(|one| one.runs()) {
-            networks = self.networks()?;
-            for task in self.ctr(&["tasks", "list", "-q"])?.split_whitespace() {
-                let mut remove = ctr(&self.folder, self.site.tools)?;
-                remove.args(["tasks", "delete", "--force", task]);
-                let _gone = remove.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-            }
+            self.delete_tasks()?;
+            wait_until(Duration::from_secs(5), || shims.iter().all(|shim| !shim.runs()));
         }
-        wait_until(Duration::from_secs(5), || shims.iter().all(|shim| !shim.runs()));
         shims.iter().try_for_each(|shim| shim.end(Duration::from_secs(2)))?;
+        let left = cgroups::processes(&cgroups::root(self.cluster, self.node))?;
+        let mut left = left.into_iter().filter_map(|id| Recorded::found("a program of a pod", id));
+        left.try_for_each(|program| program.end(Duration::ZERO))?;
         networks.iter().try_for_each(|name| network::remove_namespace(name))
     }
 
-    /// The network namespaces of pods: the runtime names them, and nobody else takes them away.
-    fn networks(&self) -> anyhow::Result<BTreeSet<String>> {
+    fn delete_tasks(&self) -> anyhow::Result<()> {
+        let listed = ctr(&self.folder, self.site.tools)?.args(["tasks", "list", "-q"]).output()?;
+        for task in String::from_utf8_lossy(&listed.stdout).split_whitespace() {
+            let mut remove = ctr(&self.folder, self.site.tools)?;
+            remove.args(["tasks", "delete", "--force", task]);
+            let _gone = remove.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        }
+        Ok(())
+    }
+
+    /// The network namespaces of pods: what runs in them names them, and nobody else takes them away.
+    fn networks(&self) -> BTreeSet<String> {
+        let tasks = self.folder.join("containerd-state/io.containerd.runtime.v2.task/k8s.io");
+        let tasks = fs::read_dir(tasks).into_iter().flatten().flatten();
         let mut networks = BTreeSet::new();
-        for container in self.ctr(&["containers", "list", "-q"])?.split_whitespace() {
-            let text = self.ctr(&["containers", "info", container])?;
+        for task in tasks {
+            let text = fs::read_to_string(task.path().join("config.json")).unwrap_or_default();
             let paths = text.split('"').filter_map(|word| word.rsplit_once("/run/netns/"));
             networks.extend(
                 paths.map(|(_, name)| name.to_owned()).filter(|name| name.starts_with("cni-")),
             );
         }
-        Ok(networks)
-    }
-
-    fn ctr(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = ctr(&self.folder, self.site.tools)?.args(arguments).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        networks
     }
 
     /// Shims of this node's containerd: they name its socket.

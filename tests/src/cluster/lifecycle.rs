@@ -153,7 +153,7 @@ impl Cluster {
 
     fn take_away(&mut self) -> anyhow::Result<()> {
         if self.run.exists() {
-            ending::end(Site { run: &self.run, tools: &self.tools })?;
+            ending::end(Site { run: &self.run, tools: &self.tools }, &self.name)?;
         }
         for child in &mut self.children {
             let _status = child.wait()?;
