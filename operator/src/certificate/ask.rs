@@ -54,10 +54,10 @@ pub async fn ask(
     let api = requests(context, certificate);
     let namespace = certificate.namespace().unwrap_or_default();
     // Before the answer can come, which may be at once.
-    context.pending_keys.keep(&namespace, &name, key);
+    let before = context.pending_keys.keep(&namespace, &name, key);
     let created = api.create(&PostParams::default(), &request).await;
     if created.is_err() {
-        context.pending_keys.forget(&namespace, &name);
+        context.pending_keys.put_back(&namespace, &name, before);
     }
     created.map_err(|source| failed(certificate, &name, source))
 }
