@@ -103,7 +103,14 @@ impl Caller {
     #[must_use]
     pub fn new(session: Option<Session>) -> Self {
         let session = session.map(Box::new);
-        Self(Client { session, early: Vec::new(), peer: None, alpn: None, server_name: None })
+        Self(Client {
+            session,
+            early: Vec::new(),
+            peer: None,
+            alpn: None,
+            server_name: None,
+            app: None,
+        })
     }
 
     /// The header that the application is sent.
