@@ -63,6 +63,7 @@ steps! {
     a_renewal_leaves_live_connections_alone,
     calls_that_know_nothing_of_the_mesh_go_by_mutual_tls,
     a_call_to_another_node_keeps_its_callers_address_and_identity,
+    a_service_of_the_callers_node_is_called_on_that_node_only,
     grpc_goes_through_the_mesh,
     pods_are_called_by_their_own_names_and_addresses,
     the_application_is_told_who_calls,

@@ -50,6 +50,7 @@ pub const STEPS: &[Step] = &[
     rotation::RENEWAL,
     application::TRANSPARENT,
     nodes::CROSSING,
+    nodes::LOCAL,
     application::GRPC,
     application::PODS,
     application::TOLD,
