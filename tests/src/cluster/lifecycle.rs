@@ -139,7 +139,8 @@ impl Cluster {
             self.children.extend(node.join(&pause)?);
         }
         self.children.push(dns::start(site, first)?);
-        wait_ready(site, &networks)
+        wait_ready(site, &networks)?;
+        networks.iter().try_for_each(|network| tell_range(site, network))
     }
 
     fn keep_logs(&self) -> PathBuf {
@@ -192,6 +193,15 @@ impl Cluster {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// Tells of a node's addresses for pods, as whoever gives them out does.
+fn tell_range(site: Site<'_>, Network { node, pods, .. }: &Network) -> anyhow::Result<()> {
+    let spec = format!(r#"{{"spec":{{"podCIDR":"{pods}","podCIDRs":["{pods}"]}}}}"#);
+    let output = site.kubectl()?.args(["patch", "node", node, "--patch", &spec]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "telling of the addresses of node {node}: {}", said.trim());
+    Ok(())
 }
 
 /// Waits until every node takes pods, and pods can have their ServiceAccount.
