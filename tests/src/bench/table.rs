@@ -72,7 +72,9 @@ pub struct Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = ["what", "measured", "must reach", "cert-manager", ""].map(str::to_owned);
+        let has_peer = self.rows.iter().any(|row| !row.peer.is_empty());
+        let peer = if has_peer { "cert-manager" } else { "" };
+        let title = ["what", "measured", "must reach", peer, ""].map(str::to_owned);
         let mut lines = vec![title];
         lines.extend(self.rows.iter().map(Row::cells));
         let width = |place: usize| {
