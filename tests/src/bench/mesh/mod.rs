@@ -53,7 +53,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         firsts.0.push(call::first(&site.plain.client, *plain)?);
         firsts.1.push(call::first(&site.mesh.client, *mesh)?);
     }
-    let mut table = Table { head: vec![head], rows: rows::of(&rounds, &firsts), foot: Vec::new() };
+    let rows = rows::of(&rounds, &firsts);
+    let noted = rows.iter().filter(|row| !row.note.is_empty());
+    let foot = noted.map(|row| format!("{}, in ms: {}", row.what, row.note)).collect();
+    let mut table = Table { head: vec![head], rows, foot };
     if options.quick {
         table.head.push("less of everything: the bars are for the whole".to_owned());
     }
