@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use lifecycle::Cluster;
+#[cfg(feature = "bench")]
+pub(crate) use process::wait_until;
 use tools::Tools;
 
 /// What of Kubernetes is started.

@@ -78,7 +78,7 @@ fn started(id: u32) -> Option<u64> {
 }
 
 /// Waits for a condition; false if it did not come true in time.
-pub(super) fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     loop {
         if condition() {

@@ -7,7 +7,11 @@ use anyhow::{Context as _, ensure};
 
 use super::call;
 use super::pod::Pod;
+use crate::cluster::wait_until;
 use crate::scenario::{PREPARATION, Stage};
+
+/// How long a Service may take until every node knows it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whom there is to measure.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ impl Site {
         // The sidecar is ready for calls, and the node knows each Service.
         call::first(&site.mesh.client, site.mesh.server)?;
         for address in site.plain.first.iter().chain(&site.mesh.first) {
-            while !call::accepts(&site.plain.client, *address)? {}
+            let accepts = || call::accepts(&site.plain.client, *address).unwrap_or(false);
+            ensure!(wait_until(PATIENCE, accepts), "nobody accepts at {address}");
         }
         Ok(site)
     }
