@@ -19,6 +19,8 @@ mod forwarded;
 mod half_close;
 mod half_close_bulk;
 mod healthy;
+#[path = "../../../tests/hostile/sidecar/mod.rs"]
+mod hostile;
 mod inbound;
 mod keys;
 mod live;

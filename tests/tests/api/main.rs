@@ -4,6 +4,21 @@
 //! of its own (libtest-mimic): the runner, its options and its last line are those of others.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+/// Tests, each an async function that is given a namespace.
+macro_rules! trials {
+    ($world:expr, $($room:ident :: { $($name:ident,)* })*) => {
+        vec![$($({
+            let world = $world.clone();
+            Trial::test(concat!(stringify!($room), "::", stringify!($name)), move || {
+                world.runtime.block_on(async {
+                    $room::$name($crate::space::Space::new(&world, stringify!($name)).await).await;
+                });
+                Ok(())
+            })
+        },)*)*]
+    };
+}
+
 mod acceptance;
 mod access;
 mod access_rights;
@@ -19,6 +34,8 @@ mod discovery;
 mod external;
 mod extras;
 mod history;
+#[path = "../../hostile/control_plane/mod.rs"]
+mod hostile;
 mod issuance;
 mod issuers;
 mod kubernetes_cases;
@@ -44,23 +61,7 @@ use std::sync::Arc;
 
 use cli::{acting as cli_acting, looking as cli_looking, mesh as cli_mesh};
 use libtest_mimic::{Arguments, Trial};
-use space::Space;
 use world::World;
-
-/// Tests, each an async function that is given a namespace.
-macro_rules! trials {
-    ($world:expr, $($room:ident :: { $($name:ident,)* })*) => {
-        vec![$($({
-            let world = $world.clone();
-            Trial::test(concat!(stringify!($room), "::", stringify!($name)), move || {
-                world.runtime.block_on(async {
-                    $room::$name(Space::new(&world, stringify!($name)).await).await;
-                });
-                Ok(())
-            })
-        },)*)*]
-    };
-}
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -82,6 +83,7 @@ fn trials(world: &Arc<World>) -> Vec<Trial> {
     all.extend(reaching(world));
     all.extend(injecting(world));
     all.extend(by_hand(world));
+    all.extend(hostile::trials(world));
     all
 }
 

@@ -1,0 +1,30 @@
+//! Attackers against the operator on a real API server. Each finding of a review is a test that failed
+//! before its fix; docs/threat-model.md names threat, control and test side by side.
+
+mod addresses;
+mod admission;
+mod certificates;
+mod identity;
+mod inputs;
+mod leader;
+mod rights;
+
+use std::sync::Arc;
+
+use libtest_mimic::Trial;
+
+use crate::world::World;
+
+/// Every attacker's tests.
+pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
+    let areas = [
+        addresses::trials(world),
+        admission::trials(world),
+        certificates::trials(world),
+        identity::trials(world),
+        inputs::trials(world),
+        leader::trials(world),
+        rights::trials(world),
+    ];
+    areas.into_iter().flatten().collect()
+}

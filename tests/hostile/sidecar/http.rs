@@ -1,0 +1,1 @@
+//! A caller that forges what HTTP tells the application.

@@ -1,0 +1,1 @@
+//! A stranger that exhausts pools, ports, descriptors or the log.

@@ -1,0 +1,1 @@
+//! Policy documents of another version, and names that are not vouched for.
