@@ -2,6 +2,9 @@
 #![cfg(feature = "e2e")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../hostile/mesh/mod.rs"]
+mod hostile;
+
 use std::sync::OnceLock;
 
 use countersign_tests::scenario::{PREPARATION, STEPS, Stage};
