@@ -10,6 +10,7 @@
 //! pure, with `now` as an argument.
 
 pub mod admin;
+pub mod api_client;
 pub mod args;
 pub mod cabundle;
 pub mod certificate;

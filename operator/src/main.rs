@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use countersign_operator::admin::{self, Readiness};
+use countersign_operator::api_client::Fence;
 use countersign_operator::args::Args;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::Settings;
 use countersign_operator::discovery::Leader;
-use countersign_operator::leader::{Election, identity};
+use countersign_operator::leader::{CONTROLLER_LEASE, Election, identity};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Defaults;
 use countersign_operator::run::Controllers;
@@ -22,6 +23,9 @@ use tracing::{error, info};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What fails where there is no client.
+const CONNECTING: &str = "connecting to the API server";
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
@@ -31,7 +35,10 @@ async fn main() -> anyhow::Result<()> {
     let api_server_authority = ApiServerAuthority::of(&config);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let client = metrics.api_requests.client(config).context("connecting to the API server")?;
+    let fence = if args.leader_election { Fence::closed() } else { Fence::open() };
+    let [client, unfenced] = [&fence, &Fence::open()]
+        .map(|fence| metrics.api_requests.fenced_client(config.clone(), fence));
+    let (client, unfenced) = (client.context(CONNECTING)?, unfenced.context(CONNECTING)?);
     let clock = Clock::system();
     let readiness = Arc::new(Readiness::default());
     let stop = stop_on_signal()?;
@@ -44,7 +51,8 @@ async fn main() -> anyhow::Result<()> {
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
     controllers.observe(&stop);
     let name = identity(&args.pod_name, std::process::id());
-    let election = Election::new(client, &args.cluster_resource_namespace, name, clock);
+    let home = &args.cluster_resource_namespace;
+    let election = Election::new(unfenced, home, CONTROLLER_LEASE, name, clock, fence);
     let discovery = tokio::spawn(discover(&args, &controllers, &election, &stop).await?);
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
@@ -119,9 +127,11 @@ async fn lead(
         () = election.won() => {}
         () = stop.cancelled() => return Ok(()),
     }
+    let events = controllers.context().events.clone();
     let running = controllers.run(stop.clone());
     tokio::select! {
         () = running => {
+            events.flush().await;
             election.release().await;
             Ok(())
         }
