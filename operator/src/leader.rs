@@ -23,6 +23,9 @@ use crate::clock::Clock;
 /// The Lease of the replicas that issue certificates.
 pub const CONTROLLER_LEASE: &str = "countersign-operator";
 
+/// The Lease of the replicas that serve.
+pub const FRONT_LEASE: &str = "countersign-front";
+
 /// How long a Lease lasts without being renewed: another replica waits so long.
 const DURATION: Duration = Duration::from_secs(15);
 
