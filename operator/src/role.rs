@@ -29,6 +29,16 @@ impl Role {
         self != Self::Controller
     }
 
+    /// The word for it on the command line and in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Front => "front",
+            Self::All => "all",
+        }
+    }
+
     /// The Lease that its replicas share. One process that is both excludes the controllers of an
     /// installation, as it does while that is upgraded.
     #[must_use]

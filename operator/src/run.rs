@@ -106,6 +106,7 @@ impl Controllers {
     #[must_use]
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers, mesh) = stores();
+        metrics.leader_as(settings.process.role).set(0);
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
@@ -185,10 +186,11 @@ impl Controllers {
             routes.access_policy(Change::There(&policy));
         }
         info!("reconciling");
-        context.metrics.leader.set(1);
+        let leader = context.metrics.leader_as(routes.role);
+        leader.set(1);
         reconcile(&mut work, &context, &routes, waiting, &stop);
         while work.join_next().await.is_some() {}
-        context.metrics.leader.set(0);
+        leader.set(0);
     }
 }
 

@@ -164,7 +164,11 @@ pub fn measure(stage: &Stage) -> anyhow::Result<Vec<(String, String)>> {
     let ready = stage.run("kubectl -n shop logs deploy/web -c countersign-sidecar | grep -o -E '\"?ready_ms\"?[=:] ?[0-9]+' | grep -o -E '[0-9]+' | head -1")?;
     Ok(vec![
         (
-            "operator that leads, memory".to_owned(),
+            "controller that leads, memory".to_owned(),
+            rss("countersign-system", super::replicas::CONTROLLER, 8080)?,
+        ),
+        (
+            "front that leads, memory".to_owned(),
             rss("countersign-system", super::replicas::LEADER, 8080)?,
         ),
         (
