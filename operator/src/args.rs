@@ -1,6 +1,7 @@
 //! The command line, which is also the whole configuration.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Parser;
 use ipnet::IpNet;
@@ -8,11 +9,21 @@ use kube::core::Duration;
 
 use crate::certificate::reference::IssuerId;
 use crate::policy::{DefaultAccess, DefaultUnmeshed};
+use crate::role::Role;
 
 /// Issues and renews certificates, and injects the sidecar.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "countersign-operator", version, about)]
 pub struct Args {
+    /// Which part of the operator this process is.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub role: Role,
+
+    /// Where the credentials are mounted with which `--role=front` serves: tls.crt, tls.key and ca.crt in
+    /// `webhook` and in `discovery`.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/run/countersign")]
+    pub credentials: PathBuf,
+
     /// The cluster's DNS domain, for the names of Services.
     #[arg(long, default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,
@@ -46,7 +57,7 @@ pub struct Args {
 
     /// Whether the caBundle of webhook configurations, APIServices and conversion webhooks is filled
     /// where their annotations ask for it.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub ca_injection: bool,
 
     /// Whether CertificateSigningRequests of Kubernetes are signed whose signer is an issuer of this

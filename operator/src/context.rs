@@ -1,6 +1,7 @@
 //! What every reconciler is given.
 
 use countersign_contract::{TrustDomain, names};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
@@ -22,6 +23,7 @@ use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Defaults, Documents, Reports};
+use crate::role::Role;
 use crate::watch::{Claims, Key, Named, Once, OwnWrites, Published, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
@@ -107,9 +109,38 @@ impl Watched {
     }
 }
 
+/// How the API server reaches our webhook.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// The Service, whose name its certificate has.
+    pub service: String,
+    /// The MutatingWebhookConfiguration whose caBundle is kept.
+    pub configuration: String,
+}
+
+/// Which part of the operator this process is, and how it is served.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Which part.
+    pub role: Role,
+    /// Where the credentials are with which this process serves; in Secrets where there is no folder.
+    pub credentials: Option<PathBuf>,
+    /// The webhook whose certificate is kept.
+    pub webhook: Option<Webhook>,
+}
+
+impl Default for Process {
+    /// All of it, with no webhook to keep.
+    fn default() -> Self {
+        Self { role: Role::All, credentials: None, webhook: None }
+    }
+}
+
 /// What was configured.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which part of the operator this process is.
+    pub process: Process,
     /// The trust domain of identities.
     pub trust_domain: TrustDomain,
     /// The DNS domain of Services.

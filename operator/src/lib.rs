@@ -10,6 +10,7 @@
 //! pure, with `now` as an argument.
 
 pub mod admin;
+pub mod api_client;
 pub mod args;
 pub mod cabundle;
 pub mod certificate;
@@ -25,9 +26,11 @@ pub mod kubernetes;
 pub mod last_word;
 pub mod leader;
 pub mod metrics;
+pub mod own_credentials;
 pub use countersign_pki as pki;
 pub mod policy;
 pub mod request;
+pub mod role;
 pub mod run;
 pub mod story;
 pub mod telemetry;

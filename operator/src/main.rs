@@ -4,23 +4,32 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use countersign_operator::admin::{self, Readiness};
+use countersign_operator::api_client::Fence;
 use countersign_operator::args::Args;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
-use countersign_operator::context::Settings;
+use countersign_operator::context::{Process, Settings, Webhook};
 use countersign_operator::discovery::Leader;
+use countersign_operator::inject::InjectArgs;
 use countersign_operator::leader::{Election, identity};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Defaults;
+use countersign_operator::role::Role;
 use countersign_operator::run::Controllers;
-use countersign_operator::{discovery, inject, telemetry};
+use countersign_operator::{discovery, inject, own_credentials, telemetry};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// What fails where there is no client.
+const CONNECTING: &str = "connecting to the API server";
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
@@ -31,7 +40,10 @@ async fn main() -> anyhow::Result<()> {
     let api_server_authority = ApiServerAuthority::of(&config);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
-    let client = metrics.api_requests.client(config).context("connecting to the API server")?;
+    let fence = if args.leader_election { Fence::closed() } else { Fence::open() };
+    let [client, unfenced] = [&fence, &Fence::open()]
+        .map(|fence| metrics.api_requests.fenced_client(config.clone(), fence));
+    let (client, unfenced) = (client.context(CONNECTING)?, unfenced.context(CONNECTING)?);
     let clock = Clock::system();
     let readiness = Arc::new(Readiness::default());
     let stop = stop_on_signal()?;
@@ -39,53 +51,97 @@ async fn main() -> anyhow::Result<()> {
         Controllers::new(client.clone(), clock, metrics, settings(&args, api_server_authority));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
-    let webhook =
-        inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
-    let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
-    controllers.observe(&stop);
     let name = identity(&args.pod_name, std::process::id());
-    let election = Election::new(client, &args.cluster_resource_namespace, name, clock);
-    let discovery = tokio::spawn(discover(&args, &controllers, &election, &stop).await?);
+    let home = &args.cluster_resource_namespace;
+    let lease = args.role.lease();
+    let election = Election::new(unfenced.clone(), home, lease, name, clock, fence);
+    let mut serving = JoinSet::new();
+    if args.role.serves() {
+        controllers.observe(&stop);
+        serve(&mut serving, &args, &controllers, &election, &readiness, &stop).await?;
+    } else {
+        readiness.webhook_is_ready();
+    }
+    if args.role == Role::Front {
+        serving.spawn(credentials(args.clone(), unfenced, clock, stop.clone()));
+    }
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
     let admin =
         admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
-    let admin = tokio::spawn(or_stop(admin, stop.clone()));
+    serving.spawn(or_stop(admin, stop.clone()));
     let events = controllers.context().events.clone();
     let led = lead(&args, election, controllers, &stop).await;
     stop.cancel();
-    webhook.await.context("the webhook's task")??;
-    discovery.await.context("the task of discovery")?;
-    admin.await.context("the admin server's task")??;
+    while let Some(served) = serving.join_next().await {
+        served.context("a server's task")??;
+    }
     events.flush().await;
     info!("stopped");
     led
 }
 
-/// Listens to sidecars; what they report is told whoever is elected.
-async fn discover(
+/// Serves the webhook and sidecars; what these report is told whoever is elected.
+async fn serve(
+    serving: &mut JoinSet<anyhow::Result<()>>,
     args: &Args,
     controllers: &Controllers,
     election: &Election,
+    readiness: &Arc<Readiness>,
     stop: &CancellationToken,
-) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+) -> anyhow::Result<()> {
+    let (context, hub) = (controllers.context(), controllers.hub());
+    let webhook =
+        inject::serve(args.inject.clone(), context.clone(), readiness.clone(), stop.clone());
+    serving.spawn(or_stop(webhook, stop.clone()));
     let listener = discovery::listen(args.discovery_listen).await?;
     let leader = Leader::Elected { pod: election.leads(), port: args.discovery_listen.port() };
-    let (context, hub) = (controllers.context(), controllers.hub());
-    Ok(discovery::serve(listener, context, hub, leader, stop.clone()))
+    let discovery = discovery::serve(listener, context, hub, leader, stop.clone());
+    serving.spawn(async move {
+        discovery.await;
+        Ok(())
+    });
+    Ok(())
+}
+
+/// Waits for the credentials that the controller issues.
+async fn credentials(
+    args: Args,
+    client: Client,
+    clock: Clock,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client, &args.cluster_resource_namespace);
+    let mounted = own_credentials::nudge(pods, args.pod_name, &args.credentials, clock);
+    tokio::select! { () = mounted => {} () = stop.cancelled() => {} }
+    Ok(())
 }
 
 /// A server that cannot serve takes the process down, which then says why.
 async fn or_stop<E>(
     serving: impl Future<Output = Result<(), E>>,
     stop: CancellationToken,
-) -> Result<(), E> {
+) -> anyhow::Result<()>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     let served = serving.await;
     stop.cancel();
-    served
+    Ok(served?)
+}
+
+fn process(args: &Args) -> Process {
+    let InjectArgs { webhook_service, webhook_configuration, .. } = args.inject.clone();
+    let webhook = Webhook { service: webhook_service, configuration: webhook_configuration };
+    Process {
+        role: args.role,
+        credentials: (args.role == Role::Front).then(|| args.credentials.clone()),
+        webhook: Some(webhook),
+    }
 }
 
 fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
     Settings {
+        process: process(args),
         trust_domain: args.inject.trust_domain.clone(),
         cluster_domain: args.cluster_domain.clone(),
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
@@ -119,9 +175,11 @@ async fn lead(
         () = election.won() => {}
         () = stop.cancelled() => return Ok(()),
     }
+    let events = controllers.context().events.clone();
     let running = controllers.run(stop.clone());
     tokio::select! {
         () = running => {
+            events.flush().await;
             election.release().await;
             Ok(())
         }

@@ -19,15 +19,17 @@ use tracing::info;
 
 use self::mesh::MeshWriters;
 use crate::context::{Context, Settings, Watched};
+use crate::kept::MeshPod;
 use crate::policy::{Documents, Policies, Reports};
+use crate::role::Role;
 use crate::watch::{
-    Change, Once, Queues, Routes, Scope, Waiting, follow, follow_authorities, follow_config_maps,
-    follow_secrets,
+    Change, Once, Outlet, Queues, Routes, Scope, Touched, Waiting, follow, follow_authorities,
+    follow_config_maps, follow_secrets,
 };
 use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, discovery, discovery::Hub, event::Events, identity,
-    inject::audit, issuer, kubernetes, metrics::Metrics, policy, request,
+    inject, inject::audit, issuer, kubernetes, metrics::Metrics, policy, request,
 };
 
 /// Every reconciler, before it runs.
@@ -104,6 +106,7 @@ impl Controllers {
     #[must_use]
     pub fn new(client: Client, clock: Clock, metrics: Metrics, settings: Settings) -> Self {
         let (seen, writers, mesh) = stores();
+        metrics.leader_as(settings.process.role).set(0);
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
@@ -164,13 +167,16 @@ impl Controllers {
             suspects: context.suspects.clone(),
             services: Arc::default(),
             home: context.settings.cluster_resource_namespace.clone(),
+            role: context.settings.process.role,
         };
         // Whatever was seen before is told again, once it all was.
         drop(leading.set(routes.clone()));
         let mut work = JoinSet::new();
         watch(&mut work, &context.client, writers, &routes, &stop);
-        follow_signers(&mut work, &context, &routes, &stop);
-        if !was_read(&context.seen, &stop).await {
+        if routes.role.issues() {
+            follow_signers(&mut work, &context, &routes, &stop);
+        }
+        if !was_read(&context.seen, routes.role, &stop).await {
             return;
         }
         for pod in context.seen.pods.state() {
@@ -180,35 +186,42 @@ impl Controllers {
             routes.access_policy(Change::There(&policy));
         }
         info!("reconciling");
-        context.metrics.leader.set(1);
-        wake_policies(&mut work, &context, &routes, &stop);
-        follow_services(&mut work, &routes, &stop);
-        reconcile(&mut work, &context, waiting, &stop);
+        let leader = context.metrics.leader_as(routes.role);
+        leader.set(1);
+        reconcile(&mut work, &context, &routes, waiting, &stop);
         while work.join_next().await.is_some() {}
-        context.metrics.leader.set(0);
+        leader.set(0);
     }
 }
 
 /// Waits until everything was read that decisions rest on. Who decides before would find issuers
 /// and Secrets missing that are there.
-async fn was_read(seen: &Watched, stop: &CancellationToken) -> bool {
-    let all = async {
-        // An error means that its watch has ended, as it does when `stop` is cancelled.
-        let _ = tokio::join!(
-            seen.issuers.wait_until_ready(),
-            seen.cluster_issuers.wait_until_ready(),
-            seen.certificates.wait_until_ready(),
-            seen.requests.wait_until_ready(),
-            seen.namespaces.wait_until_ready(),
-            seen.mesh_was_read.wait(),
-            seen.secrets.wait_until_read(),
-            seen.published.wait_until_read(),
-        );
+async fn was_read(seen: &Watched, role: Role, stop: &CancellationToken) -> bool {
+    let issuing = async {
+        if role.issues() {
+            // An error means that its watch has ended, as it does when `stop` is cancelled.
+            let _ = tokio::join!(
+                seen.issuers.wait_until_ready(),
+                seen.cluster_issuers.wait_until_ready(),
+                seen.certificates.wait_until_ready(),
+                seen.requests.wait_until_ready(),
+                seen.secrets.wait_until_read(),
+            );
+        }
     };
-    tokio::select! { () = all => !stop.is_cancelled(), () = stop.cancelled() => false }
+    let serving = async {
+        if role.serves() {
+            seen.published.wait_until_read().await;
+        }
+    };
+    let both = async {
+        let _ = tokio::join!(seen.namespaces.wait_until_ready(), seen.mesh_was_read.wait());
+    };
+    let all = async { tokio::join!(issuing, serving, both) };
+    tokio::select! { _ = all => !stop.is_cancelled(), () = stop.cancelled() => false }
 }
 
-/// Follows every kind, once.
+/// Follows every kind that this role needs, once.
 fn watch(
     work: &mut JoinSet<()>,
     client: &Client,
@@ -218,18 +231,17 @@ fn watch(
 ) {
     let Writers { certificates, issuers, cluster_issuers, requests, namespaces } = writers;
     let mut watching = Watching { work, client, stop };
-    watching.follow(certificates, routes, Routes::certificate);
-    watching.follow(issuers, routes, Routes::issuer);
-    watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
-    watching.follow(requests, routes, Routes::request);
     watching.follow(namespaces, routes, Routes::namespace);
-    watching.follow_config_maps(routes);
-    let (client, routes, stop) = (client.clone(), routes.clone(), stop.clone());
-    work.spawn(async move {
-        let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
-        let secrets = follow_secrets(client, versions, restarts, |touched| routes.secret(&touched));
-        tokio::select! { () = secrets => {} () = stop.cancelled() => {} }
-    });
+    if routes.role.serves() {
+        watching.follow_config_maps(routes);
+    }
+    if routes.role.issues() {
+        watching.follow(certificates, routes, Routes::certificate);
+        watching.follow(issuers, routes, Routes::issuer);
+        watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
+        watching.follow(requests, routes, Routes::request);
+        watching.follow_secrets(routes);
+    }
 }
 
 /// Tells issuers when the Secret of their authority changes.
@@ -275,6 +287,16 @@ impl Watching<'_> {
         });
     }
 
+    fn follow_secrets(&mut self, routes: &Routes) {
+        let (client, routes, stop) = (self.client.clone(), routes.clone(), self.stop.clone());
+        self.work.spawn(async move {
+            let (versions, restarts) = (&routes.seen.secrets, &routes.metrics.watch_restarts);
+            let told = |touched: Touched| routes.secret(&touched);
+            let following = follow_secrets(client, versions, restarts, told);
+            tokio::select! { () = following => {} () = stop.cancelled() => {} }
+        });
+    }
+
     fn follow_config_maps(&mut self, routes: &Routes) {
         let (client, routes, stop) = (self.client.clone(), routes.clone(), self.stop.clone());
         self.work.spawn(async move {
@@ -309,15 +331,51 @@ fn follow_services(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationT
     });
 }
 
-/// Starts every reconciler.
+/// Starts every reconciler that this role has.
 fn reconcile(
     work: &mut JoinSet<()>,
     context: &Arc<Context>,
+    routes: &Routes,
     waiting: Waiting,
     stop: &CancellationToken,
 ) {
+    if routes.role.serves() {
+        wake_policies(work, context, routes, stop);
+        let policies = Arc::new(Policies::new(context.clone()));
+        work.spawn(Worker::new(&context.seen.namespaces, waiting.namespaces, 8, stop).run(
+            policy::reconcile,
+            policy::error_policy,
+            policies,
+        ));
+        work.spawn(audit::run(context.clone(), stop.clone()));
+    }
+    if routes.role.issues() {
+        follow_services(work, routes, stop);
+        let Waiting { certificates, issuers, cluster_issuers, requests, pods, .. } = waiting;
+        let waiting = Issuing { certificates, issuers, cluster_issuers, requests, pods };
+        issue(work, context, waiting, stop);
+        keep_own(work, context, stop);
+    }
+}
+
+/// What waits to be reconciled where certificates are issued.
+struct Issuing {
+    certificates: Outlet<Certificate>,
+    issuers: Outlet<Issuer>,
+    cluster_issuers: Outlet<ClusterIssuer>,
+    requests: Outlet<CertificateRequest>,
+    pods: Outlet<MeshPod>,
+}
+
+/// Starts what issues certificates.
+fn issue(
+    work: &mut JoinSet<()>,
+    context: &Arc<Context>,
+    waiting: Issuing,
+    stop: &CancellationToken,
+) {
     let seen = &context.seen;
-    let Waiting { certificates, issuers, cluster_issuers, requests, pods, namespaces } = waiting;
+    let Issuing { certificates, issuers, cluster_issuers, requests, pods } = waiting;
     work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,
@@ -343,17 +401,18 @@ fn reconcile(
         identity::error_policy,
         context.clone(),
     ));
-    work.spawn(discovery::keep(context.clone(), stop.clone()));
-    work.spawn(Worker::new(&seen.namespaces, namespaces, 8, stop).run(
-        policy::reconcile,
-        policy::error_policy,
-        Arc::new(Policies::new(context.clone())),
-    ));
-    work.spawn(audit::run(context.clone(), stop.clone()));
     if context.settings.injects_authorities {
         work.spawn(cabundle::run(context.clone(), stop.clone()));
     }
     if context.settings.signs_for_kubernetes {
         work.spawn(kubernetes::run(context.clone(), stop.clone()));
+    }
+}
+
+/// Keeps the credentials with which the operator itself serves.
+fn keep_own(work: &mut JoinSet<()>, context: &Arc<Context>, stop: &CancellationToken) {
+    work.spawn(discovery::keep(context.clone(), stop.clone()));
+    if let Some(webhook) = context.settings.process.webhook.clone() {
+        work.spawn(inject::keep(context.clone(), webhook, stop.clone()));
     }
 }

@@ -1,4 +1,4 @@
-{{/* Gives the operator the ClusterRole of a name. */}}
+{{/* Gives an account the ClusterRole of a name. */}}
 {{- define "countersign.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -7,5 +7,5 @@ metadata:
   labels: {{- include "countersign.labels" .root | nindent 4 }}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ .name }}}
 subjects:
-  - {kind: ServiceAccount, name: countersign-operator, namespace: {{ .root.Release.Namespace }}}
+  - {kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}
 {{- end }}

@@ -26,8 +26,24 @@ pub(super) fn judge(deployments: &Listed<Deployment>) -> Part {
         return Part { name, summary: "not installed".to_owned(), findings: vec![finding] };
     }
     let said: Vec<_> = deployments.iter().map(summary).collect();
-    let findings = deployments.iter().filter_map(fault).collect();
+    let findings = deployments.iter().filter_map(fault).chain(missing(deployments)).collect();
     Part { name, summary: said.join("; "), findings }
+}
+
+/// Each role of the operator's, and the Deployment that the chart gives it.
+const ROLES: [(&str, &str); 2] =
+    [("controller", "countersign-controller"), ("front", "countersign-operator")];
+
+/// Where one Deployment says which role it has, the other role has one, too.
+fn missing(deployments: &[Deployment]) -> Option<Finding> {
+    let has = |role: &str| {
+        let label = |it: &Deployment| it.labels().get("app.kubernetes.io/component").cloned();
+        deployments.iter().any(|it| label(it).as_deref() == Some(role))
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = ROLES.into_iter().partition(|(role, _)| has(role));
+    let (_, name) = missing.into_iter().next().filter(|_| !there.is_empty())?;
+    let advice = "install the chart again: helm upgrade --install";
+    Some(Finding::new("operatorMissing", format!("Deployment {name}"), "does not exist", advice))
 }
 
 /// The version that the chart says, which is also the image's unless somebody set another.

@@ -112,6 +112,30 @@ healthy
 }
 
 #[test]
+fn missing_deployment_of_one_role_is_a_finding() {
+    let of = |role: &str| {
+        let mut deployment = deployment(2);
+        let label = ("app.kubernetes.io/component".to_owned(), role.to_owned());
+        deployment.metadata.labels.get_or_insert_default().extend([label]);
+        deployment
+    };
+    let cases = [
+        (vec!["controller", "front"], None),
+        (vec!["front"], Some("Deployment countersign-controller")),
+        (vec!["controller"], Some("Deployment countersign-operator")),
+        // One process that is both, made by hand.
+        (vec!["all"], None),
+    ];
+    for (roles, expected) in cases {
+        let deployments = roles.iter().map(|role| of(role)).collect();
+        let report = judge(&Seen { deployments: Ok(deployments), ..healthy() }, now());
+        let findings: Vec<_> = report.parts.iter().flat_map(|part| &part.findings).collect();
+        let objects: Vec<_> = findings.iter().map(|finding| finding.object.as_str()).collect();
+        assert_eq!(objects, Vec::from_iter(expected), "{roles:?}");
+    }
+}
+
+#[test]
 fn whatever_may_not_be_read_is_not_called_healthy() {
     fn no<T>() -> Listed<T> {
         Err("you may not".to_owned())

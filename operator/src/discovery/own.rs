@@ -1,5 +1,5 @@
 //! The certificate by which sidecars know the operator: the identity of its own service account, from
-//! the issuer of all identities. The leader sees that it exists; every replica serves with it.
+//! the issuer of all identities. The controller has it issued; every replica that serves mounts it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,8 @@ use countersign_contract::identity::InvalidIdentity;
 use countersign_contract::{SpiffeId, names};
 use countersign_crds::Certificate;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -27,6 +25,7 @@ use tracing::{info, warn};
 use crate::certificate::names::{CA_CRT, TLS_CRT, TLS_KEY};
 use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::identity::desired;
+use crate::own_credentials::{Credentials, DISCOVERY, Source};
 
 /// How often the leader sees whether the Certificate is as it should be.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -34,8 +33,6 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("Secret {0} has no {1}")]
-    Missing(String, &'static str),
     #[error("reading {0}")]
     Pem(&'static str, #[source] rustls_pki_types::pem::Error),
     #[error("the authority in ca.crt")]
@@ -105,42 +102,35 @@ pub(super) async fn follow(
     provider: Arc<CryptoProvider>,
     to: watch::Sender<Option<Arc<Own>>>,
 ) {
-    let namespace = &context.settings.cluster_resource_namespace;
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", secret_name()));
-    let mut secrets = watcher(api, config).default_backoff().applied_objects().boxed();
-    while let Some(secret) = secrets.next().await {
-        match secret.map(|secret| configuration(&secret, &provider)) {
-            Ok(Ok(own)) => {
+    let source = Source::new(context, DISCOVERY, &secret_name());
+    let mut found = std::pin::pin!(source.follow());
+    while let Some(credentials) = found.next().await {
+        match configuration(&credentials, &provider) {
+            Ok(own) => {
                 info!("discovery serves with its identity");
                 to.send_replace(Some(Arc::new(own)));
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 warn!(%error, cause, "the credentials of discovery cannot be used");
             }
-            Err(error) => warn!(%error, "watching the credentials of discovery"),
         }
     }
 }
 
 /// Either side must chain to the roots of identities.
-fn configuration(secret: &Secret, provider: &Arc<CryptoProvider>) -> Result<Own, Unusable> {
-    let value = |key: &'static str| {
-        let found = secret.data.as_ref().and_then(|data| data.get(key));
-        found.map(|bytes| bytes.0.as_slice()).ok_or_else(|| Unusable::Missing(secret_name(), key))
+fn configuration(own: &Credentials, provider: &Arc<CryptoProvider>) -> Result<Own, Unusable> {
+    let all = |name: &'static str, pem: &[u8]| {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        found.map_err(|source| Unusable::Pem(name, source))
     };
-    let all = |key: &'static str| {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value(key)?).collect();
-        found.map_err(|source| Unusable::Pem(key, source))
-    };
-    let key = PrivateKeyDer::from_pem_slice(value(TLS_KEY)?)
+    let key = PrivateKeyDer::from_pem_slice(own.key.expose())
         .map_err(|source| Unusable::Pem(TLS_KEY, source))?;
     let mut roots = RootCertStore::empty();
-    for root in all(CA_CRT)? {
+    for root in all(CA_CRT, &own.roots)? {
         roots.add(root)?;
     }
-    let (roots, chain) = (Arc::new(roots), all(TLS_CRT)?);
+    let (roots, chain) = (Arc::new(roots), all(TLS_CRT, &own.chain)?);
     let client = client(roots.clone(), chain.clone(), key.clone_key(), provider.clone())?;
     let clients = clients(roots, provider.clone())?;
     let mut server = ServerConfig::builder_with_provider(provider.clone())

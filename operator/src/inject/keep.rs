@@ -1,4 +1,5 @@
-//! Keeps the webhook's certificate and the caBundle right, whoever changes them.
+//! Keeps the webhook's certificate and the caBundle right, whoever changes them. The controller does it;
+//! what serves the webhook mounts the Secret.
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -19,8 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::own_certificate::{self, MakeError, SECRET, Served};
-use crate::admin::Readiness;
-use crate::context::{Context, FIELD_MANAGER};
+use crate::context::{Context, FIELD_MANAGER, Webhook};
 
 /// How often it is looked after even when no watch says anything.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -71,6 +71,8 @@ pub(super) enum KeepError {
     },
     #[error(transparent)]
     Make(#[from] MakeError),
+    #[error("what was made for the webhook cannot be used")]
+    Unusable,
     #[error("loading the webhook's certificate")]
     Load(#[source] rustls::Error),
     #[error("reading the webhook's certificate")]
@@ -78,45 +80,38 @@ pub(super) enum KeepError {
 }
 
 /// What is kept.
-pub(super) struct Keeper {
-    pub(super) context: Arc<Context>,
-    pub(super) service: String,
-    pub(super) configuration: String,
-    pub(super) provider: Arc<CryptoProvider>,
-    pub(super) current: Arc<Current>,
-    pub(super) readiness: Arc<Readiness>,
+struct Keeper {
+    context: Arc<Context>,
+    webhook: Webhook,
+}
+
+/// Keeps the Secret and the caBundle until `stop` is cancelled.
+pub async fn keep(context: Arc<Context>, webhook: Webhook, stop: CancellationToken) {
+    let keeper = Keeper { context, webhook };
+    let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let secrets = watcher(keeper.secrets(), named(SECRET)).default_backoff().map(|_| ());
+    let configurations = watcher(keeper.configurations(), named(&keeper.webhook.configuration))
+        .default_backoff()
+        .map(|_| ());
+    let mut changes = std::pin::pin!(futures::stream::select(secrets, configurations));
+    loop {
+        let wait = match keeper.keep().await {
+            Ok(()) => PERIOD,
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, cause, "the webhook's certificate is not right yet");
+                RETRY
+            }
+        };
+        tokio::select! {
+            _ = changes.next() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 impl Keeper {
-    /// Keeps until `stop` is cancelled.
-    pub(super) async fn run(self, stop: CancellationToken) {
-        let named =
-            |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let secrets = watcher(self.secrets(), named(SECRET)).default_backoff().map(|_| ());
-        let configurations = watcher(self.configurations(), named(&self.configuration))
-            .default_backoff()
-            .map(|_| ());
-        let mut changes = std::pin::pin!(futures::stream::select(secrets, configurations));
-        loop {
-            let wait = match self.keep().await {
-                Ok(()) => {
-                    self.readiness.webhook_is_ready();
-                    PERIOD
-                }
-                Err(error) => {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    warn!(%error, cause, "the webhook's certificate is not right yet");
-                    RETRY
-                }
-            };
-            tokio::select! {
-                _ = changes.next() => {}
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => return,
-            }
-        }
-    }
-
     fn secrets(&self) -> Api<Secret> {
         let namespace = &self.context.settings.cluster_resource_namespace;
         Api::namespaced(self.context.client.clone(), namespace)
@@ -126,41 +121,39 @@ impl Keeper {
         Api::all(self.context.client.clone())
     }
 
-    /// Once: the Secret, then the caBundle, and only then what is served.
+    /// Once. A new authority is trusted before its certificate stands in the Secret: whatever mounts that
+    /// serves it within a moment.
     async fn keep(&self) -> Result<(), KeepError> {
-        let served = self.secret().await?;
-        self.trust(&served.authorities).await?;
-        self.current.serve(certified(&served, &self.provider)?);
-        Ok(())
-    }
-
-    async fn secret(&self) -> Result<Served, KeepError> {
         let api = self.secrets();
         let now = self.context.clock.now();
         let namespace = &self.context.settings.cluster_resource_namespace;
+        let service = &self.webhook.service;
         let names = [
-            format!("{}.{namespace}.svc", self.service),
-            format!("{}.{namespace}.svc.{}", self.service, self.context.settings.cluster_domain),
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.{}", self.context.settings.cluster_domain),
         ];
         let found = api.get_opt(SECRET).await.map_err(KeepError::ReadSecret)?;
         if let Some(served) = own_certificate::usable(found.as_ref(), &names, now) {
-            return Ok(served);
+            return self.trust(&served.authorities).await;
         }
         let made = own_certificate::made(found.as_ref(), namespace, &names, now)?;
-        // The version goes along, or the name is taken: of two replicas one writes, and the other
-        // fails here and reads what was written.
+        let served =
+            own_certificate::usable(Some(&made), &names, now).ok_or(KeepError::Unusable)?;
+        self.trust(&served.authorities).await?;
+        // The version goes along, or the name is taken: of two who write, one fails here and reads what
+        // the other wrote.
         let written = match found {
             Some(_) => api.replace(SECRET, &PostParams::default(), &made).await,
             None => api.create(&PostParams::default(), &made).await,
         };
-        let written = written.map_err(KeepError::WriteSecret)?;
-        own_certificate::usable(Some(&written), &names, now)
-            .ok_or(KeepError::Load(rustls::Error::General("what was made cannot be used".into())))
+        written.map_err(KeepError::WriteSecret)?;
+        info!(secret = SECRET, "the webhook has a new certificate");
+        Ok(())
     }
 
     /// Writes the caBundle of every webhook of ours that lacks it.
     async fn trust(&self, authorities: &str) -> Result<(), KeepError> {
-        let name = self.configuration.clone();
+        let name = self.webhook.configuration.clone();
         let api = self.configurations();
         let read = api.get(&name).await;
         let found =

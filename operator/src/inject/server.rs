@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::InjectArgs;
 use super::connections::{self, Limits};
-use super::keep::{Current, Keeper};
+use super::keep::Current;
 use super::review::answer;
+use super::serving;
 use crate::admin::Readiness;
 use crate::context::Context;
 use crate::event::Events;
@@ -51,7 +52,7 @@ struct Shared {
     events: Events,
 }
 
-/// Serves the webhook, and keeps its certificate, until `stop` is cancelled.
+/// Serves the webhook until `stop` is cancelled.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -67,18 +68,14 @@ pub async fn serve(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let current = Arc::new(Current::default());
     let tls = tls(provider.clone(), current.clone())?;
-    let keeper = Keeper {
-        context: context.clone(),
-        service: args.webhook_service.clone(),
-        configuration: args.webhook_configuration.clone(),
-        provider,
-        current,
-        readiness,
+    let own = context.clone();
+    let following = async move {
+        serving::follow(&own, &provider, &current, &readiness).await;
     };
-    let kept = tokio::spawn(keeper.run(stop.clone()));
+    let following = tokio::spawn(following);
     let router = router(args, context.events.clone());
     connections::serve(listener, tls, router, Limits::default(), stop).await;
-    kept.abort();
+    following.abort();
     Ok(())
 }
 

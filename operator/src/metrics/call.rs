@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, Method, Uri, header};
 
+use crate::api_client::is_watch;
+
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Call {
@@ -77,10 +79,6 @@ fn plain_verb(method: &Method) -> &'static str {
         Method::DELETE => "delete",
         _ => OTHER,
     }
-}
-
-fn is_watch(query: &str) -> bool {
-    query.split('&').any(|parameter| matches!(parameter, "watch=true" | "watch=1"))
 }
 
 fn is_apply(headers: &HeaderMap) -> bool {

@@ -31,6 +31,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::role::Role;
+
 /// Why something was done, or failed.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReasonLabels {
@@ -61,6 +63,13 @@ pub struct NamespaceLabels {
     pub namespace: String,
 }
 
+/// Which part of the operator it is about.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RoleLabels {
+    /// As `--role` says it.
+    pub role: &'static str,
+}
+
 /// A family of histograms.
 pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -83,8 +92,8 @@ pub struct Metrics {
     pub events_dropped: Counter,
     /// `countersign_watch_restarts_total` by kind: watches that broke and were begun again.
     pub watch_restarts: Family<KindLabels, Counter>,
-    /// `countersign_leader`: 1 where this replica reconciles.
-    pub leader: Gauge,
+    /// `countersign_leader` by role: 1 where this replica acts.
+    pub leader: Family<RoleLabels, Gauge>,
     /// `countersign_discovery_streams`: sidecars that follow destinations here.
     pub discovery_streams: Gauge,
     /// `countersign_discovery_answers_total`: answers that they were sent.
@@ -108,6 +117,12 @@ impl Metrics {
         metrics
     }
 
+    /// Whether this replica acts.
+    #[must_use]
+    pub fn leader_as(&self, role: Role) -> Gauge {
+        self.leader.get_or_create_owned(&RoleLabels { role: role.name() })
+    }
+
     fn new() -> Self {
         Self {
             issuances: Family::default(),
@@ -118,7 +133,7 @@ impl Metrics {
             reconcile_errors: Family::default(),
             events_dropped: Counter::default(),
             watch_restarts: Family::default(),
-            leader: Gauge::default(),
+            leader: Family::default(),
             discovery_streams: Gauge::default(),
             discovery_refused: Family::default(),
             discovery_answers: Counter::default(),
@@ -208,7 +223,7 @@ impl Metrics {
             "Pods that should have the sidecar and do not, by namespace",
             self.uninjected_pods.clone(),
         );
-        book.add("countersign_leader", "1 if this replica reconciles", self.leader.clone());
+        book.add("countersign_leader", "1 if this replica acts, by role", self.leader.clone());
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         book.add("countersign_build", "The version that runs", version);
     }

@@ -94,7 +94,8 @@ pub struct Objects {
     cluster_issuers: Store<ClusterIssuer>,
     access_policies: Store<AccessPolicy>,
     namespaces: Store<PartialObjectMeta<Namespace>>,
-    pods: Store<MeshPod>,
+    /// None where another process tells of them.
+    pods: Option<Store<MeshPod>>,
     default_issuer: Option<IssuerId>,
 }
 
@@ -109,7 +110,7 @@ impl Objects {
             cluster_issuers: seen.cluster_issuers,
             access_policies: seen.access_policies,
             namespaces: seen.namespaces,
-            pods: seen.pods,
+            pods: context.settings.process.role.serves().then_some(seen.pods),
             default_issuer: context.settings.default_issuer.clone(),
         }
     }
@@ -136,7 +137,7 @@ impl Objects {
             ready(text, CERTIFICATE.0, &labels.pairs(), conditions.unwrap_or_default());
         });
         let issuers = self.issuers().chain(self.cluster_issuers());
-        let pods = std::iter::once(sidecars::text(&self.pods.state()));
+        let pods = self.pods.as_ref().map(|pods| sidecars::text(&pods.state())).into_iter();
         dates.chain(ready).chain(issuers).chain(self.access_policies()).chain(pods)
     }
 

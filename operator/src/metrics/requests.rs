@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::{Request, Response};
 use futures::FutureExt;
@@ -17,6 +17,10 @@ use tower::{Layer, Service};
 
 use super::call::Call;
 use super::{Book, Histograms};
+use crate::api_client::{Deadlines, Fence};
+
+/// How long a connection to the API server may take until it is there.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// What was asked, and what came of it.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -63,12 +67,22 @@ impl Default for ApiRequests {
 }
 
 impl ApiRequests {
-    /// A client whose requests are counted.
+    /// A client whose requests are counted and have deadlines.
     ///
     /// # Errors
     /// When the configuration names no server that could be connected to.
     pub fn client(&self, config: Config) -> kube::Result<Client> {
-        Ok(ClientBuilder::try_from(config)?.with_layer(self).build())
+        self.fenced_client(config, &Fence::open())
+    }
+
+    /// The same, which writes only while the fence admits it.
+    ///
+    /// # Errors
+    /// When the configuration names no server that could be connected to.
+    pub fn fenced_client(&self, mut config: Config, fence: &Fence) -> kube::Result<Client> {
+        config.connect_timeout = Some(CONNECT);
+        let builder = ClientBuilder::try_from(config)?.with_layer(&Deadlines::default());
+        Ok(builder.with_layer(self).with_layer(fence).build())
     }
 
     pub(super) fn register(&self, book: &mut Book<'_>) {

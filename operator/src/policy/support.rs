@@ -8,6 +8,7 @@ use crate::kept::MeshPod;
 
 pub(super) fn settings() -> Settings {
     Settings {
+        process: Default::default(),
         trust_domain: "prod.example".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         cluster_resource_namespace: "countersign-system".to_owned(),

@@ -26,7 +26,8 @@ pub(super) struct MeshWriters {
 }
 
 impl Controllers {
-    /// Begins to watch what every replica does, whether or not it leads: who is in the mesh.
+    /// Begins to watch who is in the mesh. What serves needs it whether or not it leads, and answers by
+    /// it; what issues needs the pods and the Services that identities are of.
     pub fn observe(&mut self, stop: &CancellationToken) {
         let Some(mesh) = self.mesh.take() else { return };
         let MeshWriters { pods, services, slices, access_policies } = mesh;
@@ -38,27 +39,17 @@ impl Controllers {
             slim: MeshPod::lessen,
             read: pods_read,
         };
-        self.share(scope, pods, stop, |hub, routes, change| {
-            hub.pod(&change);
-            if let Some(routes) = routes {
-                routes.pod(change);
-            }
-        });
+        self.share(scope, pods, stop, Hub::pod, Routes::pod);
         let scope = Scope { config: config(), slim: slim::service, read: services_read };
-        self.share(scope, services, stop, |hub, routes, change| {
-            hub.service(&change);
-            if let Some(routes) = routes {
-                routes.service(change);
-            }
-        });
-        let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
-        self.share(scope, slices, stop, |hub, _, change| hub.slice(&change));
-        self.share(Scope::default(), access_policies, stop, |hub, routes, change| {
-            hub.access_policy(&change);
-            if let Some(routes) = routes {
-                routes.access_policy(change);
-            }
-        });
+        self.share(scope, services, stop, Hub::service, Routes::service);
+        if self.context.settings.process.role.serves() {
+            let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
+            self.share(scope, slices, stop, Hub::slice, |_, _| {});
+            let scope = Scope::default();
+            self.share(scope, access_policies, stop, Hub::access_policy, Routes::access_policy);
+        } else {
+            slices_read.set();
+        }
         let (hub, complete) = (self.hub.clone(), self.context.seen.mesh_was_read.clone());
         tokio::spawn(async move {
             for read in read {
@@ -69,13 +60,14 @@ impl Controllers {
         });
     }
 
-    /// Follows one kind for discovery, and for the reconcilers once we lead.
+    /// Follows one kind for discovery where it is served, and for the reconcilers once we lead.
     fn share<K>(
         &self,
         scope: Scope<K>,
         writer: Writer<K>,
         stop: &CancellationToken,
-        tell: fn(&Hub, Option<&Routes>, Change<'_, K>),
+        answer: fn(&Hub, &Change<'_, K>),
+        route: fn(&Routes, Change<'_, K>),
     ) where
         K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
             + Clone
@@ -85,11 +77,19 @@ impl Controllers {
             + Sync
             + 'static,
     {
-        let (hub, leading, stop) = (self.hub.clone(), self.leading.clone(), stop.clone());
+        let hub = self.context.settings.process.role.serves().then(|| self.hub.clone());
+        let (leading, stop) = (self.leading.clone(), stop.clone());
         let restarts = self.context.metrics.watch_restarts.clone();
         let api: Api<K> = Api::all(self.context.client.clone());
         tokio::spawn(async move {
-            let told = |change: Change<'_, K>| tell(&hub, leading.get(), change);
+            let told = |change: Change<'_, K>| {
+                if let Some(hub) = &hub {
+                    answer(hub, &change);
+                }
+                if let Some(routes) = leading.get() {
+                    route(routes, change);
+                }
+            };
             let following = follow(api, scope, writer, &restarts, told);
             tokio::select! { () = following => {} () = stop.cancelled() => {} }
         });

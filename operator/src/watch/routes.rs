@@ -26,6 +26,7 @@ use crate::kept::MeshPod;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
+use crate::role::Role;
 
 /// From what changed to who must be looked at.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Routes {
     pub services: Arc<Gathered>,
     /// Where ClusterIssuers find their Secrets.
     pub home: String,
+    /// Which reconcilers this process has.
+    pub role: Role,
 }
 
 impl Routes {
@@ -113,10 +116,12 @@ impl Routes {
             self.mistakes.forget(pod.meta().uid.as_deref().unwrap_or_default());
         }
         let (Change::There(pod) | Change::Gone(pod)) = change;
-        if lies(pod) {
+        if self.role.serves() && lies(pod) {
             self.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
         }
-        self.queues.pods.put(pod);
+        if self.role.issues() {
+            self.queues.pods.put(pod);
+        }
         self.policies_of(&pod.namespace().unwrap_or_default());
     }
 
@@ -131,12 +136,17 @@ impl Routes {
 
     /// The policies of a namespace must be looked at, or the ConfigMap that they are compiled to.
     pub fn policies_of(&self, namespace: &str) {
-        self.queues.namespaces.put_reference(ObjectRef::new(namespace));
+        if self.role.serves() {
+            self.queues.namespaces.put_reference(ObjectRef::new(namespace));
+        }
     }
 
     /// A Service concerns the pods of its namespace, whose identities bear its name.
     pub fn service(&self, change: Change<'_, Service>) {
         let (Change::There(service) | Change::Gone(service)) = change;
+        if !self.role.issues() {
+            return;
+        }
         self.services.put(service.namespace().unwrap_or_default());
     }
 
@@ -164,8 +174,8 @@ impl Routes {
             self.reports.forget_namespace(&namespace.name_any());
         }
         let (Change::There(namespace) | Change::Gone(namespace)) = change;
-        self.queues.namespaces.put(namespace);
         let name = namespace.name_any();
+        self.policies_of(&name);
         let leaves_it = |certificate: &Certificate| {
             certificate.spec.issuer_ref.is_absent()
                 && certificate.namespace().as_deref() == Some(&name)

@@ -135,9 +135,9 @@ pub(super) const AWAY: Step = Step {
         stage
             .until(60, &format!("{VISITOR} redis-cli -h {front} ping | grep PONG && ({called})"))?;
         stage.run(
-            "kubectl -n countersign-system scale deployment/countersign-operator --replicas=0",
+            "kubectl -n countersign-system scale deployment/countersign-controller deployment/countersign-operator --replicas=0",
         )?;
-        let away = "kubectl -n countersign-system wait --for=delete pod -l app.kubernetes.io/name=countersign --timeout=60s";
+        let away = "kubectl -n countersign-system wait --for=delete pod -l app.kubernetes.io/part-of=countersign --timeout=60s";
         stage.run(away)?;
         // Each call is a connection of its own.
         let calls = format!(
@@ -145,9 +145,9 @@ pub(super) const AWAY: Step = Step {
         );
         let said = stage.run(&format!("{VISITOR} sh -c '{calls}'"));
         stage.run(
-            "kubectl -n countersign-system scale deployment/countersign-operator --replicas=2",
+            "kubectl -n countersign-system scale deployment/countersign-controller deployment/countersign-operator --replicas=2",
         )?;
-        stage.run("kubectl -n countersign-system rollout status deployment/countersign-operator --timeout=90s")?;
+        stage.run("kubectl -n countersign-system rollout status deployment/countersign-controller --timeout=90s && kubectl -n countersign-system rollout status deployment/countersign-operator --timeout=90s")?;
         Ok(said?.trim().to_owned())
     },
 };
@@ -162,6 +162,7 @@ pub(super) const RESTART: Step = Step {
         );
         stage.run(&format!("{VISITOR} sh -c '({loading}) >/dev/null 2>&1 & echo load'"))?;
         for (namespace, name) in [
+            ("countersign-system", "deployment/countersign-controller"),
             ("countersign-system", "deployment/countersign-operator"),
             ("app", "deployment/front"),
             ("app", "statefulset/redis"),

@@ -1,11 +1,14 @@
-//! The operator's replicas: one leads, and every one hears sidecars.
+//! The replicas that serve sidecars: one leads, and every one hears sidecars.
 
 use anyhow::Context as _;
 
 use super::{Stage, Step};
 
-/// Prints the pod of the replica that leads: the Lease has a process of it.
-pub(super) const LEADER: &str = "kubectl -n countersign-system get lease countersign-operator -o jsonpath='{.spec.holderIdentity}' | sed 's/-[0-9]*$//'";
+/// Prints the pod of the front that leads: the Lease has a process of it.
+pub(super) const LEADER: &str = "kubectl -n countersign-system get lease countersign-front -o jsonpath='{.spec.holderIdentity}' | sed 's/-[0-9]*$//'";
+
+/// Prints the pod of the controller that acts.
+pub(super) const CONTROLLER: &str = "kubectl -n countersign-system get lease countersign-operator -o jsonpath='{.spec.holderIdentity}' | sed 's/-[0-9]*$//'";
 
 /// Prints the pods of replicas that are ready.
 const READY: &str = "kubectl -n countersign-system get pod -l app.kubernetes.io/name=countersign -o json | jq -r '.items[] | select(.metadata.deletionTimestamp == null) | select(any(.status.conditions[]; .type == \"Ready\" and .status == \"True\")) | .metadata.name'";

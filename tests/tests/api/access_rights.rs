@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::access::{document, policy};
-use crate::approval::{OPERATOR, has, install, refused, user};
+use crate::approval::{FRONT, has, install, refused, user};
 use crate::rights::{Right, until_may};
 use crate::space::Space;
 
@@ -75,8 +75,7 @@ pub(crate) async fn nobody_but_the_operator_writes_what_sidecars_enforce(space: 
         let made = theirs.create(&PostParams::default(), &map).await;
         assert_eq!(made.is_ok(), may, "{made:?}");
     }
-    let operators: Api<ConfigMap> =
-        Api::namespaced(space.world.client_of(OPERATOR), &space.namespace);
+    let operators: Api<ConfigMap> = Api::namespaced(space.world.client_of(FRONT), &space.namespace);
     change(&operators, json!({ "data": { "another": "key" } })).await.unwrap();
     let other = operators.patch("other", &PatchParams::default(), &Patch::Merge(open())).await;
     assert!(other.is_err(), "it may change no other");

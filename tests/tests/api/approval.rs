@@ -19,8 +19,11 @@ use crate::space::{Space, make_in};
 /// Longer than the API server takes to take up a policy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the operator runs as.
-pub(crate) const OPERATOR: &str = "system:serviceaccount:countersign-system:countersign-operator";
+/// What the part of the operator runs as that issues certificates.
+pub(crate) const OPERATOR: &str = "system:serviceaccount:countersign-system:countersign-controller";
+
+/// What the part runs as that serves pods and publishes policies.
+pub(crate) const FRONT: &str = "system:serviceaccount:countersign-system:countersign-operator";
 
 /// Anything of our API, anywhere.
 const OURS: Right<'static> =
@@ -32,12 +35,13 @@ pub(crate) async fn install(space: &Space) {
         "policy-access",
         "policy-annotations",
         "policy-approval",
+        "policy-operator",
         "policy-requester",
         "rbac",
         "rbac-features",
         "rbac-users",
     ];
-    chart::apply(space, &chart::rendered(space, &templates, &[]));
+    chart::apply(space, &chart::rendered(space, &templates, &["caInjection.enabled=true"]));
     // The last of what was applied.
     let name = "issuers.countersign.dev/*";
     let right = Right { verb: "approve", resource: "signers", name, ..OURS };

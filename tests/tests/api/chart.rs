@@ -32,7 +32,7 @@ fn template(space: &Space, arguments: &[String]) -> Result<String, String> {
 }
 
 /// Every object of the whole chart.
-fn objects(space: &Space, values: &[&str]) -> Vec<Value> {
+pub(crate) fn objects(space: &Space, values: &[&str]) -> Vec<Value> {
     let arguments: Vec<_> = values.iter().map(|value| format!("--set-json={value}")).collect();
     let text = template(space, &arguments).unwrap_or_else(|error| panic!("{error}"));
     let documents = text.split("\n---\n").map(|document| document.trim_start_matches("---\n"));
@@ -42,7 +42,7 @@ fn objects(space: &Space, values: &[&str]) -> Vec<Value> {
     documents.filter(is_object).map(read).collect()
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
@@ -82,10 +82,10 @@ pub(crate) async fn the_api_server_takes_all_that_the_chart_makes(space: Space) 
 
 pub(crate) async fn what_is_switched_off_has_neither_flag_nor_right(space: Space) {
     let cases: [(&[&str], [bool; 3]); 4] = [
-        (&[], [true, true, true]),
-        (&["caInjection.enabled=false"], [false, true, true]),
-        (&["kubernetesSigner.enabled=false"], [true, false, true]),
-        (&["autoApproval.enabled=false"], [true, true, false]),
+        (&[], [false, true, true]),
+        (&["caInjection.enabled=true"], [true, true, true]),
+        (&["kubernetesSigner.enabled=false"], [false, false, true]),
+        (&["autoApproval.enabled=false"], [false, true, false]),
     ];
     for (values, expected) in cases {
         let objects = objects(&space, values);
@@ -96,7 +96,7 @@ pub(crate) async fn what_is_switched_off_has_neither_flag_nor_right(space: Space
             let names = of_kind(&objects, kind).into_iter().map(|role| &role["metadata"]["name"]);
             let names: Vec<_> = names.collect();
             let has = |role: &str| {
-                names.iter().any(|name| **name == format!("countersign-operator-{role}"))
+                names.iter().any(|name| **name == format!("countersign-controller-{role}"))
             };
             let rights = ["ca-injection", "kubernetes-signer", "approval"].map(has);
             assert_eq!(rights, expected, "{kind} {values:?}");
@@ -130,6 +130,22 @@ pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
     }
 }
 
+/// Whether a selector selects the pods of a template.
+pub(crate) fn selects(selector: &Value, pods: &Value) -> bool {
+    let labels = &pods["metadata"]["labels"];
+    selector.as_object().unwrap().iter().all(|(label, value)| labels[label] == *value)
+}
+
+/// By what the pods of a template are spread.
+fn apart(pods: &Value) -> Vec<&Value> {
+    let spread = pods["spec"]["topologySpreadConstraints"].as_array();
+    let spread = spread.into_iter().flatten().map(|spread| &spread["topologyKey"]);
+    let apart = &pods["spec"]["affinity"]["podAntiAffinity"];
+    let apart = apart["preferredDuringSchedulingIgnoredDuringExecution"].as_array();
+    let apart = apart.into_iter().flatten().map(|term| &term["podAffinityTerm"]["topologyKey"]);
+    spread.chain(apart).collect()
+}
+
 pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
     let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
     // A constraint whose label some nodes lack would make the scheduler forget the other one there.
@@ -137,30 +153,26 @@ pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(spac
     let affinity = r#"affinity={"nodeAffinity":{}}"#;
     let cases: [(&[&str], usize, &[&str]); 5] = [
         (&[], 0, &[]),
-        (&["replicas=2"], 1, &both),
+        (&["replicas=2"], 2, &both),
         (&["replicas=2", "podDisruptionBudget.enabled=false"], 0, &both),
-        (&["replicas=2", affinity], 1, &both[..1]),
-        (&["replicas=3", own], 1, &["rack"]),
+        (&["replicas=2", affinity], 2, &both[..1]),
+        (&["replicas=3", own], 2, &["rack"]),
     ];
     for (values, budgets, keys) in cases {
         let objects = objects(&space, values);
         let found = of_kind(&objects, "PodDisruptionBudget");
         assert_eq!(found.len(), budgets, "{values:?}");
-        let deployment = of_kind(&objects, "Deployment")[0];
-        let pods = &deployment["spec"]["template"];
-        for budget in found {
-            for (label, value) in budget["spec"]["selector"]["matchLabels"].as_object().unwrap() {
-                assert_eq!(pods["metadata"]["labels"][label], *value);
+        for deployment in of_kind(&objects, "Deployment") {
+            let (name, pods) = (&deployment["metadata"]["name"], &deployment["spec"]["template"]);
+            for budget in found.iter().filter(|budget| budget["metadata"]["name"] == *name) {
+                assert!(selects(&budget["spec"]["selector"]["matchLabels"], pods), "{name}");
             }
+            let serves = name == "countersign-operator";
+            let seconds =
+                &pods["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"];
+            assert_eq!(*seconds == 3, serves, "{name} ends too soon");
+            assert_eq!(apart(pods), keys, "{name} {values:?}");
         }
-        let first = &pods["spec"]["containers"][0];
-        assert_eq!(first["lifecycle"]["preStop"]["sleep"]["seconds"], 3, "it ends too soon");
-        let spread = pods["spec"]["topologySpreadConstraints"].as_array();
-        let spread = spread.into_iter().flatten().map(|spread| &spread["topologyKey"]);
-        let apart = &pods["spec"]["affinity"]["podAntiAffinity"];
-        let apart = apart["preferredDuringSchedulingIgnoredDuringExecution"].as_array();
-        let apart = apart.into_iter().flatten().map(|term| &term["podAffinityTerm"]["topologyKey"]);
-        assert_eq!(spread.chain(apart).collect::<Vec<_>>(), keys, "{values:?}");
         let text = serde_json::to_string(&objects).unwrap();
         assert!(!text.contains("\"matchLabelKeys\":null"));
     }
@@ -195,16 +207,19 @@ pub(crate) async fn metrics_are_found_by_whoever_is_to_read_them(space: Space) {
             found.iter().map(|monitor| monitor["kind"].as_str().unwrap()).collect();
         let expected: Vec<_> = Some(monitor).filter(|kind| !kind.is_empty()).into_iter().collect();
         assert_eq!(found_kinds, expected, "{values:?}");
-        let pods = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+        let pods = of_kind(&objects, "Deployment").into_iter().map(|it| &it["spec"]["template"]);
+        let pods: Vec<_> = pods.collect();
+        for service in &services_found {
+            assert!(pods.iter().all(|pods| selects(&service["spec"]["selector"], pods)));
+        }
         for found in found {
             assert_eq!(found["metadata"]["labels"]["release"], "prometheus");
-            let labels = match monitor {
-                "PodMonitor" => pods,
-                _ => &services_found[0]["metadata"]["labels"],
+            let selector = &found["spec"]["selector"]["matchLabels"];
+            let selected = match monitor {
+                "PodMonitor" => &pods,
+                _ => &services_found,
             };
-            for (label, value) in found["spec"]["selector"]["matchLabels"].as_object().unwrap() {
-                assert_eq!(labels[label], *value, "{monitor} {label}");
-            }
+            assert!(selected.iter().all(|it| selects(selector, it)), "{monitor}");
         }
     }
 }
@@ -219,6 +234,8 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         (r#"metrics.monitor.kind="Both""#, "kind"),
         (r#"metrics.monitor.interval="soon""#, "interval"),
         ("metrics.port=1", "port"),
+        (r#"networkPolicy.apiServerCIDRs=["all"]"#, "apiServerCIDRs"),
+        ("networkPolicy.egress=true", "egress"),
         (r#"accessPolicy.default="all""#, "default"),
         ("accessPolicy.unmeshed=true", "unmeshed"),
         ("accessPolicy.allow=[]", "allow"),
@@ -261,12 +278,11 @@ pub(crate) async fn whatever_the_operator_asks_the_chart_gives_it_the_right_to(s
     space.authority().await;
     space.certificate("web", json!({})).await;
     access::follow(&space).await;
-    let objects = objects(&space, &["injection.replace=true"]);
+    let objects = objects(&space, &["injection.replace=true", "caInjection.enabled=true"]);
     let roles = [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat();
     let is_operators = |role: &&Value| {
-        role["metadata"]["name"]
-            .as_str()
-            .is_some_and(|name| name.starts_with("countersign-operator"))
+        let name = role["metadata"]["name"].as_str().unwrap_or_default();
+        ["countersign-operator", "countersign-controller"].iter().any(|it| name.starts_with(it))
     };
     let rules = roles.into_iter().filter(is_operators);
     let rules: Vec<_> = rules.flat_map(|role| role["rules"].as_array().unwrap()).collect();

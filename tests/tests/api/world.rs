@@ -156,6 +156,7 @@ impl World {
 
     fn settings(&self) -> Settings {
         Settings {
+            process: Default::default(),
             trust_domain: "cluster.local".parse().unwrap(),
             cluster_domain: "cluster.local".to_owned(),
             cluster_resource_namespace: HOME.to_owned(),

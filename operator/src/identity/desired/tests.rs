@@ -8,6 +8,7 @@ use crate::pki::{KeyAlgorithm as MadeAlgorithm, KeyEncoding as MadeEncoding, Usa
 
 fn settings() -> Settings {
     Settings {
+        process: Default::default(),
         trust_domain: "prod.example".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         cluster_resource_namespace: "countersign-system".to_owned(),

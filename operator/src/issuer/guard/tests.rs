@@ -4,6 +4,7 @@ use super::*;
 
 fn settings() -> Settings {
     Settings {
+        process: Default::default(),
         trust_domain: "cluster.local".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         cluster_resource_namespace: "countersign-system".to_owned(),

@@ -28,7 +28,7 @@ fn seen() -> Seen {
             cluster_issuers,
             access_policies,
             namespaces,
-            pods: store().0,
+            pods: Some(store().0),
             default_issuer,
         },
         certificates: to_certificates,

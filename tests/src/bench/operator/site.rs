@@ -109,13 +109,17 @@ impl Site {
         helm.arg("admissionregistration.k8s.io/v1/MutatingAdmissionPolicy");
         let chart = output_of(&mut helm, "")?;
         kubectl(&self.cluster, &["apply", "--server-side", "-f", "-"], &chart)?;
+        // One process is measured that is both.
+        let account = format!("--serviceaccount={HOME}:countersign-controller");
+        let front = ["clusterrolebinding", "bench-front", "--clusterrole=countersign-operator"];
+        kubectl(&self.cluster, &[&["create"], &front[..], &[&*account]].concat(), "")?;
         self.write_kubeconfig(server)
     }
 
-    /// The operator's own kubeconfig, with a token of the chart's ServiceAccount.
+    /// The operator's own kubeconfig, with a token of the controller's ServiceAccount.
     fn write_kubeconfig(&self, server: &str) -> anyhow::Result<()> {
         let ask =
-            ["create", "token", "countersign-operator", "--duration=24h", "--namespace", HOME];
+            ["create", "token", "countersign-controller", "--duration=24h", "--namespace", HOME];
         let token = kubectl(&self.cluster, &ask, "")?;
         let authority = self.kubeconfig.with_file_name("pki").join("ca.crt");
         let cluster = json!({ "server": server, "certificate-authority": authority });

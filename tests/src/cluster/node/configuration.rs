@@ -17,6 +17,10 @@ address = "{folder}/containerd.sock"
 [ttrpc]
 address = "{folder}/containerd.sock.ttrpc"
 
+# Its socket would be one path for all nodes of this machine.
+[plugins."io.containerd.nri.v1.nri"]
+disable = true
+
 [plugins."io.containerd.cri.v1.images"]
 snapshotter = "overlayfs"
 
@@ -111,4 +115,20 @@ pub(super) fn bridge(folder: &Path, pods: &str) -> String {
 }}
 "#
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NRI's default path is the same for each containerd of a machine.
+    #[test]
+    fn containerds_of_two_nodes_share_no_socket() {
+        let text = containerd(Path::new("/run/one"));
+        assert!(text.contains("[plugins.\"io.containerd.nri.v1.nri\"]\ndisable = true\n"));
+        let sockets = text.lines().filter(|line| line.contains(".sock"));
+        for socket in sockets {
+            assert!(socket.contains("\"/run/one/"), "{socket}");
+        }
+    }
 }
