@@ -13,7 +13,7 @@ use countersign_operator::leader::{Election, identity};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Defaults;
 use countersign_operator::run::Controllers;
-use countersign_operator::{discovery, inject, telemetry};
+use countersign_operator::{descriptors, discovery, inject, telemetry};
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
     telemetry::start(&args.log, args.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    descriptors::raise();
     let config = kube::Config::infer().await.context("finding the API server")?;
     let api_server_authority = ApiServerAuthority::of(&config);
     let mut registry = Registry::default();
@@ -47,8 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let election = Election::new(client, &args.cluster_resource_namespace, name, clock);
     let discovery = tokio::spawn(discover(&args, &controllers, &election, &stop).await?);
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
-    let admin =
-        admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
+    let admin = admin::serve(args.admin_listen, exposition, readiness, stop.clone());
     let admin = tokio::spawn(or_stop(admin, stop.clone()));
     let events = controllers.context().events.clone();
     let led = lead(&args, election, controllers, &stop).await;

@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use countersign_operator::args::Args;
-use countersign_operator::inject::{Injection, inject};
+use countersign_operator::inject::{self, Injection, inject};
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -46,7 +46,7 @@ fn pod(metadata: &Value) -> Value {
 /// What the webhook makes of a pod.
 fn injected(pod: &Value) -> Pod {
     let args = Args::try_parse_from(["countersign-operator"]).unwrap().inject;
-    let asked: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let asked: inject::Pod = serde_json::from_value(pod.clone()).unwrap();
     let Injection::Patch(operations) = inject(&asked, &args, TOKEN) else {
         panic!("not injected: {pod}")
     };
