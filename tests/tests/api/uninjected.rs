@@ -84,9 +84,10 @@ pub(crate) async fn a_pod_that_was_missed_is_told_of_counted_and_replaced_where_
     annotate(&space, replace).await;
     told(&space, "that both are gone", |text| count(text).is_none()).await;
     space.event("web", "that it was replaced", |reason| reason == "Replaced").await;
-    for exempt in ["a-node", "b-declines"] {
+    space.event("a-node", "that it was skipped", |reason| reason == "InjectionSkipped").await;
+    for (exempt, expected) in [("a-node", vec!["InjectionSkipped"]), ("b-declines", vec![])] {
         assert!(space.api::<Pod>().get_opt(exempt).await.unwrap().is_some(), "{exempt}");
-        assert_eq!(reasons(&space, exempt).await, Vec::<String>::new(), "{exempt}");
+        assert_eq!(reasons(&space, exempt).await, expected, "{exempt}");
     }
     assert!(space.api::<Pod>().get_opt("web").await.unwrap().is_none());
 }
