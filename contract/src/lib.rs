@@ -1,8 +1,8 @@
 //! What the operator and the sidecar both rely on, and nothing else.
 //!
 //! Names that both must spell the same (annotations, files, ports), the form of an identity, the
-//! syntax of an upstream and of a served port, the policy document, the probes of a pod and the
-//! reasons for which a connection is refused.
+//! syntax of an upstream, of a served port and of a log filter, the policy document, the labels that people write, the
+//! probes of a pod and the reasons for which a connection is refused.
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
@@ -12,6 +12,8 @@ pub mod discovery;
 pub mod ending;
 pub mod health;
 pub mod identity;
+pub mod labels;
+pub mod log_filter;
 pub mod names;
 pub mod policy;
 pub mod probe;

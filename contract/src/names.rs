@@ -45,6 +45,21 @@ pub const PROBES_ANNOTATION: &str = "countersign.dev/probes";
 /// Pod annotation: how long live connections may go on once the pod's containers have ended.
 pub const DRAIN_TIMEOUT_ANNOTATION: &str = "countersign.dev/drain-timeout";
 
+/// Pod annotation: how long a connection may last over which nothing passes.
+pub const IDLE_TIMEOUT_ANNOTATION: &str = "countersign.dev/idle-timeout";
+
+/// Pod annotation: the same, once one of its ends is done.
+pub const HALF_CLOSED_TIMEOUT_ANNOTATION: &str = "countersign.dev/half-closed-timeout";
+
+/// Pod annotation: how long either end of a connection may leave unread what it was sent.
+pub const STALL_TIMEOUT_ANNOTATION: &str = "countersign.dev/stall-timeout";
+
+/// Pod annotation: how long a connection to the application, or to an upstream, may take.
+pub const DIAL_TIMEOUT_ANNOTATION: &str = "countersign.dev/dial-timeout";
+
+/// Pod annotation: how long a connection may go on after its peer's certificate has ended.
+pub const PEER_EXPIRY_GRACE_ANNOTATION: &str = "countersign.dev/peer-expiry-grace";
+
 /// Pod annotation: what the sidecar logs, a level or a filter.
 pub const SIDECAR_LOG_ANNOTATION: &str = "countersign.dev/sidecar-log";
 
@@ -75,6 +90,10 @@ pub const REDIRECT_NEEDS_ANNOTATION: &str = "countersign.dev/redirect-needs";
 
 /// Namespace annotation: `true` has pods evicted that should have the sidecar and do not.
 pub const REPLACE_UNINJECTED_ANNOTATION: &str = "countersign.dev/replace-uninjected";
+
+/// Namespace label: with `allowed`, pods may ask for less than the sidecar's whole protection, where the
+/// chart restricts that (`injection.restrictExemptions`).
+pub const EXEMPTIONS_LABEL: &str = "countersign.dev/exemptions";
 
 /// Namespaces in which nothing is ever injected, beside the operator's own.
 pub const SYSTEM_NAMESPACES: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];

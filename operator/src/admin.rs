@@ -1,19 +1,37 @@
 //! Health and metrics, plain HTTP: /livez, /readyz, /metrics.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use futures::stream;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use crate::connections::{self, Limits, Source, Transport};
+use crate::listen::bind;
 use crate::metrics::Exposition;
+
+/// The port is open to every pod unless a NetworkPolicy closes it. The kubelet opens a connection for
+/// each probe; Prometheus is served within seconds, and connects anew.
+const LIMITS: Limits = Limits {
+    handshake: Duration::ZERO,
+    request: Duration::from_secs(10),
+    lifetime: Duration::from_secs(30),
+    drain: Duration::from_secs(5),
+    connections: 64,
+};
+
+/// How many callers may read metrics at once, one from each address: there are many pages of them.
+const MAX_SCRAPES: usize = 2;
 
 /// What must be true before the operator calls itself ready.
 #[derive(Debug, Default)]
@@ -56,17 +74,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The server ended.
-    #[error("serving health and metrics")]
-    Serve(#[source] std::io::Error),
 }
 
 struct Shared {
     exposition: Exposition,
     readiness: Arc<Readiness>,
+    scrapes: Arc<Scrapes>,
 }
 
-/// Serves until `stop` is resolved.
+/// Serves until `stop` is cancelled.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -74,16 +90,21 @@ pub async fn serve(
     address: SocketAddr,
     exposition: Exposition,
     readiness: Arc<Readiness>,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: CancellationToken,
 ) -> Result<(), Error> {
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let router = Router::new()
+    let listener = bind(address).and_then(TcpListener::from_std);
+    let listener = listener.map_err(|source| Error::Listen { address, source })?;
+    let router = router(exposition, readiness);
+    connections::serve(listener, Transport::Plain, router, LIMITS, stop).await;
+    Ok(())
+}
+
+fn router(exposition: Exposition, readiness: Arc<Readiness>) -> Router {
+    Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Shared { exposition, readiness }));
-    axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(Error::Serve)
+        .with_state(Arc::new(Shared { exposition, readiness, scrapes: Arc::default() }))
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
@@ -96,13 +117,50 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
 /// What `Content-Type` says of the format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The callers that read metrics now.
+#[derive(Debug, Default)]
+struct Scrapes(Mutex<BTreeSet<IpAddr>>);
+
+/// The right to read metrics, until this goes.
+struct Scrape {
+    scrapes: Arc<Scrapes>,
+    source: IpAddr,
+}
+
+impl Scrapes {
+    fn begin(self: &Arc<Self>, source: IpAddr) -> Option<Scrape> {
+        let mut reading = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_begin = reading.len() < MAX_SCRAPES && reading.insert(source);
+        may_begin.then(|| Scrape { scrapes: self.clone(), source })
+    }
+}
+
+impl Drop for Scrape {
+    fn drop(&mut self) {
+        self.scrapes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.source);
+    }
+}
+
 /// A page is written once the one before it is sent, so that the text is never whole in memory.
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    Extension(Source(source)): Extension<Source>,
+) -> Response {
+    let Some(scrape) = shared.scrapes.begin(source) else {
+        let why = "metrics are being read: one caller from each address, and two in all\n";
+        return (StatusCode::TOO_MANY_REQUESTS, why).into_response();
+    };
     match shared.exposition.pages() {
         Ok(pages) => {
-            let pages = stream::iter(pages.map(Ok::<_, Infallible>));
+            let pages = stream::iter(pages.map(move |page| {
+                let _until_all_is_sent = &scrape;
+                Ok::<_, Infallible>(page)
+            }));
             ([(header::CONTENT_TYPE, OPEN_METRICS)], Body::from_stream(pages)).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use kube::core::Duration;
 
 use crate::certificate::reference::IssuerId;
+use crate::listen::any;
 use crate::policy::{DefaultAccess, DefaultUnmeshed};
 use crate::role::Role;
 
@@ -83,11 +84,11 @@ pub struct Args {
     pub pod_name: String,
 
     /// Health and metrics, plain HTTP.
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    #[arg(long, default_value_t = any(8080))]
     pub admin_listen: SocketAddr,
 
     /// Discovery, by which sidecars learn who is behind an address: gRPC over mutual TLS.
-    #[arg(long, default_value_t = SocketAddr::from(([0, 0, 0, 0], countersign_contract::names::DISCOVERY_PORT)))]
+    #[arg(long, default_value_t = any(countersign_contract::names::DISCOVERY_PORT))]
     pub discovery_listen: SocketAddr,
 
     /// Which addresses are set aside for pods, such as `10.244.0.0/16,fd00:10:244::/56`, beside those of

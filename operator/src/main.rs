@@ -16,7 +16,7 @@ use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Defaults;
 use countersign_operator::role::Role;
 use countersign_operator::run::Controllers;
-use countersign_operator::{discovery, inject, own_credentials, telemetry};
+use countersign_operator::{descriptors, discovery, inject, own_credentials, telemetry};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use prometheus_client::registry::Registry;
@@ -36,6 +36,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
     telemetry::start(&args.log, args.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    descriptors::raise();
     let config = kube::Config::infer().await.context("finding the API server")?;
     let api_server_authority = ApiServerAuthority::of(&config);
     let mut registry = Registry::default();
@@ -66,8 +67,7 @@ async fn main() -> anyhow::Result<()> {
         serving.spawn(credentials(args.clone(), unfenced, clock, stop.clone()));
     }
     let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
-    let admin =
-        admin::serve(args.admin_listen, exposition, readiness, stop.clone().cancelled_owned());
+    let admin = admin::serve(args.admin_listen, exposition, readiness, stop.clone());
     serving.spawn(or_stop(admin, stop.clone()));
     let events = controllers.context().events.clone();
     let led = lead(&args, election, controllers, &stop).await;

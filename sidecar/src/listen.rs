@@ -1,6 +1,6 @@
 //! Accepts connections, no more than may be open, and waits when it cannot.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,23 @@ pub(crate) fn listen(
         std::io::Result::Ok(socket.into())
     };
     bound().map_err(|source| Error { address, source })
+}
+
+/// The same, but on `[::]` where the kernel has no IPv6, IPv4 clients alone are served.
+pub(crate) fn listen_on_any(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
+    match listen(address, None) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && has_no_ipv6(&error.source) => {
+            listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), None)
+        }
+        listening => listening,
+    }
+}
+
+fn has_no_ipv6(error: &std::io::Error) -> bool {
+    // EAFNOSUPPORT has no name in std.
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == std::io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 /// A connection, and the right to have it open.

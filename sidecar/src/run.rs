@@ -19,7 +19,7 @@ use crate::call::{Calling, Configurations};
 use crate::credentials::{self, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
 use crate::inbound::Inbound;
-use crate::listen::{self, listen};
+use crate::listen::{self, listen, listen_on_any};
 use crate::live::Table;
 use crate::metrics::{Metrics, Sums};
 use crate::outbound::Outbound;
@@ -149,7 +149,7 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let common = plan.common().clone();
-    let admin_listener = listen(common.admin, None)?;
+    let admin_listener = listen_on_any(common.admin)?;
     let (serving, publishing) = credentials::watch(sources, metrics.clone());
     let publishing = tokio::spawn(publishing);
     let spans = common.traces.clone().map(|collector| {

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 
+use countersign_contract::log_filter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,7 +20,7 @@ const ENOUGH: usize = 16 * 1024;
 
 /// The log filter cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("--log {0:?} is not a log filter")]
+#[error("--log {0:?} is not a log filter: give levels, such as info,countersign_sidecar=debug")]
 pub struct InvalidFilter(String);
 
 /// What is logged, now.
@@ -44,9 +45,9 @@ impl Level {
 }
 
 fn parsed(filter: &str) -> Result<Targets, InvalidFilter> {
-    filter
-        .parse()
-        .map_err(|_: tracing_subscriber::filter::ParseError| InvalidFilter(filter.to_owned()))
+    let invalid = || InvalidFilter(filter.chars().take(log_filter::MAX_LENGTH).collect());
+    let valid = log_filter::parse(filter).ok_or_else(invalid)?;
+    valid.parse().map_err(|_: tracing_subscriber::filter::ParseError| invalid())
 }
 
 /// Starts logging.

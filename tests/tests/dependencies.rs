@@ -36,6 +36,16 @@ fn the_sidecar_does_not_know_that_kubernetes_exists() {
     }
 }
 
+/// Log filters come from tenants, too: no parser of theirs may compile regular expressions.
+#[test]
+fn log_filters_hold_no_regular_expressions() {
+    for program in ["countersign-operator", "countersign-sidecar"] {
+        let crates = crates_of(&["--edges=normal", "-p", program]);
+        assert!(crates.contains("tracing_subscriber"));
+        assert!(!crates.contains("matchers"), "{program} compiles patterns of log filters");
+    }
+}
+
 #[test]
 fn the_contract_binds_nobody_to_a_library() {
     let crates = crates_of(&["--edges=normal", "-p", "countersign-contract"]);

@@ -1,14 +1,21 @@
 //! Reads what an installation consists of.
 
+use std::collections::BTreeMap;
+
+use countersign_contract::names::API_GROUP;
 use countersign_crds::{Certificate, ClusterIssuer, Condition, Issuer};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams};
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 
+use super::callers::{self, Called};
 use crate::cluster::{Cluster, Found, Object, all};
 use crate::error::{Asked, Error};
 use crate::sidecars::{self, Versions};
@@ -33,6 +40,18 @@ pub(super) struct Seen {
     pub(super) certificates: Listed<Certificate>,
     /// Sidecars, by their versions.
     pub(super) sidecars: Result<Versions, String>,
+    /// Namespaces and pods.
+    pub(super) marked: Listed<Marked>,
+    /// What the API server calls.
+    pub(super) called: Listed<Called>,
+}
+
+/// An object, and what people wrote on it.
+pub(super) struct Marked {
+    /// Its kind and name.
+    pub(super) object: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 /// A configuration of webhooks.
@@ -74,7 +93,40 @@ pub(super) async fn gather(cluster: &Cluster, namespace: Option<&str>) -> Result
         issuers: issuers(cluster, namespace).await,
         certificates: list_in(cluster, namespace).await,
         sidecars: sidecars::gather(cluster, namespace).await.map_err(|error| error.to_string()),
+        marked: listed(marked(cluster, namespace).await),
+        called: callers::gather::gather(cluster, namespace).await,
     })
+}
+
+/// Namespaces and pods, as far as they bear anything of ours.
+async fn marked(cluster: &Cluster, namespace: Option<&str>) -> Result<Vec<Marked>, Error> {
+    let client = cluster.client.clone();
+    let (namespaces, pods): (Api<PartialObjectMeta<Namespace>>, Api<PartialObjectMeta<Pod>>) =
+        match namespace {
+            Some(namespace) => (Api::all(client.clone()), Api::namespaced(client, namespace)),
+            None => (Api::all(client.clone()), Api::all(client)),
+        };
+    let named = namespace.map(|name| format!("metadata.name={name}"));
+    let of_one =
+        named.map_or_else(ListParams::default, |field| ListParams::default().fields(&field));
+    let mut marked = Vec::new();
+    for object in all(&namespaces, &of_one).await? {
+        marked.push(mark(format!("Namespace {}", object.name_any()), object.metadata));
+    }
+    for object in all(&pods, &ListParams::default()).await? {
+        let name = format!("Pod {}/{}", object.namespace().unwrap_or_default(), object.name_any());
+        marked.push(mark(name, object.metadata));
+    }
+    Ok(marked)
+}
+
+fn mark(object: String, metadata: ObjectMeta) -> Marked {
+    let ours = |map: Option<BTreeMap<String, String>>| {
+        let mut map = map.unwrap_or_default();
+        map.retain(|name, _| name.starts_with(API_GROUP));
+        map
+    };
+    Marked { object, labels: ours(metadata.labels), annotations: ours(metadata.annotations) }
 }
 
 fn listed<T>(list: Result<Vec<T>, Error>) -> Listed<T> {

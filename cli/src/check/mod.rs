@@ -1,10 +1,12 @@
 //! `check`: whether the installation is healthy. `gather` reads, `judge` finds what is wrong, each
 //! part by itself; what may not be read is a finding too, since it was not seen to be healthy.
 
+mod callers;
 mod certificates;
 mod definitions;
 mod gather;
 mod issuers;
+mod labels;
 mod operator;
 mod sidecars;
 mod webhook;
@@ -114,6 +116,8 @@ fn judge(seen: &Seen, now: Timestamp) -> Report {
         issuers::judge(&seen.issuers),
         certificates::judge(&seen.certificates, now),
         sidecars::judge(&seen.sidecars, &seen.deployments),
+        labels::judge(&seen.marked),
+        callers::judge(&seen.called),
     ];
     Report { healthy: parts.iter().all(|part| part.findings.is_empty()), parts }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 
-use super::gather::{AnyIssuer, Listed, Webhook};
+use super::gather::{AnyIssuer, Listed, Marked, Webhook};
 use super::*;
 use crate::cluster::Found;
 use crate::sidecars::Versions;
@@ -77,6 +77,14 @@ fn lives(renewal: Value) -> Certificate {
     }))
 }
 
+fn marked(inject: &str) -> Marked {
+    Marked {
+        object: "Namespace shop".to_owned(),
+        labels: [("countersign.dev/inject".to_owned(), inject.to_owned())].into(),
+        annotations: Default::default(),
+    }
+}
+
 fn healthy() -> Seen {
     let definitions = countersign_crds::all().into_iter();
     Seen {
@@ -86,6 +94,8 @@ fn healthy() -> Seen {
         issuers: Ok(vec![issuer("True", "Signing CA verified")]),
         certificates: Ok(vec![lives("2026-05-25T12:00:00Z".into())]),
         sidecars: Ok(Versions::of(std::iter::once(Some("0.0.9".to_owned())))),
+        marked: Ok(vec![marked("enabled")]),
+        called: Ok(Vec::new()),
     }
 }
 
@@ -95,7 +105,7 @@ fn codes(seen: &Seen) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_healthy_installation_is_told_in_seven_lines() {
+fn a_healthy_installation_is_told_in_nine_lines() {
     let report = judge(&healthy(), now());
     let expected = "\
 ✓ definitions: 5 of 5 established, as version 0.1.0 knows them
@@ -104,6 +114,8 @@ fn a_healthy_installation_is_told_in_seven_lines() {
 ✓ issuers: 1 of 1 ready
 ✓ certificates: 1 of 1 in order
 ✓ sidecars: 1 of 0.0.9; 1 pod not of the operator's version 0.1.0, until made anew
+✓ labels: all of ours are known
+✓ called by the API server: 0 Services, none behind a mutual port
 
 healthy
 ";
@@ -148,8 +160,10 @@ fn whatever_may_not_be_read_is_not_called_healthy() {
         issuers: no(),
         certificates: no(),
         sidecars: Err("you may not".to_owned()),
+        marked: no(),
+        called: no(),
     };
-    assert_eq!(codes(&blind), ["unread"; 10]);
+    assert_eq!(codes(&blind), ["unread"; 12]);
 }
 
 #[test]
@@ -220,6 +234,23 @@ fn each_fault_of_issuers_and_certificates_has_its_name() {
         let seen = Seen { certificates: Ok(vec![certificate]), ..healthy() };
         assert_eq!(codes(&seen), expected, "{told}");
     }
+}
+
+#[test]
+fn a_label_of_ours_that_says_nothing_is_found() {
+    let seen = Seen { marked: Ok(vec![marked("true")]), ..healthy() };
+    let report = judge(&seen, now());
+    let findings: Vec<_> = report.parts.iter().flat_map(|part| &part.findings).collect();
+    let [finding] = &findings[..] else { panic!("{findings:?}") };
+    assert_eq!((finding.code, finding.object.as_str()), ("labelWithoutEffect", "Namespace shop"));
+    assert!(finding.message.contains("enabled or disabled"), "{}", finding.message);
+    let annotated = Marked {
+        labels: Default::default(),
+        annotations: [("countersign.dev/inject".to_owned(), "enabled".to_owned())].into(),
+        ..marked("")
+    };
+    let seen = Seen { marked: Ok(vec![annotated]), ..healthy() };
+    assert_eq!(codes(&seen), ["labelWithoutEffect"]);
 }
 
 #[test]

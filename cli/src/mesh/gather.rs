@@ -34,7 +34,7 @@ pub(super) struct Workload {
 impl Cluster {
     /// The same cluster, and another namespace.
     #[must_use]
-    pub(super) fn within(&self, namespace: Option<&str>) -> Self {
+    pub(crate) fn within(&self, namespace: Option<&str>) -> Self {
         let namespace = namespace.map_or_else(|| self.namespace.clone(), str::to_owned);
         Self { client: self.client.clone(), namespace }
     }
@@ -92,7 +92,7 @@ fn problem(certificate: &Certificate) -> Option<String> {
 }
 
 /// What the operator compiled for the namespace.
-pub(super) async fn policies(cluster: &Cluster) -> Found<NamespaceDocument> {
+pub(crate) async fn policies(cluster: &Cluster) -> Found<NamespaceDocument> {
     let map = cluster.look::<ConfigMap>(names::POLICY_CONFIG_MAP).await;
     let text = match &map {
         Found::There(map) => map.data.as_ref().and_then(|data| data.get(names::POLICIES_FILE)),

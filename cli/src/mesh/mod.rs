@@ -6,7 +6,7 @@
 
 pub mod edges;
 mod forward;
-mod gather;
+pub(crate) mod gather;
 mod names;
 pub mod who;
 pub mod why;

@@ -29,6 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// The longest time until one is looked at again that waits.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
+
 /// How long until the next look at a CertificateRequest that was just made or taken away.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -309,10 +312,11 @@ fn wait(
     reissues_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Duration {
-    if matches!(outcome, Outcome::Failed { .. }) || matches!(decision, Decision::Wait { .. }) {
+    if matches!(outcome, Outcome::Failed { .. }) {
         return RETRY;
     }
     match decision {
+        Decision::Wait { .. } => return waited_for(status, now),
         Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => return RETRY,
         Decision::Refuse { .. } => return RECHECK_REFUSED,
         _ => {}
@@ -324,6 +328,15 @@ fn wait(
     let left = next.map(|next| next.duration_since(now));
     let wait = left.map_or(LONGEST_WAIT, |left| Duration::try_from(left).unwrap_or_default());
     wait.clamp(Duration::from_secs(1), LONGEST_WAIT)
+}
+
+/// What a Certificate waits for is watched: it is looked at beside that ever more seldom, so that
+/// thousands of them cost little for as long as they wait.
+fn waited_for(status: &CertificateStatus, now: Timestamp) -> Duration {
+    let issuing = status.conditions.iter().find(|condition| condition.type_ == "Issuing");
+    let since = issuing.and_then(|issuing| issuing.last_transition_time.as_ref());
+    let waited = since.map(|since| now.duration_since(since.0)).unwrap_or_default();
+    Duration::try_from(waited / 10).unwrap_or_default().clamp(RETRY, LONGEST_RETRY)
 }
 
 /// After an error of the API server's, a little later. That it refuses what should be in a Secret is

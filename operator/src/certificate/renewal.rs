@@ -6,8 +6,9 @@ use std::time::Duration;
 use countersign_crds::{CertificateSpec, RenewalPolicy, RenewalWindow};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use super::wanted::InvalidField;
 use crate::pki::{BACKDATE, BACKDATED_PART, CertificateFacts, Validity};
@@ -141,6 +142,20 @@ fn lifetime(leaf: &CertificateFacts) -> SignedDuration {
     said - backdate.min(said / BACKDATED_PART + SignedDuration::from_secs(1)).min(said)
 }
 
+/// Whether a cron expression has a day within eight years, in which every date comes at least once. A
+/// search for the next time would else go on for thousands of years.
+fn has_a_day(parser: &CronParser, cron: &str) -> bool {
+    const DAYS: i64 = 8 * 366;
+    let fields: Vec<_> = cron.split_whitespace().skip(2).collect();
+    let Ok(days) = parser.parse(&format!("* * {}", fields.join(" "))) else { return false };
+    let first = Date::constant(2024, 1, 1);
+    (0..DAYS).any(|after| {
+        let day = first.checked_add(Span::new().days(after));
+        let noon = day.ok().and_then(|day| day.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).ok());
+        noon.is_some_and(|noon| days.is_time_matching(&noon).unwrap_or(false))
+    })
+}
+
 impl Window {
     fn of(window: &RenewalWindow) -> Result<Self, InvalidField> {
         let RenewalWindow { timezone, window_duration, cron } = window;
@@ -148,10 +163,17 @@ impl Window {
         let invalid = |field, value: &str, problem| InvalidField::new(field, value, problem);
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
         let length = SignedDuration::try_from(Duration::from(*window_duration));
+        let parser = parser.build();
+        let opens = parser.parse(cron).map_err(|_| {
+            invalid("renewal.windows.cron", cron, "is no cron expression of five fields")
+        })?;
+        if !has_a_day(&parser, cron) {
+            let problem =
+                "has no occurrence within 8 years: such as 30 February, its day does not exist";
+            return Err(invalid("renewal.windows.cron", cron, problem));
+        }
         Ok(Self {
-            opens: parser.build().parse(cron).map_err(|_| {
-                invalid("renewal.windows.cron", cron, "is no cron expression of five fields")
-            })?,
+            opens,
             zone: TimeZone::get(zone).map_err(|_| {
                 invalid("renewal.windows.timezone", zone, "is no time zone of the IANA database")
             })?,

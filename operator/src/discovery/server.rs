@@ -60,7 +60,8 @@ pub enum Error {
 /// # Errors
 /// When that is not possible.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+    let listener = crate::listen::bind(address).and_then(TcpListener::from_std);
+    listener.map_err(|source| Error::Listen { address, source })
 }
 
 /// Serves discovery, and tells the leader what sidecars tell, until `stop` is cancelled.
@@ -124,7 +125,9 @@ async fn accept(
                 Ok(Err(error)) => return debug!(%error, "discovery: handshake failed"),
                 Err(_) => return debug!("discovery: handshake took too long"),
             };
-            if let Some((caller, _place)) = let_in(facts, from.ip(), &context, &places) {
+            if let Some((caller, _place)) =
+                let_in(facts, from.ip().to_canonical(), &context, &places)
+            {
                 requests(stream, caller, context, hub, stop).await;
             }
         });

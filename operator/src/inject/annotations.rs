@@ -4,21 +4,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use countersign_contract::{Served, Upstream, names, served, upstream};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use kube::ResourceExt;
-use tracing_subscriber::EnvFilter;
+use countersign_contract::{Served, Upstream, log_filter, names, served, upstream};
 
 use super::args::InjectArgs;
 use super::known::{KNOWN, Mistake, fault};
+use super::pod::{Pod, PodSpec};
 use super::quantity::nanos;
 use super::resources::{Asked, Resources};
+use super::time_limits::TIME_LIMITS;
 
 /// So many mistakes are told of one pod.
 const MOST_NOTES: usize = 16;
-
-/// The longest filter for logs.
-const LONGEST_FILTER: usize = 256;
 
 /// How long connections may go on at most after the pod was told to end.
 const LONGEST_DRAIN: Duration = Duration::from_secs(24 * 3600);
@@ -43,6 +39,8 @@ pub(super) struct Wishes {
     pub(super) skip_outbound: Vec<u16>,
     pub(super) rewrites_probes: bool,
     pub(super) drain: Duration,
+    /// Flags of the sidecar, with how long.
+    pub(super) time_limits: Vec<(&'static str, Duration)>,
     pub(super) log: String,
     pub(super) log_format: String,
     pub(super) resources: Resources,
@@ -67,6 +65,7 @@ pub(super) fn wishes(pod: &Pod, spec: &PodSpec, args: &InjectArgs) -> Result<Wis
     let log = reader.read(names::SIDECAR_LOG_ANNOTATION, filter)?;
     let log_format = reader.read(names::SIDECAR_LOG_FORMAT_ANNOTATION, format)?;
     let drain = drain(&mut reader, spec)?;
+    let time_limits = time_limits(&mut reader, args)?;
     let resources = resources(&mut reader, args)?;
     reader.unknown();
     reader.fits(mode, &served)?;
@@ -78,6 +77,7 @@ pub(super) fn wishes(pod: &Pod, spec: &PodSpec, args: &InjectArgs) -> Result<Wis
         skip_outbound: skip_outbound.unwrap_or_default(),
         rewrites_probes: rewrites_probes.unwrap_or(true),
         drain,
+        time_limits,
         log: log.unwrap_or_else(|| args.sidecar_log.clone()),
         log_format: log_format.unwrap_or_else(|| args.sidecar_log_format.clone()),
         resources,
@@ -174,14 +174,20 @@ fn ports(text: &str) -> Result<Vec<u16>, String> {
     items.map(|item| port(item).ok_or_else(|| format!("{} is not a port", quoted(item)))).collect()
 }
 
-/// What takes no `=` is a level: the filter itself would take any word for the name of a module.
 fn filter(text: &str) -> Result<String, String> {
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let is_meant = |part: &str| part.contains('=') || levels.contains(&part.trim());
-    let is_legal = text.len() <= LONGEST_FILTER
-        && text.split(',').all(is_meant)
-        && EnvFilter::try_new(text).is_ok();
-    if is_legal { Ok(text.to_owned()) } else { Err(String::new()) }
+    log_filter::parse(text).ok_or_else(String::new)
+}
+
+fn time_limits(
+    reader: &mut Reader<'_>,
+    args: &InjectArgs,
+) -> Result<Vec<(&'static str, Duration)>, String> {
+    let mut limits = Vec::new();
+    for limit in TIME_LIMITS {
+        let asked = reader.read(limit.name, |text| limit.parse(text).ok_or_else(String::new))?;
+        limits.extend(asked.or_else(|| limit.usual(args)).map(|time| (limit.flag, time)));
+    }
+    Ok(limits)
 }
 
 fn drain(reader: &mut Reader<'_>, spec: &PodSpec) -> Result<Duration, String> {

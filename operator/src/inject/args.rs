@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 
 use countersign_contract::{ExpectedPeer, TrustDomain, names};
+use kube::core::Duration;
+
+use super::time_limits::{DIAL, HALF_CLOSED, IDLE, PEER_EXPIRY, STALL, TimeLimit};
+use crate::listen::any;
 
 /// How the sidecar is injected.
 #[derive(Clone, Debug, clap::Args)]
 pub struct InjectArgs {
     /// The admission webhook, HTTPS.
-    #[arg(long, default_value = "0.0.0.0:8443")]
+    #[arg(long, default_value_t = any(8443))]
     pub webhook_listen: SocketAddr,
 
     /// The Service by which the API server reaches the webhook.
@@ -47,6 +51,26 @@ pub struct InjectArgs {
     #[arg(long, default_value = "128Mi")]
     pub sidecar_memory_limit: String,
 
+    /// How long a connection may last over which nothing passes.
+    #[arg(long, value_name = "DURATION", value_parser = idle)]
+    pub sidecar_idle_timeout: Option<Duration>,
+
+    /// The same, once one of its ends is done.
+    #[arg(long, value_name = "DURATION", value_parser = half_closed)]
+    pub sidecar_half_closed_timeout: Option<Duration>,
+
+    /// How long either end may leave unread, or unacknowledged, what it was sent.
+    #[arg(long, value_name = "DURATION", value_parser = stall)]
+    pub sidecar_stall_timeout: Option<Duration>,
+
+    /// How long a connection to the application, or to an upstream, may take.
+    #[arg(long, value_name = "DURATION", value_parser = dial)]
+    pub sidecar_dial_timeout: Option<Duration>,
+
+    /// How long a connection may go on after its peer's certificate has ended.
+    #[arg(long, value_name = "DURATION", value_parser = peer_expiry)]
+    pub sidecar_peer_expiry_grace: Option<Duration>,
+
     /// What the sidecar logs: a level, or a filter.
     #[arg(long, default_value = "info")]
     pub sidecar_log: String,
@@ -71,6 +95,11 @@ pub struct InjectArgs {
     )]
     pub sidecar_discovery_peer: ExpectedPeer,
 
+    /// The API server's addresses as pods call it, IP:PORT, comma separated: the redirect leaves them alone.
+    /// Those of the Service default/kubernetes unless set.
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    pub api_server_addresses: Vec<SocketAddr>,
+
     /// Further namespaces in which nothing is injected, comma separated, as the webhook's selector has
     /// them.
     #[arg(long, value_delimiter = ',')]
@@ -80,4 +109,29 @@ pub struct InjectArgs {
     /// annotation countersign.dev/replace-uninjected asks for it.
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub replace_uninjected: bool,
+}
+
+fn idle(text: &str) -> Result<Duration, String> {
+    read(text, &IDLE)
+}
+
+fn half_closed(text: &str) -> Result<Duration, String> {
+    read(text, &HALF_CLOSED)
+}
+
+fn stall(text: &str) -> Result<Duration, String> {
+    read(text, &STALL)
+}
+
+fn dial(text: &str) -> Result<Duration, String> {
+    read(text, &DIAL)
+}
+
+fn peer_expiry(text: &str) -> Result<Duration, String> {
+    read(text, &PEER_EXPIRY)
+}
+
+fn read(text: &str, limit: &TimeLimit) -> Result<Duration, String> {
+    let parsed = limit.parse(text).ok_or_else(|| format!("must be {}", limit.wanted))?;
+    Ok(Duration::from(parsed))
 }

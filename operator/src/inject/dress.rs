@@ -17,12 +17,17 @@ pub(super) fn redirect(mut container: Value, wishes: &Wishes) -> Value {
         let ports: Vec<_> = wishes.skip_outbound.iter().map(u16::to_string).collect();
         command(&mut container, &["--skip-outbound".to_owned(), ports.join(",")]);
     }
+    // Quotas, limit ranges and QoS classes count every container.
+    container["resources"] = wishes.resources.value();
     container
 }
 
 /// The sidecar.
 pub(super) fn proxy(mut container: Value, wishes: &Wishes, probes: Option<&str>) -> Value {
     command(&mut container, &["--drain-timeout".to_owned(), text(wishes.drain)]);
+    for (flag, time) in &wishes.time_limits {
+        command(&mut container, &[(*flag).to_owned(), text(*time)]);
+    }
     match wishes.mode {
         Mode::Explicit => command(&mut container, &["--inbound".to_owned(), "0".to_owned()]),
         Mode::Redirect => {
@@ -33,20 +38,22 @@ pub(super) fn proxy(mut container: Value, wishes: &Wishes, probes: Option<&str>)
     for served in &wishes.served {
         command(&mut container, &["--serve".to_owned(), served.to_string()]);
     }
-    variable(&mut container, LOG, json!({ "value": wishes.log }));
-    variable(&mut container, LOG_FORMAT, json!({ "value": wishes.log_format }));
-    if let Some(probes) = probes {
-        asking(&mut container, probes);
+    variable(&mut container, json!({ "name": LOG, "value": wishes.log }));
+    variable(&mut container, json!({ "name": LOG_FORMAT, "value": wishes.log_format }));
+    for asking in probes.into_iter().flat_map(asking) {
+        variable(&mut container, asking);
     }
     container["resources"] = wishes.resources.value();
     container
 }
 
-/// What a sidecar needs to make probes.
-pub(super) fn asking(container: &mut Value, probes: &str) {
-    let address = json!({ "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } });
-    variable(container, names::POD_IP_VARIABLE, address);
-    variable(container, names::PROBES_VARIABLE, json!({ "value": probes }));
+/// The variables that a sidecar needs to make probes.
+pub(super) fn asking(probes: &str) -> [Value; 2] {
+    let address = json!({ "fieldRef": { "fieldPath": "status.podIP" } });
+    [
+        json!({ "name": names::POD_IP_VARIABLE, "valueFrom": address }),
+        json!({ "name": names::PROBES_VARIABLE, "value": probes }),
+    ]
 }
 
 /// As the sidecar reads it.
@@ -64,13 +71,12 @@ fn command(container: &mut Value, more: &[String]) {
 }
 
 /// Sets a variable in the place of one of the same name.
-fn variable(container: &mut Value, name: &str, mut value: Value) {
-    value["name"] = json!(name);
+fn variable(container: &mut Value, value: Value) {
     if container["env"].is_null() {
         container["env"] = json!([]);
     }
     if let Some(variables) = container["env"].as_array_mut() {
-        match variables.iter_mut().find(|variable| variable["name"] == name) {
+        match variables.iter_mut().find(|variable| variable["name"] == value["name"]) {
             Some(there) => *there = value,
             None => variables.push(value),
         }

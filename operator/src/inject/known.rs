@@ -3,6 +3,8 @@
 
 use countersign_contract::names;
 
+use super::time_limits::{DIAL, HALF_CLOSED, IDLE, PEER_EXPIRY, STALL};
+
 /// What becomes of a value that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mistake {
@@ -27,7 +29,7 @@ const MEMORY: &str = "a quantity of memory of at least 8Mi, such as 32Mi";
 const USUAL: Mistake = Mistake::Default("what is usual here holds");
 
 /// All that a pod may say.
-pub(super) const KNOWN: [Known; 14] = [
+pub(super) const KNOWN: [Known; 19] = [
     // Callers would be turned away, or, worse, let in: nobody could tell which ports are meant.
     of(names::MODE_ANNOTATION, "redirect or explicit", Mistake::Refusal),
     // Without it nothing listens where callers call.
@@ -47,7 +49,16 @@ pub(super) const KNOWN: [Known; 14] = [
         "a duration of up to 24h, such as 25s",
         Mistake::Default("it is a little less than the pod's terminationGracePeriodSeconds"),
     ),
-    of(names::SIDECAR_LOG_ANNOTATION, "a level or a filter, such as info", USUAL),
+    of(IDLE.name, IDLE.wanted, USUAL),
+    of(HALF_CLOSED.name, HALF_CLOSED.wanted, USUAL),
+    of(STALL.name, STALL.wanted, USUAL),
+    of(DIAL.name, DIAL.wanted, USUAL),
+    of(PEER_EXPIRY.name, PEER_EXPIRY.wanted, USUAL),
+    of(
+        names::SIDECAR_LOG_ANNOTATION,
+        "a level, or levels of targets such as info,countersign_sidecar=debug",
+        USUAL,
+    ),
     of(names::SIDECAR_LOG_FORMAT_ANNOTATION, "json or human", USUAL),
     of(names::SIDECAR_CPU_REQUEST_ANNOTATION, CPU, USUAL),
     of(names::SIDECAR_CPU_LIMIT_ANNOTATION, CPU, USUAL),

@@ -1,14 +1,16 @@
 //! From a pod to what is added to it, or why it is not; pure.
 
 use countersign_contract::{ProbeDocument, Upstream, names};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
-use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::annotations::{Mode, Wishes, wishes};
 use super::args::InjectArgs;
+use super::pod::{Container, Env, Pod, PodSpec};
 use super::probes::{Rewritten, rewrite};
 use super::{dress, sidecar};
+
+/// So many ports that are not covered are told of each container, and so many containers.
+const MOST_PORTS: usize = 8;
 
 /// What is done about a pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,19 +34,6 @@ pub enum Skip {
     HostNetwork,
 }
 
-impl Skip {
-    /// What its owner should be told, if anything.
-    #[must_use]
-    pub fn notice(self) -> Option<&'static str> {
-        match self {
-            Self::AlreadyInjected | Self::Declined => None,
-            Self::HostNetwork => Some(
-                "the sidecar was not injected: the pod uses the host's network, whose connections are not its own to redirect",
-            ),
-        }
-    }
-}
-
 /// Decides about a pod. The token is a secret of its own, by which its sidecar knows its kubelet.
 #[must_use]
 pub fn inject(pod: &Pod, args: &InjectArgs, token: &str) -> Injection {
@@ -57,7 +46,8 @@ pub fn inject(pod: &Pod, args: &InjectArgs, token: &str) -> Injection {
     }
     let asked = wishes(pod, spec, args).and_then(|wishes| fits(spec, &wishes).map(|()| wishes));
     match asked {
-        Ok(wishes) => {
+        Ok(mut wishes) => {
+            wishes.notes.extend(uncovered(spec));
             let rewritten = rewrite(spec, &wishes, document);
             Injection::Patch(operations(pod, spec, args, wishes, rewritten))
         }
@@ -76,37 +66,98 @@ fn skip(pod: &Pod, spec: &PodSpec) -> Option<Skip> {
 }
 
 /// Whether the sidecar is there.
-pub(super) fn has_sidecar(spec: &PodSpec) -> bool {
-    let mut inits = spec.init_containers.iter().flatten();
-    inits.any(|container| container.name == names::SIDECAR_CONTAINER)
+fn has_sidecar(spec: &PodSpec) -> bool {
+    spec.init_containers.iter().any(|container| container.name == names::SIDECAR_CONTAINER)
 }
 
-/// The API server asks again where another webhook changed the pod after us: the probes of what that
-/// one added must not be left to the kubelet.
+/// The API server asks again where another webhook changed the pod after us. The probes of what that one
+/// added must not be left to the kubelet, and none of its init containers may run before the rules are
+/// laid.
 fn again(pod: &Pod, spec: &PodSpec, args: &InjectArgs, fresh: ProbeDocument) -> Injection {
     let nothing = Injection::Skip(Skip::AlreadyInjected);
-    let mut inits = spec.init_containers.iter().flatten().enumerate();
-    let found = inits.find(|(_, container)| container.name == names::SIDECAR_CONTAINER);
-    let (Some((place, sidecar)), Ok(wishes)) = (found, wishes(pod, spec, args)) else {
+    let (Some(place), Ok(wishes)) =
+        (place_of(spec, names::SIDECAR_CONTAINER), wishes(pod, spec, args))
+    else {
         return nothing;
     };
-    let variables = sidecar.env.iter().flatten();
-    let mut values = variables.filter(|variable| variable.name == names::PROBES_VARIABLE);
-    let known = values.find_map(|variable| serde_json::from_str(variable.value.as_deref()?).ok());
+    let env = &spec.init_containers[place].env;
+    let known = env.of(names::PROBES_VARIABLE).and_then(|variable| variable.value.as_deref());
+    let known = known.and_then(|text| serde_json::from_str(text).ok());
     let Rewritten { mut operations, document, .. } = rewrite(spec, &wishes, known.unwrap_or(fresh));
-    let Some(document) = document else { return nothing };
-    let mut changed = json!({ "env": sidecar.env });
-    dress::asking(&mut changed, &document);
-    operations.push(add(&format!("/spec/initContainers/{place}/env"), &changed["env"]));
-    Injection::Patch(operations)
+    if let Some(document) = document {
+        operations.extend(asking(&format!("/spec/initContainers/{place}/env"), env, &document));
+    }
+    // Last, since the others name containers by their places.
+    operations.extend(first(spec));
+    if operations.is_empty() { nothing } else { Injection::Patch(operations) }
+}
+
+fn place_of(spec: &PodSpec, name: &str) -> Option<usize> {
+    spec.init_containers.iter().position(|container| container.name == name)
+}
+
+/// Gives the sidecar the variables by which it probes, in the place of those that it has.
+fn asking(path: &str, env: &Env, document: &str) -> Vec<Value> {
+    let mut operations = Vec::new();
+    if env.count == 0 {
+        operations.push(add(path, &json!([])));
+    }
+    for variable in dress::asking(document) {
+        let name = variable["name"].as_str().unwrap_or_default();
+        operations.push(match env.of(name).map(|there| there.place) {
+            Some(place) => {
+                json!({ "op": "replace", "path": format!("{path}/{place}"), "value": variable })
+            }
+            None => add(&format!("{path}/-"), &variable),
+        });
+    }
+    operations
+}
+
+/// Puts our containers before all others again: the rules, then the sidecar.
+fn first(spec: &PodSpec) -> Vec<Value> {
+    let mut names: Vec<&str> = spec.init_containers.iter().map(|it| it.name.as_str()).collect();
+    let mut moves = Vec::new();
+    let mut to = 0;
+    for ours in [names::REDIRECT_CONTAINER, names::SIDECAR_CONTAINER] {
+        let Some(from) = names.iter().position(|name| *name == ours) else { continue };
+        if from != to {
+            let path = |place: usize| format!("/spec/initContainers/{place}");
+            moves.push(json!({ "op": "move", "from": path(from), "path": path(to) }));
+            let name = names.remove(from);
+            names.insert(to, name);
+        }
+        to += 1;
+    }
+    moves
+}
+
+/// What is to be told of ports that the sidecar does not protect: it carries TCP only.
+fn uncovered(spec: &PodSpec) -> Vec<String> {
+    let of_container = |container: &Container| {
+        let ports = container.ports.iter();
+        let others =
+            ports.filter(|port| port.protocol.as_deref().is_some_and(|protocol| protocol != "TCP"));
+        let named = others.take(MOST_PORTS).map(|port| {
+            format!("{}/{}", port.container_port, port.protocol.as_deref().unwrap_or_default())
+        });
+        let named: Vec<_> = named.collect();
+        let name = &container.name;
+        (!named.is_empty()).then(|| {
+            format!(
+                "container {name}: port {} is not covered: the sidecar carries TCP only, and every pod reaches it; restrict it by a NetworkPolicy",
+                named.join(", ")
+            )
+        })
+    };
+    containers(spec).filter_map(of_container).take(MOST_PORTS).collect()
 }
 
 /// Whether what the pod asks for fits beside what it has.
 fn fits(spec: &PodSpec, wishes: &Wishes) -> Result<(), String> {
     containers(spec).try_for_each(|container| beside(container, wishes))?;
     containers(spec).try_for_each(|container| as_somebody_else(container, spec))?;
-    let volumes = spec.volumes.iter().flatten();
-    if volumes.into_iter().any(|volume| volume.name == names::CREDENTIALS_VOLUME) {
+    if spec.volumes.has_credentials {
         return Err(format!(
             "volume {} has a name that belongs to the sidecar: rename it",
             names::CREDENTIALS_VOLUME
@@ -134,14 +185,13 @@ fn beside(container: &Container, wishes: &Wishes) -> Result<(), String> {
         return Err(format!("container {name} has a name that belongs to the sidecar: rename it"));
     }
     // Without this a container could name the volume that is about to be added, and read the key.
-    let mut mounts = container.volume_mounts.iter().flatten();
-    if mounts.any(|mount| mount.name == names::CREDENTIALS_VOLUME) {
+    if container.volume_mounts.has_credentials {
         return Err(format!(
             "container {name} mounts volume {}, which only the sidecar may: remove the mount",
             names::CREDENTIALS_VOLUME
         ));
     }
-    for port in container.ports.iter().flatten().map(|port| port.container_port) {
+    for port in container.ports.iter().map(|port| port.container_port) {
         if let Some(taken) = taken(port, wishes) {
             return Err(format!(
                 "container {name} listens on port {port}, which is {taken}: choose another"
@@ -166,7 +216,7 @@ fn as_somebody_else(container: &Container, spec: &PodSpec) -> Result<(), String>
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+    spec.init_containers.iter().chain(&spec.containers)
 }
 
 fn is_own(port: i32) -> bool {
@@ -205,18 +255,18 @@ fn operations(
     // While containers still are where they were.
     let mut operations = rewritten.operations;
     // First, so that the pod's own init containers are covered too.
-    match &spec.init_containers {
-        Some(inits) if !inits.is_empty() => {
-            for (place, container) in ours.iter().enumerate() {
-                operations.push(add(&format!("/spec/initContainers/{place}"), container));
-            }
+    if spec.init_containers.is_empty() {
+        operations.push(add("/spec/initContainers", &json!(ours)));
+    } else {
+        for (place, container) in ours.iter().enumerate() {
+            operations.push(add(&format!("/spec/initContainers/{place}"), container));
         }
-        _ => operations.push(add("/spec/initContainers", &json!(ours))),
     }
-    match &spec.volumes {
-        Some(volumes) if !volumes.is_empty() => operations.push(add("/spec/volumes/-", &volume)),
-        _ => operations.push(add("/spec/volumes", &json!([volume]))),
-    }
+    operations.push(if spec.volumes.any {
+        add("/spec/volumes/-", &volume)
+    } else {
+        add("/spec/volumes", &json!([volume]))
+    });
     let labels = pod.metadata.labels.is_some();
     operations.extend(entries("labels", labels, vec![(names::INJECTED_LABEL, "true".to_owned())]));
     let annotations = pod.metadata.annotations.is_some();

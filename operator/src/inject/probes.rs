@@ -9,13 +9,11 @@ use countersign_contract::probe::{
     Check, GrpcCheck, Header, HttpCheck, Kind, LONGEST, LONGEST_HANDLER, MOST, Probe as Made,
     TOKEN_HEADER, TcpCheck, path,
 };
-use k8s_openapi::api::core::v1::{
-    Container, HTTPGetAction, LifecycleHandler, PodSpec, Probe, TCPSocketAction,
-};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use super::annotations::{Mode, Wishes};
+use super::pod::{Container, Handler, HttpGet, PodSpec, Probe, TcpSocket};
 
 /// What is changed, and what is to be told.
 #[derive(Debug, Default)]
@@ -32,7 +30,7 @@ pub(super) fn rewrite(spec: &PodSpec, wishes: &Wishes, known: ProbeDocument) -> 
     if !wishes.rewrites_probes {
         return Rewritten::default();
     }
-    let inits = spec.init_containers.iter().flatten().enumerate();
+    let inits = spec.init_containers.iter().enumerate();
     let inits =
         inits.map(|(place, container)| (format!("/spec/initContainers/{place}"), container));
     let apps = spec.containers.iter().enumerate();
@@ -102,22 +100,20 @@ impl Desk<'_> {
     }
 
     /// The other forms of a handler make no connection that counts.
-    fn handler(&mut self, found: &Found<'_>, handler: &LifecycleHandler) {
+    fn handler(&mut self, found: &Found<'_>, handler: &Handler) {
         if let Some(get) = &handler.http_get {
             self.http(found, get);
         }
     }
 
-    fn http(&mut self, found: &Found<'_>, get: &HTTPGetAction) {
+    fn http(&mut self, found: &Found<'_>, get: &HttpGet) {
         if is_elsewhere(get.host.as_deref()) {
             return;
         }
-        let headers = get.http_headers.iter().flatten();
-        let header = |it: &k8s_openapi::api::core::v1::HTTPHeader| Header {
-            name: it.name.clone(),
-            value: it.value.clone(),
-        };
-        let headers = headers.map(header).collect();
+        let headers = get.http_headers.iter();
+        let headers =
+            headers.map(|it| Header { name: it.name.to_string(), value: it.value.to_string() });
+        let headers = headers.collect();
         let path = get.path.clone().unwrap_or_else(|| "/".to_owned());
         let https =
             get.scheme.as_deref().is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
@@ -125,7 +121,7 @@ impl Desk<'_> {
         self.turn(found, "httpGet", &get.port, check);
     }
 
-    fn tcp(&mut self, found: &Found<'_>, socket: &TCPSocketAction) {
+    fn tcp(&mut self, found: &Found<'_>, socket: &TcpSocket) {
         if !is_elsewhere(socket.host.as_deref()) {
             self.turn(found, "tcpSocket", &socket.port, |port| Check::Tcp(TcpCheck { port }));
         }
@@ -218,8 +214,8 @@ fn port_of(container: &Container, port: &IntOrString) -> Option<u16> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
-            let mut ports = container.ports.iter().flatten();
-            let named = ports.find(|port| port.name.as_ref() == Some(name));
+            let mut ports = container.ports.iter();
+            let named = ports.find(|port| port.name.as_deref() == Some(name.as_str()));
             named.map(|port| port.container_port).or_else(|| name.parse().ok())?
         }
     };

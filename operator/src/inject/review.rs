@@ -1,113 +1,83 @@
 //! AdmissionReview in, AdmissionReview out.
+//!
+//! The sender of a review is not known: no Event is written about what it names. A refusal reaches its
+//! user through the API server, and pods that were skipped are found by the audit.
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::core::DynamicObject;
-use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use kube::{Resource, ResourceExt};
-use serde_json::Value;
+use k8s_openapi::ByteString;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::args::InjectArgs;
 use super::patch::{Injection, inject};
+use super::pod::Pod;
 
-/// What the API server is answered, and what people should be told beside.
-pub(super) struct Answer {
-    pub(super) review: AdmissionReview<DynamicObject>,
-    pub(super) notice: Option<Notice>,
+/// The maximum length of a request's uid, which is sent back.
+const MAX_UID: usize = 128;
+
+/// The maximum length of a name in a line of the log (RFC 1123).
+const MAX_NAME: usize = 253;
+
+/// An AdmissionReview of admission.k8s.io/v1, as far as it is read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Review {
+    request: Request,
 }
 
-/// Something to tell whoever owns a pod.
-pub(super) struct Notice {
-    pub(super) about: ObjectReference,
-    pub(super) reason: &'static str,
-    pub(super) note: String,
+#[derive(Debug, Deserialize)]
+struct Request {
+    uid: String,
+    namespace: Option<String>,
+    object: Option<Pod>,
+}
+
+/// A review cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the AdmissionReview cannot be read: {0}")]
+    Read(#[from] serde_json::Error),
+    #[error("the AdmissionReview's request.uid is longer than {MAX_UID} bytes")]
+    Uid,
+}
+
+/// Reads a review.
+pub(super) fn read(body: &[u8]) -> Result<Review, Error> {
+    let review: Review = serde_json::from_slice(body)?;
+    if review.request.uid.len() > MAX_UID { Err(Error::Uid) } else { Ok(review) }
 }
 
 /// Answers one review.
-pub(super) fn answer(review: AdmissionReview<Pod>, args: &InjectArgs, token: &str) -> Answer {
-    let request: AdmissionRequest<Pod> = match review.try_into() {
-        Ok(request) => request,
-        Err(error) => {
-            let invalid =
-                AdmissionResponse::invalid(format!("the AdmissionReview has no request: {error}"));
-            return Answer { review: invalid.into_review(), notice: None };
-        }
-    };
-    let response = AdmissionResponse::from(&request);
-    let Some(pod) = &request.object else {
-        return Answer { review: response.into_review(), notice: None };
-    };
-    let namespace = request.namespace.clone().unwrap_or_default();
-    let name = pod.metadata.name.clone().or_else(|| pod.metadata.generate_name.clone());
-    let name = name.unwrap_or_default();
-    let about = (!request.dry_run).then(|| owner(pod, &namespace));
+pub(super) fn answer(review: &Review, args: &InjectArgs, token: &str) -> Value {
+    let Request { uid, namespace, object } = &review.request;
+    let Some(pod) = object else { return response(uid, json!({ "allowed": true })) };
+    let namespace = shortened(namespace.as_ref());
+    let name = pod.metadata.name.as_ref().filter(|name| !name.is_empty());
+    let name = shortened(name.or(pod.metadata.generate_name.as_ref()));
     match inject(pod, args, token) {
         Injection::Patch(operations) => {
             info!(namespace, pod = name, "injected");
-            Answer { review: patched(response, operations), notice: None }
+            let patch = ByteString(Value::Array(operations).to_string().into_bytes());
+            response(uid, json!({ "allowed": true, "patchType": "JSONPatch", "patch": patch }))
         }
         Injection::Skip(skip) => {
             info!(namespace, pod = name, ?skip, "skipped");
-            let note = skip.notice().zip(about);
-            let notice = note.map(|(note, about)| Notice {
-                about,
-                reason: "InjectionSkipped",
-                note: format!("pod {name}: {note}"),
-            });
-            Answer { review: response.into_review(), notice }
+            response(uid, json!({ "allowed": true }))
         }
         Injection::Refuse(why) => {
             warn!(namespace, pod = name, why, "refused");
-            let note = format!("pod {name}: {why}");
-            let notice =
-                about.map(|about| Notice { about, reason: "InjectionRefused", note: note.clone() });
-            Answer { review: response.deny(format!("countersign: {why}")).into_review(), notice }
+            let status = json!({ "code": 403, "message": format!("countersign: {why}") });
+            response(uid, json!({ "allowed": false, "status": status }))
         }
     }
 }
 
-fn patched(response: AdmissionResponse, operations: Vec<Value>) -> AdmissionReview<DynamicObject> {
-    let refused = |error: String| {
-        AdmissionResponse::invalid(format!("countersign: the patch cannot be written: {error}"))
-            .into_review()
-    };
-    let patch = match serde_json::from_value(Value::Array(operations)) {
-        Ok(patch) => patch,
-        Err(error) => return refused(error.to_string()),
-    };
-    match response.with_patch(patch) {
-        Ok(response) => response.into_review(),
-        Err(error) => refused(error.to_string()),
-    }
+fn shortened(name: Option<&String>) -> String {
+    name.map(|name| name.chars().take(MAX_NAME).collect()).unwrap_or_default()
 }
 
-/// What the pod's name will begin with. The Event's own name begins with it too, and goes on with
-/// a dot, before which the API server takes no dash.
-fn generated(pod: &Pod) -> Option<String> {
-    let prefix = pod.metadata.generate_name.as_ref()?;
-    Some(prefix.trim_end_matches(['-', '.']).to_owned())
-}
-
-/// A pod that is being admitted has no uid yet, so that an Event is about what owns it, or, where
-/// nothing does, about the name that the pod will have.
-fn owner(pod: &Pod, namespace: &str) -> ObjectReference {
-    match pod.owner_references().first() {
-        Some(owner) => ObjectReference {
-            api_version: Some(owner.api_version.clone()),
-            kind: Some(owner.kind.clone()),
-            name: Some(owner.name.clone()),
-            namespace: Some(namespace.to_owned()),
-            uid: Some(owner.uid.clone()),
-            ..ObjectReference::default()
-        },
-        None => ObjectReference {
-            api_version: Some(Pod::api_version(&()).into_owned()),
-            kind: Some(Pod::kind(&()).into_owned()),
-            name: pod.metadata.name.clone().or_else(|| generated(pod)),
-            namespace: Some(namespace.to_owned()),
-            ..ObjectReference::default()
-        },
-    }
+fn response(uid: &str, mut response: Value) -> Value {
+    response["uid"] = json!(uid);
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response })
 }
 
 #[cfg(test)]

@@ -4,31 +4,47 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::post};
-use k8s_openapi::api::core::v1::Pod;
-use kube::core::admission::AdmissionReview;
+use futures::StreamExt;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::api_server;
 use super::args::InjectArgs;
-use super::connections::{self, Limits};
+use super::budget::{Budget, Share};
 use super::keep::Current;
-use super::review::answer;
+use super::review;
 use super::serving;
+use super::threads::{self, Threads};
 use crate::admin::Readiness;
+use crate::connections::{self, Limits, Transport};
 use crate::context::Context;
-use crate::event::Events;
+use crate::listen::bind;
 
-/// The largest review that is read: an object of etcd's, its old version, and change.
-const LARGEST_REVIEW: usize = 4 * 1024 * 1024;
+/// The largest review that is read: an object of etcd's is 1.5 MiB at most.
+pub(super) const LARGEST_REVIEW: usize = 1536 * 1024;
+
+/// How many bytes of reviews may be in memory at once.
+const BUDGET: usize = 16 * 1024 * 1024;
 
 /// How long a client may take for the body of its request.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The deadline for the next head is longer than the 90 seconds after which an API server itself closes
+/// what it does not use: no request meets a closing connection. 512 connections take 40 kB each.
+const LIMITS: Limits = Limits {
+    handshake: Duration::from_secs(10),
+    request: Duration::from_secs(120),
+    lifetime: Duration::from_secs(3600),
+    drain: Duration::from_secs(2),
+    connections: 512,
+};
 
 /// Serving the webhook ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,26 +61,29 @@ pub enum Error {
     /// TLS cannot be set up.
     #[error("setting up TLS")]
     Tls(#[from] rustls::Error),
+    /// The webhook's threads do not start.
+    #[error("starting the webhook's threads")]
+    Threads(#[from] threads::Error),
 }
 
 struct Shared {
     args: InjectArgs,
-    events: Events,
+    budget: Arc<Budget>,
 }
 
-/// Serves the webhook until `stop` is cancelled.
+/// Serves the webhook on threads of its own until `stop` is cancelled: no work of the reconcilers or of
+/// discovery holds up an answer.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(
-    args: InjectArgs,
+    mut args: InjectArgs,
     context: Arc<Context>,
     readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let address = args.webhook_listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let listener = bind(address).map_err(|source| Error::Listen { address, source })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let current = Arc::new(Current::default());
     let tls = tls(provider.clone(), current.clone())?;
@@ -73,10 +92,22 @@ pub async fn serve(
         serving::follow(&own, &provider, &current, &readiness).await;
     };
     let following = tokio::spawn(following);
-    let router = router(args, context.events.clone());
-    connections::serve(listener, tls, router, Limits::default(), stop).await;
+    if args.api_server_addresses.is_empty() {
+        args.api_server_addresses = api_server::addresses(&context.client).await;
+    }
+    let router = router(args, Budget::new(BUDGET));
+    let serving = async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                connections::serve(listener, Transport::Tls(tls), router, LIMITS, stop).await;
+                Ok(())
+            }
+            Err(source) => Err(Error::Listen { address, source }),
+        }
+    };
+    let served = Threads::start()?.run(serving).await?;
     following.abort();
-    Ok(())
+    served
 }
 
 fn tls(
@@ -91,33 +122,87 @@ fn tls(
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 
-fn router(args: InjectArgs, events: Events) -> Router {
-    Router::new().route("/inject", post(review)).with_state(Arc::new(Shared { args, events }))
+fn router(args: InjectArgs, budget: Arc<Budget>) -> Router {
+    Router::new().route("/inject", post(review)).with_state(Arc::new(Shared { args, budget }))
 }
 
 async fn review(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
-    let read = tokio::time::timeout(DEADLINE, to_bytes(request.into_body(), LARGEST_REVIEW)).await;
-    let Ok(Ok(body)) = read else {
-        return (StatusCode::BAD_REQUEST, "the review is too large, or came too slowly")
-            .into_response();
+    let read = timeout(DEADLINE, body(request.into_body(), &shared.budget)).await;
+    let body = match read {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return refused.into_response(),
+        Err(_) => return Refused::TooSlow.into_response(),
     };
-    let review: AdmissionReview<Pod> = match serde_json::from_slice(&body) {
+    let review = match review::read(&body.bytes) {
         Ok(review) => review,
         Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
     };
+    drop(body);
     let Some(token) = token() else {
         let why = "the machine gives no random numbers";
         return (StatusCode::INTERNAL_SERVER_ERROR, why).into_response();
     };
-    let answer = answer(review, &shared.args, &token);
-    if let Some(notice) = answer.notice {
-        let events = shared.events.clone();
-        // The API server need not wait for it.
-        tokio::spawn(
-            async move { events.warning_about(&notice.about, notice.reason, notice.note) },
-        );
+    Json(review::answer(&review, &shared.args, &token)).into_response()
+}
+
+/// A body that was not read to its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Refused {
+    #[error("the review is larger than {LARGEST_REVIEW} bytes")]
+    TooLarge,
+    #[error("the review did not arrive within {DEADLINE:?}")]
+    TooSlow,
+    #[error("too many reviews at once")]
+    Full,
+    #[error("the review broke off")]
+    BrokenOff,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BrokenOff => StatusCode::BAD_REQUEST,
+        };
+        (status, self.to_string()).into_response()
     }
-    Json(answer.review).into_response()
+}
+
+/// A body, and its share of the budget.
+struct Counted {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+/// Reads a body; each piece counts against the budget of all before it is kept.
+async fn body(body: Body, budget: &Arc<Budget>) -> Result<Counted, Refused> {
+    let largest = LARGEST_REVIEW as u64;
+    if body.size_hint().lower() > largest {
+        return Err(Refused::TooLarge);
+    }
+    let share = budget.begin();
+    let mut bytes = Vec::new();
+    let mut pieces = body.into_data_stream();
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            () = share.must_leave() => return Err(Refused::Full),
+        };
+        let piece = match piece {
+            Some(Ok(piece)) => piece,
+            Some(Err(_)) => return Err(Refused::BrokenOff),
+            None => return Ok(Counted { bytes, _share: share }),
+        };
+        if bytes.len() + piece.len() > LARGEST_REVIEW {
+            return Err(Refused::TooLarge);
+        }
+        if !share.take(piece.len()) {
+            return Err(Refused::Full);
+        }
+        bytes.extend_from_slice(&piece);
+    }
 }
 
 /// A secret that no other pod has.

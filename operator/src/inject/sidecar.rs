@@ -28,10 +28,16 @@ pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
         names::INBOUND_PORT.to_string(),
         "--outbound".to_owned(),
         names::OUTBOUND_PORT.to_string(),
-        // The kubelet tells every container where the API server is.
-        "--leave".to_owned(),
-        "$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)".to_owned(),
     ];
+    if args.api_server_addresses.is_empty() {
+        // The kubelet tells every container where the API server is, unless a Service `kubernetes` of the
+        // pod's own namespace has that name.
+        let variables = "$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)";
+        command.extend(["--leave".to_owned(), variables.to_owned()]);
+    }
+    for address in &args.api_server_addresses {
+        command.extend(["--leave".to_owned(), address.to_string()]);
+    }
     if !skipped.is_empty() {
         let ports: Vec<_> = skipped.iter().map(u16::to_string).collect();
         command.extend(["--skip-inbound".to_owned(), ports.join(",")]);
@@ -41,7 +47,6 @@ pub(super) fn redirect(args: &InjectArgs, skipped: &[u16]) -> Value {
         "image": args.sidecar_image,
         "imagePullPolicy": args.sidecar_pull_policy,
         "command": command,
-        "resources": { "requests": { "cpu": args.sidecar_cpu_request, "memory": args.sidecar_memory_request } },
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,
@@ -64,8 +69,9 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
         "pod".to_owned(),
         "--credentials".to_owned(),
         names::CREDENTIALS_DIR.to_owned(),
+        // Of both families: the kubelet calls the pod's first address.
         "--admin".to_owned(),
-        format!("0.0.0.0:{}", names::ADMIN_PORT),
+        format!("[::]:{}", names::ADMIN_PORT),
         "--identity".to_owned(),
         format!("spiffe://{}/ns/$({NAMESPACE})/sa/{account}", args.trust_domain),
         "--policies".to_owned(),
@@ -95,7 +101,6 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
         "ports": [{ "name": "countersign", "containerPort": names::ADMIN_PORT, "protocol": "TCP" }],
         "startupProbe": probe(120),
         "readinessProbe": probe(3),
-        "resources": resources(args),
         "securityContext": {
             "runAsUser": names::SIDECAR_UID,
             "runAsGroup": names::SIDECAR_UID,
@@ -120,15 +125,6 @@ fn probe(failures: u32) -> Value {
         "periodSeconds": 1,
         "failureThreshold": failures,
     })
-}
-
-fn resources(args: &InjectArgs) -> Value {
-    let requests =
-        json!({ "cpu": args.sidecar_cpu_request, "memory": args.sidecar_memory_request });
-    if args.sidecar_memory_limit.is_empty() {
-        return json!({ "requests": requests });
-    }
-    json!({ "requests": requests, "limits": { "memory": args.sidecar_memory_limit } })
 }
 
 /// One volume, hence one swap of `..data`. Nothing in it is optional: a pod waits for its identity,

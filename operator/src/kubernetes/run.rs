@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestSpec,
+};
 use kube::runtime::reflector::store;
 use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +31,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         Change::There(_) => {}
         Change::Gone(request) => signing.said.forget(&request.uid().unwrap_or_default()),
     };
-    let everything = Scope::default();
-    let following = follow(api, everything, writer, &metrics.watch_restarts, told);
+    let scope = Scope { slim: of_ours, ..Scope::default() };
+    let following = follow(api, scope, writer, &metrics.watch_restarts, told);
     let reconciling = Worker::new(&requests, waiting, AT_ONCE, &stop).run(
         reconcile,
         error_policy,
@@ -38,4 +40,45 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     );
     // The first ends with `stop`, once what is under way is done.
     tokio::select! { () = reconciling => {} () = following => {} }
+}
+
+/// Of the requests to signers of others only the name is kept.
+fn of_ours(request: &mut CertificateSigningRequest) {
+    if signer(&request.spec.signer_name).is_some() {
+        return;
+    }
+    request.metadata.annotations = None;
+    request.metadata.labels = None;
+    request.status = None;
+    request.spec = CertificateSigningRequestSpec {
+        signer_name: std::mem::take(&mut request.spec.signer_name),
+        ..CertificateSigningRequestSpec::default()
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn requests_to_signers_of_others_are_kept_by_name_only() {
+        let request = |signer: &str| -> CertificateSigningRequest {
+            serde_json::from_value(json!({
+                "metadata": { "name": "a", "annotations": { "note": "x" } },
+                "spec": { "request": "eA==", "signerName": signer, "username": "u" },
+                "status": { "certificate": "eA==" },
+            }))
+            .unwrap()
+        };
+        let mut others = request("kubernetes.io/kubelet-serving");
+        of_ours(&mut others);
+        assert!(others.spec.request.0.is_empty() && others.status.is_none());
+        assert_eq!(others.spec.signer_name, "kubernetes.io/kubelet-serving");
+        let mut ours = request("issuers.countersign.dev/shop.ca");
+        let before = ours.clone();
+        of_ours(&mut ours);
+        assert_eq!(ours, before);
+    }
 }

@@ -115,6 +115,21 @@ impl Objects {
         }
     }
 
+    /// An operator that has not seen any object.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        use kube::runtime::reflector::store::store;
+        Self {
+            certificates: store().0,
+            issuers: store().0,
+            cluster_issuers: store().0,
+            access_policies: store().0,
+            namespaces: store().0,
+            pods: store().0,
+            default_issuer: None,
+        }
+    }
+
     /// All that is said of them, in the text format of OpenMetrics.
     pub(super) fn pages(&self) -> impl Iterator<Item = String> + Send + use<> {
         let certificates: Arc<[_]> = self.certificates.state().into();

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use countersign_contract::names;
 use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::ObjectRef;
@@ -19,6 +20,10 @@ use crate::metrics::KindLabels;
 
 /// What kubectl keeps of a manifest; it may be as long as the rest of the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The maximum length of annotations of others, names and values together, that a Certificate's
+/// requests bear, too.
+const MAX_CARRIED: usize = 4096;
 
 /// What happened to an object.
 #[derive(Debug)]
@@ -95,10 +100,35 @@ pub async fn follow<K>(
     }
 }
 
-/// Leaves out what nobody here reads, and what is often the larger part of an object.
-fn strip<K: Resource>(object: &mut K) {
+/// Leaves out what nobody here reads, and what is often the larger part of an object: a tenant may write
+/// 256 KiB of annotations on each.
+fn strip<K: Resource<DynamicType: Default>>(object: &mut K) {
     object.managed_fields_mut().clear();
-    object.annotations_mut().remove(LAST_APPLIED);
+    let mut left = foreign_bytes::<K>();
+    object.annotations_mut().retain(|name, value| {
+        if is_ours(name) {
+            return true;
+        }
+        let bytes = name.len() + value.len();
+        let is_kept = name != LAST_APPLIED && bytes <= left;
+        if is_kept {
+            left -= bytes;
+        }
+        is_kept
+    });
+}
+
+/// How many bytes of annotations of others are kept. Those of a Certificate are carried to its
+/// CertificateRequests; of no other kind are they read.
+fn foreign_bytes<K: Resource<DynamicType: Default>>() -> usize {
+    if K::kind(&K::DynamicType::default()) == "Certificate" { MAX_CARRIED } else { 0 }
+}
+
+/// Whether an annotation is of our group, or of one below it.
+fn is_ours(name: &str) -> bool {
+    let group = name.split_once('/').map_or("", |(group, _)| group);
+    let above = group.strip_suffix(names::API_GROUP);
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -132,6 +162,37 @@ mod tests {
             self.0.inc();
             ready(Ok(Response::builder().status(500).body(Body::empty()).unwrap()))
         }
+    }
+
+    #[test]
+    fn annotations_of_others_are_not_kept_beyond_a_bound() {
+        let annotations: std::collections::BTreeMap<String, String> = [
+            ("countersign.dev/revision", "1".to_owned()),
+            ("experimental.countersign.dev/request-duration", "1h".to_owned()),
+            ("evilcountersign.dev/a", "x".to_owned()),
+            ("note", "x".to_owned()),
+            ("large", "x".repeat(200_000)),
+            ("venafi.example/zone", "x".repeat(4000)),
+            ("zz", "x".repeat(100)),
+            (LAST_APPLIED, "{}".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        let ours = ["countersign.dev/revision", "experimental.countersign.dev/request-duration"];
+        let mut pod = Pod::default();
+        pod.metadata.annotations = Some(annotations.clone());
+        strip(&mut pod);
+        assert_eq!(pod.annotations().keys().collect::<Vec<_>>(), ours);
+        let certificate = serde_json::json!({ "metadata": { "annotations": annotations },
+            "spec": { "secretName": "web", "issuerRef": { "name": "ca" } } });
+        let mut certificate: countersign_crds::Certificate =
+            serde_json::from_value(certificate).unwrap();
+        strip(&mut certificate);
+        let kept: Vec<_> = certificate.annotations().keys().map(String::as_str).collect();
+        assert_eq!(
+            kept,
+            [ours[0], "evilcountersign.dev/a", ours[1], "note", "venafi.example/zone"]
+        );
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use countersign_contract::{Ending, Refusal};
 use crate::authority::{Authority, Folder, WEB};
 use crate::crowds::connect_from;
 use crate::ends::{Ends, Kind};
-use crate::network::{Cable, POD, inside};
+use crate::network::{Cable, OUTSIDE, POD, inside, ip};
 use crate::peer::connect;
 use crate::program::{Sidecar, until};
 
@@ -130,6 +130,27 @@ fn who_is_connected_and_what_is_logged_is_not_for_callers_from_elsewhere() {
     }
     for request in ["GET /livez", "GET /readyz", "GET /metrics"] {
         assert_eq!(from(&cable.outside, POD[0], request), 200, "{request}");
+    }
+}
+
+/// What the webhook gives every sidecar: the kubelet calls the pod's first address, of either family.
+#[test]
+fn probes_are_answered_on_an_address_of_either_family_alone() {
+    let authority = Authority::new("root");
+    let folder = Folder::of(&authority.issue(WEB));
+    for (gone, left) in [(0, 1), (1, 0)] {
+        let cable = Cable::new();
+        let prefix = ["24", "64"][gone];
+        for (namespace, address) in [(&cable.pod, POD[gone]), (&cable.outside, OUTSIDE[gone])] {
+            ip(&format!("-n {namespace} addr del {address}/{prefix} dev eth0"));
+        }
+        let args = ["pod", "--credentials", folder.path().to_str().unwrap()];
+        let admin = "[::]:14190".parse().unwrap();
+        let _sidecar = inside(&cable.pod, || Sidecar::start(&args, admin)).ready();
+        let at = SocketAddr::new(POD[left].parse().unwrap(), 14190);
+        for request in ["GET /livez", "GET /readyz"] {
+            assert_eq!(inside(&cable.outside, || ask(at, request, "")).0, 200, "{request} at {at}");
+        }
     }
 }
 

@@ -32,6 +32,7 @@ fn what_is_wrong_is_named() {
         (with("inbound", &["--transparent", "--handshake-timeout", "ten"]), "--handshake-timeout"),
         (with("inbound", &["--transparent", "--workers", "0"]), "--workers"),
         (with("inbound", &["--transparent", "--log", "a=b=c"]), "--log"),
+        (with("inbound", &["--transparent", "--log", "[{a=[01]*1[01]}]=info"]), "--log"),
         (with("inbound", &["--transparent", "--traces", "https://otel:4318/"]), "--traces"),
         (with("outbound", &["--to", "web:1"]), "--peer"),
         (with("outbound", &["--to", "web:1", "--peer", "web"]), "--peer"),

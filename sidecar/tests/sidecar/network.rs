@@ -49,7 +49,8 @@ impl Drop for Cable {
     }
 }
 
-fn ip(line: &str) {
+/// Runs the program `ip`.
+pub(crate) fn ip(line: &str) {
     let output = Command::new("ip").args(line.split(' ')).output();
     let output = output.expect("this test needs the program ip, of iproute2");
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));

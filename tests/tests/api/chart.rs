@@ -118,6 +118,28 @@ pub(crate) async fn the_default_issuer_reaches_the_operator(space: Space) {
     }
 }
 
+pub(crate) async fn the_time_limits_of_sidecars_reach_the_operator(space: Space) {
+    let unset = args(&objects(&space, &[])).inject;
+    assert_eq!((unset.sidecar_idle_timeout, unset.sidecar_stall_timeout), (None, None));
+    let values = [
+        r#"sidecar.timeouts={"idle":"2h","halfClosed":"3h","stall":"4h","dial":"5s","peerExpiryGrace":"6m"}"#,
+    ];
+    let set = args(&objects(&space, &values)).inject;
+    let limits = [
+        set.sidecar_idle_timeout,
+        set.sidecar_half_closed_timeout,
+        set.sidecar_stall_timeout,
+        set.sidecar_dial_timeout,
+        set.sidecar_peer_expiry_grace,
+    ];
+    let limits = limits.map(|limit| limit.expect("it is set").to_string());
+    assert_eq!(
+        limits,
+        ["2h", "3h", "4h", "5s", "6m"]
+            .map(|text| { text.parse::<kube::core::Duration>().unwrap().to_string() })
+    );
+}
+
 pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
     let cases: [(&[&str], _, _); 3] = [
         (&[], DefaultAccess::Mesh, DefaultUnmeshed::Allow),

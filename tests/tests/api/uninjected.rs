@@ -3,7 +3,7 @@
 
 use clap::Parser;
 use countersign_operator::args::Args;
-use countersign_operator::inject::{Injection, inject};
+use countersign_operator::inject::{self, Injection, inject};
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -46,7 +46,7 @@ fn pod(metadata: &Value) -> Value {
 /// What the webhook makes of a pod.
 fn injected(pod: &Value) -> Pod {
     let args = Args::try_parse_from(["countersign-operator"]).unwrap().inject;
-    let asked: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let asked: inject::Pod = serde_json::from_value(pod.clone()).unwrap();
     let Injection::Patch(operations) = inject(&asked, &args, TOKEN) else {
         panic!("not injected: {pod}")
     };
@@ -84,9 +84,10 @@ pub(crate) async fn a_pod_that_was_missed_is_told_of_counted_and_replaced_where_
     annotate(&space, replace).await;
     told(&space, "that both are gone", |text| count(text).is_none()).await;
     space.event("web", "that it was replaced", |reason| reason == "Replaced").await;
-    for exempt in ["a-node", "b-declines"] {
+    space.event("a-node", "that it was skipped", |reason| reason == "InjectionSkipped").await;
+    for (exempt, expected) in [("a-node", vec!["InjectionSkipped"]), ("b-declines", vec![])] {
         assert!(space.api::<Pod>().get_opt(exempt).await.unwrap().is_some(), "{exempt}");
-        assert_eq!(reasons(&space, exempt).await, Vec::<String>::new(), "{exempt}");
+        assert_eq!(reasons(&space, exempt).await, expected, "{exempt}");
     }
     assert!(space.api::<Pod>().get_opt("web").await.unwrap().is_none());
 }

@@ -60,6 +60,21 @@ fn what_failed_or_waits_for_its_issuer_is_looked_at_soon() {
 }
 
 #[test]
+fn what_waits_long_is_looked_at_more_and_more_seldom() {
+    let wait =
+        Decision::Wait { wanted: finding(), reason: "IssuerNotFound", message: String::new() };
+    let web = certificate("web");
+    let status =
+        status::next(&seen(&web, None), Some(&wanted(&web)), &wait, &Outcome::Unchanged, now());
+    let seconds = [(0, 10), (60, 10), (600, 60), (3000, 300), (100_000, 300)];
+    for (waited, expected) in seconds {
+        let now = now() + jiff::SignedDuration::from_secs(waited);
+        let found = super::wait(&wait, &Outcome::Unchanged, &status, None, now);
+        assert_eq!(found, Duration::from_secs(expected), "{waited}");
+    }
+}
+
+#[test]
 fn an_event_is_told_once() {
     let web = certificate("web");
     let waiting = Observed { issuer: IssuerState::Missing, ..seen(&web, None) };

@@ -48,6 +48,16 @@ fn a_mistake_is_told_and_changes_nothing() {
         ("drain-timeout", "25h"),
         ("sidecar-log", "verbose"),
         ("sidecar-log", "a=b=c"),
+        // 2^26 states, were it compiled.
+        (
+            "sidecar-log",
+            "[{a=[01]*1[01][01][01][01][01][01][01][01][01][01][01][01][01][01]}]=info",
+        ),
+        ("idle-timeout", "0s"),
+        ("half-closed-timeout", "15"),
+        ("stall-timeout", "169h"),
+        ("dial-timeout", "10ms"),
+        ("peer-expiry-grace", "25h"),
         ("sidecar-log-format", "xml"),
         ("sidecar-cpu-request", "ten"),
         ("sidecar-cpu-limit", "0"),
@@ -85,10 +95,14 @@ fn what_is_said_well_is_done() {
             "countersign.dev/probes": "leave",
             "countersign.dev/sidecar-log": "warn,countersign_sidecar=debug",
             "countersign.dev/sidecar-log-format": " human ",
+            "countersign.dev/peer-expiry-grace": "10m",
+            "countersign.dev/idle-timeout": " 1h ",
         }),
         None,
     )
     .unwrap();
+    let [hour, minutes] = [3600, 600].map(Duration::from_secs);
+    assert_eq!(wishes.time_limits, [("--idle-timeout", hour), ("--peer-expiry-grace", minutes)]);
     assert_eq!(wishes.mode, Mode::Explicit);
     assert_eq!((wishes.served.len(), wishes.upstreams.len()), (1, 1));
     assert!(!wishes.rewrites_probes && wishes.notes.is_empty());
@@ -141,7 +155,7 @@ fn what_has_no_effect_is_told() {
 
 #[test]
 fn a_pod_full_of_mistakes_is_told_of_some() {
-    let many = (0..100).map(|number| (format!("countersign.dev/{number}"), json!("x")));
+    let many = (0..60).map(|number| (format!("countersign.dev/{number}"), json!("x")));
     let wishes = read(&Value::Object(many.collect()), None).unwrap();
     assert_eq!(wishes.notes.len(), MOST_NOTES);
     let long = one("skip-inbound-ports", &"x".repeat(100_000)).unwrap();

@@ -25,8 +25,7 @@ pub(super) async fn follow_pods(audit: &Arc<Audit>, writer: Writer<PartialObject
     let context = &audit.context;
     let changed = Notify::new();
     let told = |_: Change<'_, PartialObjectMeta<Namespace>>| changed.notify_one();
-    let labels = format!("{}=enabled", names::INJECT_LABEL);
-    let config = watcher::Config::default().labels(&labels);
+    let config = watcher::Config::default().labels(names::INJECT_LABEL);
     let everything = watch::Scope { config, ..watch::Scope::default() };
     let api = Api::all(context.client.clone());
     let restarts = &context.metrics.watch_restarts;
@@ -42,6 +41,7 @@ async fn keep(audit: &Arc<Audit>, changed: &Notify) {
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<Scope, AbortHandle> = BTreeMap::new();
     loop {
+        audit.tell_namespaces();
         let wanted = scopes(enabled(audit));
         running.retain(|scope, task| {
             let stays = wanted.contains(scope);
@@ -62,8 +62,14 @@ async fn keep(audit: &Arc<Audit>, changed: &Notify) {
 }
 
 fn enabled(audit: &Audit) -> BTreeSet<String> {
-    let names = audit.asking.state().into_iter().map(|namespace| namespace.name_any());
+    let asking = audit.asking.state().into_iter().filter(|namespace| asks(namespace));
+    let names = asking.map(|namespace| namespace.name_any());
     names.filter(|name| !audit.context.settings.is_excluded(name)).collect()
+}
+
+/// Whether a namespace asks for the sidecar.
+pub(super) fn asks(namespace: &PartialObjectMeta<Namespace>) -> bool {
+    namespace.labels().get(names::INJECT_LABEL).is_some_and(|value| value == "enabled")
 }
 
 /// Puts what it sees among the suspects, and keeps nothing itself.
@@ -71,7 +77,7 @@ async fn follow_scope(audit: Arc<Audit>, scope: Scope) {
     let client = audit.context.client.clone();
     let api: Api<PartialObjectMeta<Pod>> = match &scope {
         Scope::Namespace(namespace) => Api::namespaced(client, namespace),
-        Scope::Asking | Scope::Everywhere(_) => Api::all(client),
+        Scope::Asking | Scope::Mistaken | Scope::Everywhere(_) => Api::all(client),
     };
     let restarts = &audit.context.metrics.watch_restarts;
     let restarts = restarts.get_or_create_owned(&KindLabels::of::<Pod>());

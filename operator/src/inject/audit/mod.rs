@@ -14,18 +14,18 @@ mod suspects;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_contract::names;
+use countersign_contract::{labels, names};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, EvictParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::{Store, store};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::found::Found;
-use self::judge::{Missed, judge};
+use self::judge::{Missed, Remark, judge, remarks};
 use self::replace::{Evicted, next, note, readiness};
 pub use self::suspects::Suspects;
 use crate::context::Context;
@@ -51,11 +51,13 @@ enum Error {
 /// What was found so far.
 struct Audit {
     context: Arc<Context>,
-    /// Namespaces that ask for the sidecar: as their own watch tells, which wakes whoever reads this.
+    /// Namespaces with the label of injection: as their own watch tells, which wakes whoever reads this.
     asking: Store<PartialObjectMeta<Namespace>>,
     found: Mutex<Found>,
     evicted: Mutex<Evicted>,
     said: LastWords,
+    /// What was remarked on pods, by their namespaces and names, and on namespaces, by their names.
+    remarked: LastWords,
 }
 
 /// Whether a pod says that it has the sidecar, and has not.
@@ -66,9 +68,9 @@ pub fn lies(pod: &MeshPod) -> bool {
 
 /// Runs until `stop` is cancelled.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let (found, evicted, said) = Default::default();
+    let (found, evicted, said, remarked) = Default::default();
     let (asking, writer) = store();
-    let audit = Arc::new(Audit { context, asking, found, evicted, said });
+    let audit = Arc::new(Audit { context, asking, found, evicted, said, remarked });
     tokio::select! {
         () = follow::follow_pods(&audit, writer) => {}
         () = audit.look_at_all() => {}
@@ -120,8 +122,11 @@ impl Audit {
         let read = api.get_opt(name).await;
         let pod = read.map_err(|e| Error::Read(ObjectRef::new(name).within(namespace), e))?;
         let known = self.namespace(namespace);
-        let asks = self.asking.get(&ObjectRef::new(namespace)).is_some();
+        let asking = self.asking.get(&ObjectRef::new(namespace));
+        let asks = asking.is_some_and(|namespace| follow::asks(&namespace));
         let is_excluded = self.context.settings.is_excluded(namespace);
+        let remarks = pod.as_ref().map(|pod| remarks(pod, asks, is_excluded)).unwrap_or_default();
+        self.remark(pod.as_ref(), &format!("{namespace}/{name}"), &remarks);
         let missed = pod.as_ref().and_then(|pod| judge(pod, asks, is_excluded));
         if let (Some(pod), Some(missed)) = (&pod, &missed)
             && !missed.is_leaving
@@ -139,6 +144,34 @@ impl Audit {
         }
         self.count(namespace, count);
         self.replace(namespace).await
+    }
+
+    /// Tells of what was remarked on an object, once.
+    fn remark<K>(&self, object: Option<&K>, key: &str, remarks: &[Remark])
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let Some(object) = object.filter(|_| !remarks.is_empty()) else {
+            return self.remarked.forget(key);
+        };
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        let all: Vec<_> = remarks.iter().map(|remark| remark.note.as_str()).collect();
+        if self.remarked.is_news(key, &format!("{uid} {}", all.join("; "))) {
+            for Remark { reason, note } in remarks {
+                self.context.events.warning(object, reason, note.clone());
+            }
+        }
+    }
+
+    /// Tells of namespaces whose labels say nothing.
+    fn tell_namespaces(&self) {
+        for namespace in self.asking.state() {
+            let all = namespace.labels().iter();
+            let faults = all.filter_map(|(name, value)| labels::fault(name, value));
+            let remark = |note| Remark { reason: "InjectionMistake", note };
+            let remarks: Vec<_> = faults.map(remark).collect();
+            self.remark(Some(namespace.as_ref()), &namespace.name_any(), &remarks);
+        }
     }
 
     fn namespace(&self, name: &str) -> Option<Arc<PartialObjectMeta<Namespace>>> {

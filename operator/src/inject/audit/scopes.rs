@@ -15,6 +15,8 @@ const MOST: usize = 100;
 pub(super) enum Scope {
     /// Pods that ask for the sidecar themselves, wherever they are.
     Asking,
+    /// Pods whose label of injection has a value that is not known, wherever they are.
+    Mistaken,
     /// Pods of a namespace that asks for it.
     Namespace(String),
     /// Pods of these, and of all others, which are not kept. Other namespaces are another scope,
@@ -28,6 +30,7 @@ impl Scope {
         let (inject, injected) = (names::INJECT_LABEL, names::INJECTED_LABEL);
         match self {
             Self::Asking => format!("{inject}=enabled,{injected}!=true"),
+            Self::Mistaken => format!("{inject},{inject} notin (enabled,disabled)"),
             Self::Namespace(_) | Self::Everywhere(_) => {
                 format!("{inject}!=disabled,{injected}!=true")
             }
@@ -37,7 +40,7 @@ impl Scope {
     /// Whether a pod of a namespace is looked at.
     pub(super) fn covers(&self, namespace: &str) -> bool {
         match self {
-            Self::Asking => true,
+            Self::Asking | Self::Mistaken => true,
             Self::Namespace(name) => name == namespace,
             Self::Everywhere(names) => names.contains(namespace),
         }
@@ -46,7 +49,7 @@ impl Scope {
 
 /// What is followed for these namespaces.
 pub(super) fn scopes(enabled: BTreeSet<String>) -> BTreeSet<Scope> {
-    let mut all = BTreeSet::from([Scope::Asking]);
+    let mut all = BTreeSet::from([Scope::Asking, Scope::Mistaken]);
     if enabled.len() > MOST {
         all.insert(Scope::Everywhere(enabled));
     } else {
@@ -62,10 +65,11 @@ mod tests {
     #[test]
     fn a_few_namespaces_are_followed_by_themselves_and_many_together() {
         let of = |count: usize| (0..count).map(|number| format!("n-{number:03}")).collect();
-        assert_eq!(scopes(of(0)), BTreeSet::from([Scope::Asking]));
-        assert_eq!(scopes(of(MOST)).len(), MOST + 1);
+        assert_eq!(scopes(of(0)), BTreeSet::from([Scope::Asking, Scope::Mistaken]));
+        assert_eq!(scopes(of(MOST)).len(), MOST + 2);
         let many: BTreeSet<_> = of(MOST + 1);
-        let expected = BTreeSet::from([Scope::Asking, Scope::Everywhere(many.clone())]);
+        let everywhere = Scope::Everywhere(many.clone());
+        let expected = BTreeSet::from([Scope::Asking, Scope::Mistaken, everywhere]);
         assert_eq!(scopes(many), expected);
     }
 
@@ -74,6 +78,7 @@ mod tests {
         let two = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
         let cases = [
             (Scope::Asking, true, true),
+            (Scope::Mistaken, true, true),
             (Scope::Namespace("a".to_owned()), true, false),
             (Scope::Everywhere(two), true, false),
         ];

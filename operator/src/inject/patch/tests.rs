@@ -104,7 +104,7 @@ fn only_the_redirect_may_change_the_network_and_neither_may_anything_else() {
                    $(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT) --skip-inbound 9090,9091";
     assert_eq!(redirect["command"], json!(command.split(' ').collect::<Vec<_>>()));
     let command = "/countersign-sidecar pod --credentials /var/run/countersign/credentials \
-                   --admin 0.0.0.0:14190 --identity \
+                   --admin [::]:14190 --identity \
                    spiffe://cluster.local/ns/$(COUNTERSIGN_NAMESPACE)/sa/web \
                    --policies /var/run/countersign/credentials/policies.json \
                    --labels /var/run/countersign/credentials/labels --discovery \
@@ -152,7 +152,6 @@ fn a_pod_on_the_hosts_network_or_that_declines_is_left_alone() {
     let mut host = plain();
     host["spec"]["hostNetwork"] = json!(true);
     assert_eq!(inject(&pod(host), &args(), TOKEN), Injection::Skip(Skip::HostNetwork));
-    assert!(Skip::HostNetwork.notice().is_some());
     let mut declines = plain();
     declines["metadata"]["labels"] = json!({ "countersign.dev/inject": "disabled" });
     assert_eq!(inject(&pod(declines), &args(), TOKEN), Injection::Skip(Skip::Declined));
@@ -346,7 +345,106 @@ fn what_a_pod_asks_for_reaches_its_containers() {
         "requests": { "cpu": "10m", "memory": "256Mi" },
         "limits": { "cpu": "500m", "memory": "256Mi" },
     });
-    assert_eq!(sidecar["resources"], resources);
+    assert_eq!([&sidecar["resources"], &redirect["resources"]], [&resources, &resources]);
+}
+
+/// Quotas on limits, limit ranges and QoS classes count every container.
+#[test]
+fn both_containers_of_ours_have_the_resources_that_a_pod_asks_for() {
+    let mut before = plain();
+    before["metadata"]["annotations"] = json!({
+        "countersign.dev/sidecar-cpu-request": "50m",
+        "countersign.dev/sidecar-cpu-limit": "50m",
+        "countersign.dev/sidecar-memory-request": "64Mi",
+        "countersign.dev/sidecar-memory-limit": "64Mi",
+    });
+    let guaranteed = json!({ "cpu": "50m", "memory": "64Mi" });
+    let after = patched(&before);
+    let usual = patched(&plain());
+    for place in [0, 1] {
+        let resources = &after["spec"]["initContainers"][place]["resources"];
+        assert_eq!(*resources, json!({ "requests": guaranteed, "limits": guaranteed }));
+        let usual = &usual["spec"]["initContainers"][place]["resources"];
+        assert_eq!(usual["limits"], json!({ "memory": "128Mi" }));
+    }
+}
+
+#[test]
+fn time_limits_of_annotations_and_of_the_chart_reach_the_sidecar() {
+    let mut before = plain();
+    before["metadata"]["annotations"] = json!({
+        "countersign.dev/stall-timeout": "1h30m",
+        "countersign.dev/dial-timeout": "1.5s",
+    });
+    let args =
+        Line::parse_from(["test", "--sidecar-idle-timeout=2h", "--sidecar-dial-timeout=9s"]).args;
+    let Injection::Patch(operations) = inject(&pod(before), &args, TOKEN) else {
+        panic!("refused")
+    };
+    let command = Value::Array(operations).to_string();
+    for expected in [
+        r#""--stall-timeout","5400s""#,
+        r#""--dial-timeout","1500ms""#,
+        r#""--idle-timeout","7200s""#,
+    ] {
+        assert!(command.contains(expected), "{expected} in {command}");
+    }
+    assert!(!command.contains("--half-closed-timeout") && !command.contains("--peer-expiry-grace"));
+}
+
+#[test]
+fn the_redirect_leaves_the_api_servers_own_address_alone_whatever_the_namespace_has() {
+    let leave = "--api-server-addresses=10.96.0.1:443,[fd00::1]:443";
+    let args = Line::parse_from(["test", leave]).args;
+    let Injection::Patch(operations) = inject(&pod(plain()), &args, TOKEN) else {
+        panic!("refused")
+    };
+    let command = Value::Array(operations).to_string();
+    assert!(
+        command.contains(r#""--leave","10.96.0.1:443","--leave","[fd00::1]:443""#),
+        "{command}"
+    );
+    assert!(!command.contains("KUBERNETES_SERVICE_HOST"), "{command}");
+}
+
+#[test]
+fn init_containers_that_another_webhook_puts_before_ours_are_put_behind_them_again() {
+    let early = json!({ "name": "early" });
+    for mode in ["redirect", "explicit"] {
+        let mut before = plain();
+        before["metadata"]["annotations"] = json!({ "countersign.dev/mode": mode });
+        before["spec"]["initContainers"] = json!([{ "name": "own" }]);
+        let once = patched(&before);
+        let count = names_of(&once["spec"]["initContainers"]).len();
+        for place in 0..count {
+            let mut changed = once.clone();
+            changed["spec"]["initContainers"].as_array_mut().unwrap().insert(place, early.clone());
+            let twice = match inject(&pod(changed.clone()), &args(), TOKEN) {
+                Injection::Patch(_) => patched(&changed),
+                _ => changed,
+            };
+            let names = names_of(&twice["spec"]["initContainers"]);
+            assert_eq!(names[..count - 1], names_of(&once["spec"]["initContainers"])[..count - 1]);
+            assert_eq!(
+                inject(&pod(twice.clone()), &args(), TOKEN),
+                Injection::Skip(Skip::AlreadyInjected)
+            );
+        }
+    }
+}
+
+#[test]
+fn ports_that_the_sidecar_does_not_carry_are_told_of() {
+    let mut before = plain();
+    before["spec"]["containers"][0]["ports"] = json!([
+        { "containerPort": 80 }, { "containerPort": 53, "protocol": "UDP" },
+        { "containerPort": 443, "protocol": "TCP" }, { "containerPort": 36412, "protocol": "SCTP" },
+    ]);
+    let after = patched(&before);
+    let notes =
+        after["metadata"]["annotations"]["countersign.dev/injection-notes"].as_str().unwrap();
+    assert!(notes.contains("port 53/UDP, 36412/SCTP is not covered"), "{notes}");
+    assert!(!notes.contains("443"), "{notes}");
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Probes as users write them, and what is made of them.
 
 use clap::Parser;
-use k8s_openapi::api::core::v1::Pod;
 
 use super::*;
 use crate::inject::annotations::wishes;
 use crate::inject::args::InjectArgs;
+use crate::inject::pod::Pod;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,5 +1,4 @@
 use clap::Parser;
-use serde_json::json;
 
 use super::*;
 
@@ -9,8 +8,7 @@ struct Line {
     args: InjectArgs,
 }
 
-/// What is answered about a pod of namespace `shop`, as the API server reads it.
-fn answered(pod: &Value, dry_run: bool) -> (Value, Option<Notice>) {
+fn review(pod: &Value) -> Vec<u8> {
     let review = json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -22,49 +20,28 @@ fn answered(pod: &Value, dry_run: bool) -> (Value, Option<Notice>) {
             "namespace": "shop",
             "operation": "CREATE",
             "userInfo": {},
-            "dryRun": dry_run,
             "object": pod,
+            "oldObject": null,
         },
     });
-    let review = serde_json::from_value(review).unwrap();
-    let answer = answer(review, &Line::parse_from(["test"]).args, "0123456789abcdef");
-    (serde_json::to_value(answer.review).unwrap()["response"].clone(), answer.notice)
+    review.to_string().into_bytes()
 }
 
-fn on_the_hosts_network(metadata: Value) -> Value {
-    json!({ "metadata": metadata, "spec": { "hostNetwork": true, "containers": [] } })
-}
-
-#[test]
-fn a_skipped_pod_is_let_in_and_its_owner_is_told() {
-    let owner = json!([{
-        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "u-2",
-    }]);
-    let pod = on_the_hosts_network(json!({ "generateName": "web-1-", "ownerReferences": owner }));
-    let (response, notice) = answered(&pod, false);
-    assert_eq!(response["allowed"], true);
-    assert!(response.get("patch").is_none_or(Value::is_null), "{response}");
-    let notice = notice.unwrap();
-    assert_eq!(notice.reason, "InjectionSkipped");
-    assert!(notice.note.contains("web-1-") && notice.note.contains("network"), "{}", notice.note);
-    assert_eq!(notice.about.kind.as_deref(), Some("ReplicaSet"));
-    assert_eq!(notice.about.uid.as_deref(), Some("u-2"));
-    assert_eq!(notice.about.namespace.as_deref(), Some("shop"));
+/// What is answered about a pod of namespace `shop`, as the API server reads it.
+fn answered(pod: &Value) -> Value {
+    let review = read(&review(pod)).unwrap();
+    let answer = answer(&review, &Line::parse_from(["test"]).args, "0123456789abcdef");
+    assert_eq!(
+        (&answer["apiVersion"], &answer["kind"]),
+        (&json!("admission.k8s.io/v1"), &json!("AdmissionReview"))
+    );
+    answer["response"].clone()
 }
 
 #[test]
-fn an_event_of_a_pod_without_owner_and_name_has_a_name_that_the_api_server_takes() {
-    let (_, notice) = answered(&on_the_hosts_network(json!({ "generateName": "job-" })), false);
-    assert_eq!(notice.unwrap().about.name.as_deref(), Some("job"));
-    let (_, notice) = answered(&on_the_hosts_network(json!({ "name": "job" })), false);
-    assert_eq!(notice.unwrap().about.name.as_deref(), Some("job"));
-}
-
-#[test]
-fn a_dry_run_tells_nobody() {
-    let (response, notice) = answered(&on_the_hosts_network(json!({ "name": "web" })), true);
-    assert_eq!(response["allowed"], true);
-    assert!(notice.is_none());
+fn a_skipped_pod_is_let_in_as_it_is() {
+    let pod = json!({ "metadata": { "generateName": "web-1-" }, "spec": { "hostNetwork": true, "containers": [] } });
+    assert_eq!(answered(&pod), json!({ "uid": "u-1", "allowed": true }));
 }
 
 #[test]
@@ -73,19 +50,45 @@ fn a_mistaken_annotation_is_denied_in_words_that_name_it() {
         "metadata": { "name": "web", "annotations": { "countersign.dev/upstreams": "9001" } },
         "spec": { "containers": [] },
     });
-    let (response, notice) = answered(&pod, false);
+    let response = answered(&pod);
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
     assert!(message.contains("countersign.dev/upstreams") && message.contains("9001"), "{message}");
-    assert_eq!(notice.unwrap().reason, "InjectionRefused");
-    assert!(answered(&pod, true).1.is_none());
 }
 
 #[test]
 fn a_pod_that_is_injected_gets_a_patch_under_the_requests_own_uid() {
-    let pod = json!({ "metadata": { "name": "web" }, "spec": { "containers": [] } });
-    let (response, notice) = answered(&pod, false);
-    assert_eq!(response["uid"], "u-1");
+    let response =
+        answered(&json!({ "metadata": { "name": "web" }, "spec": { "containers": [] } }));
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("u-1"), &json!(true)));
     assert_eq!(response["patchType"], "JSONPatch");
-    assert!(notice.is_none());
+    let patch: ByteString = serde_json::from_value(response["patch"].clone()).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch.0).unwrap();
+    assert!(!patch.0.is_empty());
+}
+
+#[test]
+fn a_review_with_too_many_containers_or_no_request_is_refused() {
+    let many = json!({ "metadata": {}, "spec": { "containers": vec![json!({}); 400_000] } });
+    let many = review(&many);
+    assert!(many.len() < crate::inject::server::LARGEST_REVIEW, "the body itself is small enough");
+    let cases = [
+        (many, "at most 64 containers"),
+        (b"{}".to_vec(), "request"),
+        (br#"{"request":{}}"#.to_vec(), "uid"),
+        (json!({ "request": { "uid": "x".repeat(129) } }).to_string().into_bytes(), "uid"),
+        // What is not known is passed over without recursion.
+        ([&br#"{"x":"#[..]; 100_000].concat(), "EOF"),
+    ];
+    for (body, named) in cases {
+        let error = read(&body).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn a_review_of_no_object_is_allowed() {
+    let review = read(br#"{"request":{"uid":"u-1","object":null}}"#).unwrap();
+    let answer = answer(&review, &Line::parse_from(["test"]).args, "x");
+    assert_eq!(answer["response"], json!({ "uid": "u-1", "allowed": true }));
 }

@@ -1,8 +1,6 @@
 use std::time::Duration;
 
 use clap::Parser;
-use countersign_crds::Certificate;
-use prometheus_client::metrics::counter::Counter;
 use rustls::pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -14,7 +12,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::inject::{keep, own_certificate};
-use crate::metrics::Work;
 
 const NAME: &str = "countersign-webhook.countersign-system.svc";
 
@@ -34,6 +31,10 @@ struct Webhook {
 
 impl Webhook {
     async fn start(limits: Limits) -> Self {
+        Self::start_with(limits, BUDGET).await
+    }
+
+    async fn start_with(limits: Limits, budget: usize) -> Self {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let names = [NAME.to_owned()];
         let secret = own_certificate::made(None, "countersign-system", &names, now).unwrap();
@@ -43,15 +44,11 @@ impl Webhook {
         current.serve(keep::certified(&own, &provider).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let api = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
-        let certificates = Work::default().of::<Certificate>();
-        let client = kube::Client::try_from(api).unwrap();
-        let events = Events::new(client, certificates, Counter::default());
-        let router = router(Line::parse_from(["test"]).args, events);
+        let router = router(Line::parse_from(["test"]).args, Budget::new(budget));
         let stop = CancellationToken::new();
-        let acceptor = tls(provider.clone(), current).unwrap();
+        let transport = Transport::Tls(tls(provider.clone(), current).unwrap());
         let served =
-            tokio::spawn(connections::serve(listener, acceptor, router, limits, stop.clone()));
+            tokio::spawn(connections::serve(listener, transport, router, limits, stop.clone()));
         Self { address, client: trusting(&own.authorities, provider), stop, served }
     }
 
@@ -87,7 +84,7 @@ async fn until_the_end(mut connection: impl AsyncReadExt + Unpin) -> Vec<u8> {
     let mut said = Vec::new();
     // The end may come with a word or without: it is the end that matters.
     let read = connection.read_to_end(&mut said);
-    let _ = tokio::time::timeout(Duration::from_secs(5), read).await.expect("still connected");
+    let _ = timeout(Duration::from_secs(5), read).await.expect("still connected");
     said
 }
 
@@ -139,7 +136,7 @@ fn review_of_a_pod() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_pod_is_injected_over_https_by_a_webhook_that_its_ca_bundle_verifies() {
-    let webhook = Webhook::start(Limits::default()).await;
+    let webhook = Webhook::start(LIMITS).await;
     let (status, body) = webhook.post("/inject", &review_of_a_pod()).await;
     assert_eq!(status, "HTTP/1.1 200 OK");
     let answer: Value = serde_json::from_slice(&body).unwrap();
@@ -150,13 +147,13 @@ async fn a_pod_is_injected_over_https_by_a_webhook_that_its_ca_bundle_verifies()
 
 #[tokio::test]
 async fn what_is_no_review_or_too_large_a_one_is_refused() {
-    let webhook = Webhook::start(Limits::default()).await;
+    let webhook = Webhook::start(LIMITS).await;
     let (status, _) = webhook.post("/inject", b"{}").await;
     assert!(status.starts_with("HTTP/1.1 4"), "{status}");
     let mut too_large = review_of_a_pod();
     too_large.resize(LARGEST_REVIEW + 1, b' ');
     let (status, _) = webhook.post("/inject", &too_large).await;
-    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
     let (status, _) = webhook.post("/elsewhere", b"{}").await;
     assert_eq!(status, "HTTP/1.1 404 Not Found");
 }
@@ -164,12 +161,12 @@ async fn what_is_no_review_or_too_large_a_one_is_refused() {
 #[tokio::test]
 async fn a_client_that_says_nothing_is_cut_off_before_and_after_its_handshake() {
     let soon = Duration::from_millis(50);
-    let limits = Limits { handshake: soon, ..Limits::default() };
+    let limits = Limits { handshake: soon, ..LIMITS };
     let webhook = Webhook::start(limits).await;
     let silent = TcpStream::connect(webhook.address).await.unwrap();
     assert!(until_the_end(silent).await.is_empty());
 
-    let webhook = Webhook::start(Limits { request: soon, ..Limits::default() }).await;
+    let webhook = Webhook::start(Limits { request: soon, ..LIMITS }).await;
     let mut silent = webhook.connect().await;
     silent.write_all(b"POST /inject HTTP/1.1\r\nhost:").await.unwrap();
     until_the_end(silent).await;
@@ -177,7 +174,7 @@ async fn a_client_that_says_nothing_is_cut_off_before_and_after_its_handshake() 
 
 #[tokio::test]
 async fn silent_clients_make_room_for_one_that_asks() {
-    let webhook = Webhook::start(Limits { connections: 2, ..Limits::default() }).await;
+    let webhook = Webhook::start(Limits { connections: 2, ..LIMITS }).await;
     let before_its_handshake = TcpStream::connect(webhook.address).await.unwrap();
     let after_its_handshake = webhook.connect().await;
     for _ in 0..2 {
@@ -199,10 +196,69 @@ async fn silent_clients_make_room_for_one_that_asks() {
 
 #[tokio::test]
 async fn the_server_ends_although_clients_stay_connected() {
-    let webhook = Webhook::start(Limits::default()).await;
+    let webhook = Webhook::start(LIMITS).await;
     let idle = webhook.connect().await;
     webhook.stop.cancel();
     webhook.served.await.unwrap();
     until_the_end(idle).await;
     assert!(TcpStream::connect(webhook.address).await.is_err());
+}
+
+fn head(length: usize) -> String {
+    format!("POST /inject HTTP/1.1\r\nhost: {NAME}\r\ncontent-length: {length}\r\n\r\n")
+}
+
+/// A stranger's review: 3 bytes of body for each container.
+#[tokio::test]
+async fn review_with_many_containers_is_refused_before_it_is_parsed() {
+    let webhook = Webhook::start(LIMITS).await;
+    let body = format!(
+        r#"{{"request":{{"uid":"x","object":{{"spec":{{"containers":[{}{{}}]}}}}}}}}"#,
+        "{},".repeat(400_000)
+    );
+    assert!(body.len() < LARGEST_REVIEW);
+    let (status, said) = webhook.post("/inject", body.as_bytes()).await;
+    assert_eq!(status, "HTTP/1.1 400 Bad Request");
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains("at most 64 containers"), "{said}");
+}
+
+#[tokio::test]
+async fn a_flood_of_bodies_that_never_end_leaves_a_good_review_answered() {
+    let budget = 64 * 1024;
+    let webhook = Webhook::start_with(LIMITS, budget).await;
+    let mut strangers = Vec::new();
+    for _ in 0..32 {
+        let mut stranger = webhook.connect().await;
+        stranger.write_all(head(16 * 1024).as_bytes()).await.unwrap();
+        stranger.write_all(&[b' '; 8 * 1024]).await.unwrap();
+        stranger.flush().await.unwrap();
+        strangers.push(stranger);
+        let (status, _) = webhook.post("/inject", &review_of_a_pod()).await;
+        assert_eq!(status, "HTTP/1.1 200 OK");
+    }
+    // The oldest were told that there are too many at once.
+    let (mut answer, _) = tokio::io::split(strangers.remove(0));
+    let mut said = [0; 12];
+    let read = answer.read_exact(&mut said);
+    timeout(Duration::from_secs(5), read).await.expect("still waiting").unwrap();
+    assert_eq!(&said, b"HTTP/1.1 503");
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_is_cut_at_the_limit() {
+    let webhook = Webhook::start(LIMITS).await;
+    let (answer, mut request) = tokio::io::split(webhook.connect().await);
+    let piece = format!("10000\r\n{}\r\n", " ".repeat(65536));
+    tokio::spawn(async move {
+        let head =
+            format!("POST /inject HTTP/1.1\r\nhost: {NAME}\r\ntransfer-encoding: chunked\r\n\r\n");
+        request.write_all(head.as_bytes()).await?;
+        for _ in 0..LARGEST_REVIEW / 65536 + 1 {
+            request.write_all(piece.as_bytes()).await?;
+        }
+        request.flush().await
+    });
+    let said = until_the_end(answer).await;
+    assert!(String::from_utf8_lossy(&said).starts_with("HTTP/1.1 413"), "{said:?}");
 }
