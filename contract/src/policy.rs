@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Allow, Caller};
+use crate::access::{Allow, Authorities, Caller};
 
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct PolicyDocument {
     /// What our own application may call that is not in the mesh.
     #[serde(default, skip_serializing_if = "is_default")]
     pub unmeshed: Unmeshed,
+    /// Which CAs vouch for which names. Where it is absent, every name of a certificate counts, whatever
+    /// root its chain leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<Authorities>,
 }
 
 impl PolicyDocument {

@@ -172,7 +172,8 @@ pub struct SelfSignedIssuer {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IssuerStatus {
-    /// `Ready`: `KeyPairVerified`, `IsReady`, `ErrGetKeyPair` or `ErrInvalidKeyPair`.
+    /// `Ready`: `KeyPairVerified`, `IsReady`, `ErrGetKeyPair`, `ErrInvalidKeyPair` or, of the issuer of
+    /// identities, `ErrUnverifiable`: sidecars could not verify what it signs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -184,6 +185,10 @@ pub struct IssuerStatus {
     /// on: authorities at once, leaves spread over the time that the operator was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_since: Option<Time>,
+    /// The CA that signs, then those above it, PEM. Told of the issuers of identities and of people and
+    /// devices only: sidecars learn from it whose certificates are whose.
+    #[serde(default, rename = "caChain", skip_serializing_if = "Option::is_none")]
+    pub ca_chain: Option<String>,
     /// Until when it can sign: the earliest end of a certificate in its chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,

@@ -41,14 +41,14 @@ fuzz_target!(|input: &[u8]| {
         name: "tls.crt",
     };
     drop(Peer::of(&certificate.into()).to_string());
-    let taken = Credentials::of(&set, None, None, now());
+    let taken = Credentials::of(&set, None, None, None, now());
     if let Err(error) = &taken {
         assert!(!error.to_string().contains("PRIVATE"), "{error}");
     }
     let Ok(taken) = taken else { return };
     assert!(!taken.is_expired(now()) && !taken.key.cert.is_empty());
-    let named = Credentials::of(&set, Some(WHO), Some(&taken), now());
-    let again = Credentials::of(&set, None, Some(credentials()), now()).expect("it was taken");
+    let named = Credentials::of(&set, Some(WHO), None, Some(&taken), now());
+    let again = Credentials::of(&set, None, None, Some(credentials()), now()).expect("it was taken");
     assert_eq!(again.serial, taken.serial);
     if let Ok(named) = named {
         assert_eq!(Peer::of(&named.key.cert[0]).spiffe_id(), Some(WHO));

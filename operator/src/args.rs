@@ -37,6 +37,11 @@ pub struct Args {
     #[arg(long, default_value = "countersign")]
     pub identity_issuer: String,
 
+    /// The ClusterIssuer that signs for people and devices. Rules by common name and by DNS name match only
+    /// certificates of its CA; without one, they match none.
+    #[arg(long)]
+    pub device_issuer: Option<String>,
+
     /// How long an identity is valid, a Go duration, at least 5m.
     #[arg(long, default_value = "24h", value_parser = lifetime)]
     pub identity_duration: Duration,

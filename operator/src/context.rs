@@ -149,6 +149,8 @@ pub struct Settings {
     pub cluster_resource_namespace: String,
     /// The ClusterIssuer that signs identities.
     pub identity_issuer: String,
+    /// The ClusterIssuer that signs for people and devices, where there is one.
+    pub device_issuer: Option<String>,
     /// How long an identity is valid.
     pub identity_duration: Duration,
     /// Over how long at most leaves are issued again after their authority was replaced.

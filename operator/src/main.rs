@@ -146,6 +146,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         cluster_domain: args.cluster_domain.clone(),
         cluster_resource_namespace: args.cluster_resource_namespace.clone(),
         identity_issuer: args.identity_issuer.clone(),
+        device_issuer: args.device_issuer.clone().filter(|name| !name.is_empty()),
         identity_duration: args.identity_duration,
         reissue_spread: args.reissue_spread,
         default_issuer: args.default_issuer.clone(),

@@ -183,6 +183,16 @@ impl Authority {
         certificates_to_pem(std::iter::once(leaf).chain(above))
     }
 
+    /// The public keys of the chain, each a DER SubjectPublicKeyInfo: its own, then those above it.
+    pub fn public_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.path.iter().map(|certificate| certificate.public_key_spki.as_slice())
+    }
+
+    /// The certificate of the key that signs, then those above it, PEM.
+    pub fn chain_pem(&self) -> String {
+        certificates_to_pem(self.path.iter().map(|certificate| &certificate.der))
+    }
+
     /// `ca.crt` for a leaf: the root if it is known, else the highest certificate that is.
     pub fn ca_pem(&self) -> String {
         certificates_to_pem(self.path.last().map(|certificate| &certificate.der))

@@ -164,8 +164,13 @@ async fn only_from_loopback(
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
-    match admin.serving.borrow().missing(UnixTime::now()) {
-        None => (StatusCode::OK, "ok\n".to_owned()),
+    let state = admin.serving.borrow();
+    match state.missing(UnixTime::now()) {
+        // The set before is in use; what is wrong with the new one is said beside it.
+        None => match &state.problem {
+            Some(problem) => (StatusCode::OK, format!("ok, but not up to date: {problem}\n")),
+            None => (StatusCode::OK, "ok\n".to_owned()),
+        },
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
     }
 }

@@ -65,7 +65,7 @@ struct CodeLabels {
 /// How it ended.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ResultLabels {
-    /// `ok` or `rejected`.
+    /// `ok`, `rejected` or `policy_rejected`.
     pub result: &'static str,
 }
 
@@ -129,7 +129,7 @@ impl Metrics {
         for code in CODES {
             drop(self.requests.get_or_create(&CodeLabels { code }));
         }
-        for result in ["ok", "rejected"] {
+        for result in ["ok", "rejected", "policy_rejected"] {
             drop(self.reloads.get_or_create(&ResultLabels { result }));
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use countersign_contract::access::{Allow, NamespaceDocument, effective};
+use countersign_contract::access::{Allow, DocumentVersion, FORMAT, NamespaceDocument, effective};
+use countersign_contract::names::POLICIES_FILE;
 use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy};
 
-use crate::tls::Peer;
+use crate::tls::{InvalidDeviceRoots, Peer, device_roots};
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,19 @@ pub enum Error {
     /// It is not a policy document.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// It is of a newer operator, and passing over what is new in it would admit too much.
+    #[error(
+        "{POLICIES_FILE} is in format {version} and needs a reader of format {needs}; this sidecar understands {FORMAT}: restart the pod to get a newer sidecar"
+    )]
+    Newer {
+        /// The format that it is written in.
+        version: u32,
+        /// The lowest that a reader must understand.
+        needs: u32,
+    },
+    /// The roots of the CA of people and devices.
+    #[error(transparent)]
+    DeviceRoots(#[from] InvalidDeviceRoots),
     /// A pattern can match nobody.
     #[error("{0:?} in allow is neither spiffe://... nor dns:NAME")]
     Pattern(String),
@@ -40,18 +54,28 @@ pub enum Error {
 /// Says what is wrong in it.
 pub fn parse(text: &[u8]) -> Result<PolicyDocument, Error> {
     let document: PolicyDocument = serde_json::from_slice(text)?;
-    document.ports.values().chain([&document.default]).try_for_each(check)?;
-    Ok(document)
+    checked(document)
 }
 
-/// Reads the policies of a namespace, and takes from them what holds for a pod with these labels.
+/// Reads the policies of a namespace, and takes from them what holds for a pod with these labels. What a
+/// newer operator wrote is understood, or taken in the stricter direction, as far as the document allows.
 ///
 /// # Errors
 /// Says what is wrong in either.
 pub fn of_namespace(policies: &[u8], labels: &[u8]) -> Result<PolicyDocument, Error> {
+    let DocumentVersion { version, needs } = serde_json::from_slice(policies)?;
+    if needs > FORMAT {
+        return Err(Error::Newer { version, needs });
+    }
     let document: NamespaceDocument = serde_json::from_slice(policies)?;
-    let policy = effective(&document, &parse_labels(labels)?);
+    checked(effective(&document, &parse_labels(labels)?))
+}
+
+fn checked(policy: PolicyDocument) -> Result<PolicyDocument, Error> {
     policy.ports.values().chain([&policy.default]).try_for_each(check)?;
+    if let Some(authorities) = &policy.authorities {
+        device_roots(authorities)?;
+    }
     Ok(policy)
 }
 
@@ -95,7 +119,10 @@ pub fn is_allowed(policy: &PortPolicy, peer: Option<&Peer>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use countersign_contract::access::Signer;
+
     use super::*;
+    use crate::tls::SignedBy;
 
     fn peer(uris: &[&str], dns_names: &[&str]) -> Peer {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -136,6 +163,48 @@ mod tests {
             assert!(error.contains("name="), "{error}");
         }
         assert!(of_namespace(b"{}", b"").is_err());
+    }
+
+    #[test]
+    fn a_document_that_needs_a_newer_sidecar_is_refused_by_name() {
+        let read = |needs: u32| {
+            let text = format!(
+                r#"{{"version":9,"needs":{needs},"revision":"7","defaultAllow":[],"policies":[],"new":1}}"#
+            );
+            of_namespace(text.as_bytes(), b"")
+        };
+        assert!(read(FORMAT).is_ok(), "new parts alone are passed over");
+        let error = read(FORMAT + 1).unwrap_err().to_string();
+        assert!(error.contains("format 9") && error.contains("restart the pod"), "{error}");
+        // Whatever else is in it, and however it is written.
+        let error = of_namespace(br#"{"needs":9,"policies":{"x":1}}"#, b"").unwrap_err();
+        assert!(matches!(error, Error::Newer { needs: 9, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_document_without_authorities_lets_no_ca_vouch_for_names() {
+        let text =
+            br#"{"revision":"7","defaultAllow":[{"commonNames":["*"]},{"namespaces":["a"]}]}"#;
+        let policy = of_namespace(text, b"").unwrap();
+        let authorities = policy.authorities.clone().unwrap();
+        let signed_by =
+            SignedBy { signer: Signer::Mesh, trust_domain: authorities.trust_domain.into() };
+        let named = Peer {
+            common_name: Some("till".to_owned()),
+            signed_by: Some(signed_by.clone()),
+            ..Peer::default()
+        };
+        assert!(!is_allowed(policy.of_port(80), Some(&named)));
+        let workload = peer(&["spiffe://d/ns/a/sa/b"], &[]);
+        let workload = Peer { signed_by: Some(signed_by), ..workload };
+        assert!(is_allowed(policy.of_port(80), Some(&workload)));
+    }
+
+    #[test]
+    fn device_roots_that_are_no_certificates_are_refused() {
+        let text = br#"{"revision":"7","defaultAllow":[],"authorities":{"deviceRoots":"garbage"}}"#;
+        let error = of_namespace(text, b"").unwrap_err().to_string();
+        assert!(error.contains("deviceRoots"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_contract::Refusal;
-use countersign_contract::access::{self, NamespaceDocument, judge};
+use countersign_contract::access::{self, NamespaceDocument, Signer, judge};
 use countersign_contract::covered::is_covered;
 use countersign_contract::policy::{Mode, Unmeshed};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -18,6 +18,9 @@ use crate::cluster::{Cluster, Found, all};
 use crate::error::Error;
 use crate::output;
 use crate::text::Fields;
+
+/// What is said where a rule rests on a name that only one CA vouches for.
+const OF_DEVICES: &str = ", if the CA of people and devices signed the client's certificate";
 
 /// Whether a call would be allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -225,10 +228,14 @@ fn judged(
     document: &NamespaceDocument,
     server: String,
 ) -> Answer {
+    // Of an older operator's document, no CA vouches for more than SPIFFE IDs.
+    let authorities = document.authorities.clone().unwrap_or_default();
+    let voucher = authorities.presumed(client.id.as_deref());
     let caller = access::Caller {
         spiffe_id: client.id.as_deref(),
         dns_names: &client.dns_names,
         common_name: client.common_name.as_deref(),
+        voucher: Some(voucher),
     };
     let verdict = judge(document, &pod.labels, port, client.is_known.then_some(&caller));
     let policies = verdict.policies.join(", ");
@@ -243,12 +250,19 @@ fn judged(
                 || "the default".to_owned(),
                 |policy| format!("AccessPolicy {policy}"),
             );
-            (format!("{by} allows {rule}"), None)
+            let of_devices = voucher.signer == Signer::Devices;
+            let condition = if of_devices { OF_DEVICES } else { "" };
+            (format!("{by} allows {rule}{condition}"), None)
         }
         (_, true, None) => ("the port is permissive: it takes plaintext".to_owned(), None),
         (_, false, _) if !client.is_known => {
             ("the client presents no certificate".to_owned(), Some(Refusal::Plaintext))
         }
+        (_, false, _) if client.id.is_none() && authorities.device_keys.is_empty() => (
+            "no CA of people and devices is known to the mesh, so that no name but a SPIFFE ID counts"
+                .to_owned(),
+            Some(Refusal::PeerNotAllowed),
+        ),
         (_, false, _) if policies.is_empty() => (
             "no AccessPolicy selects the pod, and the default does not allow the client".to_owned(),
             Some(Refusal::PeerNotAllowed),
@@ -324,6 +338,32 @@ mod tests {
             assert_eq!((answer.allowed, answer.reason), (allowed, reason), "{answer:?}");
             assert!(answer.why.contains(why), "{why:?}: {answer:?}");
         }
+    }
+
+    #[test]
+    fn a_name_of_a_device_counts_where_a_ca_vouches_for_devices() {
+        let till = Client {
+            text: "cn:till-7".to_owned(),
+            common_name: Some("till-7".to_owned()),
+            is_known: true,
+            ..Client::default()
+        };
+        let mut pod = workload("web");
+        let Found::There(document) = &mut pod.policies else { panic!("it has policies") };
+        document.policies[0].allow = vec![access::Rule {
+            common_names: vec!["till-*".to_owned()],
+            ..access::Rule::default()
+        }];
+        document.authorities =
+            Some(access::Authorities { trust_domain: "d".to_owned(), ..Default::default() });
+        let refused = answer(&till, &pod, 80);
+        assert!(!refused.allowed && refused.why.contains("no CA of people"), "{refused:?}");
+        let Found::There(document) = &mut pod.policies else { panic!("it has policies") };
+        document.authorities.as_mut().unwrap().device_keys = vec!["k".to_owned()];
+        let allowed = answer(&till, &pod, 80);
+        assert!(allowed.allowed && allowed.why.contains("people and devices"), "{allowed:?}");
+        let foreign = client("spiffe://partner.example/ns/desk/sa/caller");
+        assert!(!answer(&foreign, &pod, 80).allowed);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub fn effective(
         default: selecting.of_port(None),
         ports: ports.into_iter().map(|port| (port, selecting.of_port(Some(port)))).collect(),
         unmeshed: selecting.unmeshed(),
+        // Of a document that does not say, no CA vouches for more than SPIFFE IDs.
+        authorities: Some(document.authorities.clone().unwrap_or_default()),
     }
 }
 

@@ -4,13 +4,18 @@
 
 mod document;
 mod effect;
+mod lenient;
 mod pattern;
 mod rule;
 mod selector;
 mod verdict;
+mod voucher;
 
-pub use document::{Enforcement, NamespaceDocument, PodPolicy, PortRules};
+pub use document::{
+    DocumentVersion, Enforcement, FORMAT, NEEDS, NamespaceDocument, PodPolicy, PortRules,
+};
 pub use effect::{effective, mode};
 pub use rule::{Allow, Caller, Rule};
 pub use selector::{Operator, Requirement, Selector};
 pub use verdict::{Verdict, judge};
+pub use voucher::{Authorities, Signer, Voucher};

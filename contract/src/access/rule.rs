@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::pattern::{matches_dns, matches_id, matches_run};
+use super::voucher::{Voucher, trust_domain};
 use crate::SpiffeId;
 
 /// What a peer proved to be, as far as rules ask.
@@ -16,6 +17,31 @@ pub struct Caller<'a> {
     pub dns_names: &'a [String],
     /// The common name of its certificate's subject.
     pub common_name: Option<&'a str>,
+    /// The CA that signed the certificate; absent where one CA vouches for every name, as without an
+    /// operator.
+    pub voucher: Option<Voucher<'a>>,
+}
+
+impl<'a> Caller<'a> {
+    /// Its SPIFFE ID, where its CA may vouch for it.
+    fn id(&self) -> Option<&'a str> {
+        let id = self.spiffe_id?;
+        self.voucher.is_none_or(|voucher| voucher.vouches_for_id(id)).then_some(id)
+    }
+
+    /// Its DNS names, where its CA may vouch for them.
+    fn dns_names(&self) -> &'a [String] {
+        if self.names_count() { self.dns_names } else { &[] }
+    }
+
+    /// Its common name, where its CA may vouch for it.
+    fn common_name(&self) -> Option<&'a str> {
+        self.common_name.filter(|_| self.names_count())
+    }
+
+    fn names_count(&self) -> bool {
+        self.voucher.is_none_or(|voucher| voucher.vouches_for_names())
+    }
 }
 
 /// One entry of a list of those who may pass.
@@ -35,8 +61,8 @@ impl Allow {
         match self {
             Self::Rule(rule) => rule.admits(caller),
             Self::Pattern(pattern) => match pattern.strip_prefix("dns:") {
-                Some(name) => caller.dns_names.iter().any(|dns| dns.eq_ignore_ascii_case(name)),
-                None => caller.spiffe_id.is_some_and(|id| matches_id(pattern, id)),
+                Some(name) => caller.dns_names().iter().any(|dns| dns.eq_ignore_ascii_case(name)),
+                None => caller.id().is_some_and(|id| matches_id(pattern, id)),
             },
         }
     }
@@ -81,27 +107,23 @@ impl Rule {
     /// Whether it lets a caller in.
     #[must_use]
     pub fn admits(&self, caller: &Caller<'_>) -> bool {
-        let id = caller.spiffe_id.and_then(|id| id.parse::<SpiffeId>().ok());
+        let text = caller.id();
+        let id = text.and_then(|id| id.parse::<SpiffeId>().ok());
         let one = |list: &[String], found: &dyn Fn(&str) -> bool| {
             list.is_empty() || list.iter().any(|wanted| found(wanted))
         };
         *self != Self::default()
-            && one(&self.identities, &|p| caller.spiffe_id.is_some_and(|id| matches_id(p, id)))
-            && one(&self.trust_domains, &|domain| trust_domain(caller) == Some(domain))
+            && one(&self.identities, &|p| text.is_some_and(|id| matches_id(p, id)))
+            && one(&self.trust_domains, &|domain| text.and_then(trust_domain) == Some(domain))
             && one(&self.namespaces, &|name| id.as_ref().is_some_and(|id| id.namespace() == name))
             && one(&self.service_accounts, &|name| {
                 id.as_ref().is_some_and(|id| id.service_account() == name)
             })
-            && one(&self.dns_names, &|p| caller.dns_names.iter().any(|dns| matches_dns(p, dns)))
+            && one(&self.dns_names, &|p| caller.dns_names().iter().any(|dns| matches_dns(p, dns)))
             && one(&self.common_names, &|p| {
-                caller.common_name.is_some_and(|name| matches_run(p, name))
+                caller.common_name().is_some_and(|name| matches_run(p, name))
             })
     }
-}
-
-/// The trust domain of any SPIFFE ID, not only of those that name a service account.
-fn trust_domain<'a>(caller: &Caller<'a>) -> Option<&'a str> {
-    caller.spiffe_id?.strip_prefix("spiffe://")?.split('/').next()
 }
 
 impl fmt::Display for Rule {
@@ -138,6 +160,7 @@ mod tests {
             spiffe_id: Some("spiffe://cluster.local/ns/shop/sa/web"),
             dns_names: &names,
             common_name: Some("till-7"),
+            voucher: None,
         };
         let cases = [
             (r#"{"identities":["spiffe://cluster.local/ns/*/sa/web"]}"#, true),
@@ -154,6 +177,42 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(rule(json).admits(&caller), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn a_name_counts_only_where_its_ca_may_vouch_for_it() {
+        use super::super::voucher::Signer::{Devices, Mesh};
+        let names = ["api.partner.example".to_owned()];
+        let (own, foreign) = ("spiffe://d/ns/a/sa/b", "spiffe://partner.example/ns/a/sa/b");
+        let cases = [
+            (r#"{"commonNames":["till-*"]}"#, own, Mesh, false),
+            (r#"{"commonNames":["till-*"]}"#, own, Devices, true),
+            (r#"{"dnsNames":["*.partner.example"]}"#, own, Mesh, false),
+            (r#"{"dnsNames":["*.partner.example"]}"#, own, Devices, true),
+            (r#"{"namespaces":["a"]}"#, own, Mesh, true),
+            (r#"{"namespaces":["a"]}"#, own, Devices, false),
+            (r#"{"identities":["spiffe://d/*"]}"#, own, Devices, false),
+            (r#"{"trustDomains":["partner.example"]}"#, foreign, Mesh, false),
+            (r#"{"identities":["spiffe://partner.example/*"]}"#, foreign, Mesh, false),
+            (r#"{"trustDomains":["partner.example"]}"#, foreign, Devices, true),
+            (r#"{"namespaces":["a"],"commonNames":["till-*"]}"#, own, Mesh, false),
+            (r#"{"namespaces":["a"],"commonNames":["till-*"]}"#, own, Devices, false),
+        ];
+        for (json, id, signer, expected) in cases {
+            let caller = Caller {
+                spiffe_id: Some(id),
+                dns_names: &names,
+                common_name: Some("till-7"),
+                voucher: Some(Voucher { signer, trust_domain: "d" }),
+            };
+            assert_eq!(rule(json).admits(&caller), expected, "{json} {id} {signer:?}");
+        }
+        let caller = Caller {
+            dns_names: &names,
+            voucher: Some(Voucher { signer: Mesh, trust_domain: "d" }),
+            ..Caller::default()
+        };
+        assert!(!Allow::Pattern("dns:api.partner.example".to_owned()).admits(&caller));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::request::Answer;
 use super::secret;
 use super::wanted::Wanted;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, Signed};
+use crate::issuer::{Job, Requester, Signed};
 use crate::pki::{CertificateFacts, PrivateKey, generate_key};
 
 /// Signs a certificate and writes its Secret, in one write.
@@ -33,6 +33,8 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
         request: wanted.request.clone(),
         subject_der: None,
         lifetime: wanted.lifetime,
+        is_default_lifetime: seen.certificate.spec.duration.is_none(),
+        requester: Requester::Certificate(&seen.certificate),
         public_key: key.public_key_spki(),
         own_key: Some(&key),
         signature: wanted.signature,

@@ -139,6 +139,7 @@ mod tests {
     #[test]
     fn an_issuer_tells_who_signs_only_while_it_knows() {
         let status = |ready: ConditionStatus| IssuerStatus {
+            ca_chain: None,
             conditions: vec![Condition {
                 type_: "Ready".to_owned(),
                 status: ready,

@@ -55,6 +55,27 @@ pub fn certificate(
     Ok(certificate)
 }
 
+/// Whether a Certificate is what the operator itself makes for an account, but for a shorter duration and for
+/// its DNS names, which change with the Services. Labels and owners say nothing: whoever may edit the
+/// Certificate writes them.
+#[must_use]
+pub fn is_identity(settings: &Settings, namespace: &str, found: &Certificate) -> bool {
+    let [uri] = found.spec.uris.as_slice() else { return false };
+    let Ok(id) = uri.parse::<SpiffeId>() else { return false };
+    let names = found.spec.dns_names.clone();
+    let Ok(mut wanted) = certificate(settings, namespace, id.service_account(), names) else {
+        return false;
+    };
+    let longest = std::time::Duration::from(settings.identity_duration);
+    let is_shorter = |asked: &kube::core::Duration| {
+        !asked.is_negative() && std::time::Duration::from(*asked) <= longest
+    };
+    if let Some(asked) = found.spec.duration.filter(is_shorter) {
+        wanted.spec.duration = Some(asked);
+    }
+    found.name_any() == wanted.name_any() && found.spec == wanted.spec
+}
+
 /// The names of the Services that select any of the pods: whoever calls such a Service may be
 /// answered by them.
 #[must_use]

@@ -8,6 +8,7 @@ pub mod desired;
 mod reconcile;
 mod refresh;
 
-pub(crate) use reconcile::is_over;
+pub use desired::is_identity;
 pub use reconcile::{Error, ensure, error_policy, injected, reconcile};
+pub(crate) use reconcile::{is_over, service_names};
 pub use refresh::refresh_pods;

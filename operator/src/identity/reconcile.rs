@@ -71,19 +71,8 @@ pub(crate) fn is_over(pod: &MeshPod) -> bool {
 /// # Errors
 /// When the API server cannot be read or written.
 pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result<(), Error> {
-    let pods = context.seen.pods.state_filter(|pod| {
-        pod.is_in(namespace) && *pod.service_account == *account && !is_over(pod)
-    });
-    let services =
-        context.seen.services.state_filter(|s| s.metadata.namespace.as_deref() == Some(namespace));
-    let settings = &context.settings;
-    let dns_names = desired::dns_names(
-        &settings.cluster_domain,
-        namespace,
-        pods.iter().map(AsRef::as_ref),
-        services.iter().map(AsRef::as_ref),
-    );
-    let mut wanted = desired::certificate(settings, namespace, account, dns_names)?;
+    let dns_names = service_names(context, namespace, account);
+    let mut wanted = desired::certificate(&context.settings, namespace, account, dns_names)?;
     let key = ObjectRef::from_obj(&wanted);
     let found = context.seen.certificates.get(&key);
     if found.as_ref().is_some_and(|found| found.spec == wanted.spec) {
@@ -98,6 +87,21 @@ pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result
         .await
         .map(|_| ())
         .map_err(|source| Error::Apply { certificate: key, source })
+}
+
+/// The names of the Services that select a pod of an account.
+pub(crate) fn service_names(context: &Context, namespace: &str, account: &str) -> Vec<String> {
+    let pods = context.seen.pods.state_filter(|pod| {
+        pod.is_in(namespace) && *pod.service_account == *account && !is_over(pod)
+    });
+    let services =
+        context.seen.services.state_filter(|s| s.metadata.namespace.as_deref() == Some(namespace));
+    desired::dns_names(
+        &context.settings.cluster_domain,
+        namespace,
+        pods.iter().map(AsRef::as_ref),
+        services.iter().map(AsRef::as_ref),
+    )
 }
 
 /// An identity goes when its account goes; an account that is gone gets none.

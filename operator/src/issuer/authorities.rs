@@ -58,6 +58,12 @@ impl Authorities {
         })
     }
 
+    /// The authority that was read last, be it old by now.
+    #[must_use]
+    pub fn last(&self, key: &Key) -> Option<Arc<Authority>> {
+        self.with(|entries| Some(entries.get(key)?.loaded.as_ref()?.authority.clone()))
+    }
+
     /// Which authority was read last, be it old by now.
     #[must_use]
     pub fn fingerprint(&self, key: &Key) -> Option<String> {

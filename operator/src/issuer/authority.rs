@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
 
+use super::verifiable::{self, Unverifiable};
 use crate::certificate::names;
 use crate::context::Context;
 use crate::pki::{Authority, AuthorityError};
@@ -25,6 +26,12 @@ pub enum AuthorityUnavailable {
     Missing { secret: Box<ObjectRef<Secret>> },
     #[error("{secret} has no {key}")]
     MissingKey { secret: Box<ObjectRef<Secret>>, key: &'static str },
+    #[error("{secret}: {source}")]
+    Unverifiable {
+        secret: Box<ObjectRef<Secret>>,
+        #[source]
+        source: Box<Unverifiable>,
+    },
     #[error("{secret} is no authority: {source}")]
     Invalid {
         secret: Box<ObjectRef<Secret>>,
@@ -40,6 +47,7 @@ impl AuthorityUnavailable {
         match self {
             Self::Read { .. } | Self::Missing { .. } | Self::MissingKey { .. } => "ErrGetKeyPair",
             Self::Invalid { .. } => "ErrInvalidKeyPair",
+            Self::Unverifiable { .. } => "ErrUnverifiable",
         }
     }
 }
@@ -70,6 +78,22 @@ pub async fn read(context: &Context, secret: &Key) -> Result<Arc<Authority>, Aut
     context.authorities.put(secret, reading, &authority);
     usable(context, secret, &authority)?;
     Ok(authority)
+}
+
+/// Whether sidecars could verify what an authority of identities signs.
+///
+/// # Errors
+/// When they could not.
+pub(super) fn verifiable(
+    context: &Context,
+    secret: &Key,
+    authority: &Authority,
+) -> Result<(), AuthorityUnavailable> {
+    let checked = verifiable::check(authority, &context.settings, context.clock.now());
+    checked.map_err(|source| AuthorityUnavailable::Unverifiable {
+        secret: reference(secret),
+        source: Box::new(source),
+    })
 }
 
 fn reference((namespace, name): &Key) -> Box<ObjectRef<Secret>> {

@@ -1,90 +1,342 @@
-//! What the issuer of workload identities never signs, whoever asks; pure.
+//! What the issuers that sidecars trust sign, and for which requests; pure.
 //!
-//! Every sidecar trusts what the identity issuer signs, so that whoever may create a Certificate
-//! in one namespace could otherwise answer for the services of another, or make an authority of
-//! their own. Issuers of users' own are not touched by this.
+//! Every sidecar trusts what the issuer of identities signs. It is closed by default: for namespaces other
+//! than the operator's it signs the SPIFFE ID of a service account of that namespace, names of Services of that
+//! namespace, and nothing else, at the request of the operator or of that account itself. Other issuers below
+//! the same root, and the issuer of people and devices, sign neither SPIFFE IDs nor CAs.
 
-use countersign_contract::SpiffeId;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use countersign_contract::{SpiffeId, names};
+use countersign_crds::Certificate;
+use kube::ResourceExt;
+
+use super::scope::Scope;
 use crate::certificate::reference::IssuerId;
 use crate::context::Settings;
-use crate::pki::Request;
+use crate::identity::is_identity;
+use crate::pki::{KeyAlgorithm, NameParts, Request, Usage};
 
-/// A request that the identity issuer does not sign.
+/// As many DNS names as the schema of Certificate allows.
+const MAX_DNS_NAMES: usize = 250;
+
+/// The longest part of a value that a message repeats.
+const MAX_SHOWN: usize = 200;
+
+/// The user name of a service account, before its namespace.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// A request that is not signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{issuer} does not sign {field} {value:?} for {}: {rule}", whom(namespace))]
+#[error("{issuer} does not sign {field} {value:?} for {}: {rule}", origin(namespace))]
 pub struct Denied {
     issuer: String,
     field: &'static str,
     value: String,
     namespace: String,
-    rule: &'static str,
+    rule: Cow<'static, str>,
 }
 
-fn whom(namespace: &str) -> String {
+fn origin(namespace: &str) -> String {
     if namespace.is_empty() { "no namespace".to_owned() } else { format!("namespace {namespace}") }
 }
 
-/// Whether a request from `namespace` may be signed; it is empty for a request that stands in none.
+/// The object that a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Requester<'a> {
+    /// A Certificate: the operator asks, and writes the key into the Secret that it names.
+    Certificate(&'a Certificate),
+    /// A request with a CSR: the user who created it, where the API server recorded that.
+    User(Option<&'a str>),
+}
+
+/// Everything that the guard decides by.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The issuer that is asked.
+    pub issuer: &'a IssuerId,
+    /// The namespace of the request; empty for a CertificateSigningRequest of Kubernetes.
+    pub namespace: &'a str,
+    /// The names and usages.
+    pub request: &'a Request,
+    /// The subject as it will be signed.
+    pub subject: &'a NameParts,
+    /// How long the certificate shall be valid.
+    pub lifetime: Duration,
+    /// The kind of key; `None` for one that we do not know.
+    pub key: Option<KeyAlgorithm>,
+    /// The object that the request comes from.
+    pub requester: Requester<'a>,
+    /// The DNS names that the operator would write into the identity of the requesting account.
+    pub own_names: &'a [String],
+}
+
+impl<'a> Facts<'a> {
+    /// The namespace and the name of the account that asks, where an account does.
+    pub(super) fn account(requester: Requester<'a>) -> Option<(&'a str, &'a str)> {
+        let Requester::User(Some(user)) = requester else { return None };
+        user.strip_prefix(SERVICE_ACCOUNT)?.split_once(':')
+    }
+
+    /// The namespace whose identity is asked for: a request without one is made by an account, if at all.
+    fn home(&self) -> &'a str {
+        match Self::account(self.requester) {
+            Some((namespace, _)) if self.namespace.is_empty() => namespace,
+            _ => self.namespace,
+        }
+    }
+
+    fn denied(
+        &self,
+        field: &'static str,
+        value: &str,
+        rule: impl Into<Cow<'static, str>>,
+    ) -> Denied {
+        Denied {
+            issuer: self.issuer.to_string(),
+            field,
+            value: value.chars().take(MAX_SHOWN).collect(),
+            namespace: self.namespace.to_owned(),
+            rule: rule.into(),
+        }
+    }
+}
+
+/// Whether a request may be signed.
 ///
 /// # Errors
 /// Names the field, its value and the rule.
-pub fn check(
-    settings: &Settings,
-    issuer: &IssuerId,
-    namespace: &str,
-    request: &Request,
-) -> Result<(), Denied> {
-    let signs_identities = issuer.is_cluster_wide() && issuer.name == settings.identity_issuer;
-    let of_the_operator = namespace == settings.cluster_resource_namespace;
-    if !signs_identities || of_the_operator {
+pub fn check(settings: &Settings, scope: Scope, facts: &Facts<'_>) -> Result<(), Denied> {
+    if facts.namespace == settings.cluster_resource_namespace {
         return Ok(());
     }
-    let denied = |field, value: &str, rule| Denied {
-        issuer: issuer.to_string(),
-        field,
-        value: value.to_owned(),
-        namespace: namespace.to_owned(),
-        rule,
+    match scope {
+        Scope::Identities => identity(settings, facts),
+        Scope::BesideIdentities | Scope::Devices => beside(settings, facts),
+        Scope::Others => Ok(()),
+    }
+}
+
+/// What an issuer of identities signs.
+fn identity(settings: &Settings, facts: &Facts<'_>) -> Result<(), Denied> {
+    nothing_else(facts)?;
+    let id = spiffe_id(settings, facts)?;
+    dns_names(settings, facts)?;
+    usages(facts)?;
+    lifetime(settings, facts)?;
+    key(facts)?;
+    requester(settings, facts, &id)
+}
+
+/// Fields that identities do not have.
+fn nothing_else(facts: &Facts<'_>) -> Result<(), Denied> {
+    // A new field of a request must be looked at here before it can be signed: hence no `..`.
+    let Request {
+        common_name,
+        subject: _, // As it will be signed, in `facts.subject`.
+        literal_subject: _,
+        dns_names: _,
+        ip_addresses,
+        uris: _,
+        email_addresses,
+        other_names,
+        usages: _,
+        is_ca,
+        name_constraints,
+    } = facts.request;
+    let other_issuer = "it signs identities of workloads only; use the issuer of people and devices, or one of your own";
+    if *is_ca || name_constraints.is_some() {
+        return Err(facts.denied(
+            "isCA",
+            "true",
+            "it signs leaves only; use an issuer of your own",
+        ));
+    }
+    if let Some(name) = other_names.first() {
+        return Err(facts.denied(
+            "otherNames",
+            &name.utf8_value,
+            "it signs no names of other kinds",
+        ));
+    }
+    if let Some(address) = ip_addresses.first() {
+        return Err(facts.denied("ipAddresses", &address.to_string(), other_issuer));
+    }
+    if let Some(address) = email_addresses.first() {
+        return Err(facts.denied("emailAddresses", address, other_issuer));
+    }
+    let common_name = common_name.as_deref().or(facts.subject.common_names.first().map(|n| &**n));
+    if let Some(name) = common_name {
+        return Err(facts.denied("commonName", name, other_issuer));
+    }
+    match *facts.subject == NameParts::default() {
+        true => Ok(()),
+        false => Err(facts.denied("subject", "", "an identity has no subject; leave it empty")),
+    }
+}
+
+fn spiffe_id(settings: &Settings, facts: &Facts<'_>) -> Result<SpiffeId, Denied> {
+    let [uri] = facts.request.uris.as_slice() else {
+        let second = facts.request.uris.get(1).map_or("", String::as_str);
+        let rule = "an identity has exactly one URI, the SPIFFE ID of a service account; for names of people and devices use their issuer";
+        return Err(facts.denied("uris", second, rule));
     };
-    if request.is_ca {
-        return Err(denied("isCA", "true", "it signs leaves only; use an issuer of your own"));
+    let id = uri.parse::<SpiffeId>().ok().filter(|id| id.to_string() == *uri);
+    let Some(id) = id else {
+        let rule = "it is not spiffe://<trust domain>/ns/<namespace>/sa/<service account>";
+        return Err(facts.denied("uris", uri, rule));
+    };
+    if *id.trust_domain() != settings.trust_domain {
+        return Err(facts.denied("uris", uri, "it is of another trust domain"));
     }
-    // Nothing says to whom such a name belongs.
-    if let Some(name) = request.other_names.first() {
-        return Err(denied("otherNames", &name.utf8_value, "it signs no names of other kinds"));
+    match id.namespace() == facts.home() {
+        true => Ok(id),
+        false => Err(facts.denied("uris", uri, "it is the identity of another namespace")),
     }
-    let foreign_uri = request.uris.iter().find(|uri| is_foreign_identity(settings, namespace, uri));
-    if let Some(uri) = foreign_uri {
-        return Err(denied("uris", uri, "it is the identity of another namespace"));
+}
+
+/// `<service>.<namespace>.svc`, with or without the cluster's domain.
+fn dns_names(settings: &Settings, facts: &Facts<'_>) -> Result<(), Denied> {
+    let names = &facts.request.dns_names;
+    if names.len() > MAX_DNS_NAMES {
+        let count = format!("{} names", names.len());
+        return Err(facts.denied("dnsNames", &count, format!("{MAX_DNS_NAMES} at most")));
     }
-    let dns_names = request.dns_names.iter().map(|name| ("dnsNames", name));
-    let common_name = request.effective_common_name().map(str::to_owned);
-    let common_name = common_name.iter().map(|name| ("commonName", name));
-    let mut names = dns_names.chain(common_name);
-    match names.find(|(_, name)| is_foreign_service(settings, namespace, name)) {
-        Some((field, name)) => Err(denied(field, name, "it is a Service of another namespace")),
+    let home = facts.home();
+    let is_own = |name: &&String| {
+        let short = name.strip_suffix(&format!(".{}", settings.cluster_domain)).unwrap_or(name);
+        let service = short.strip_suffix(&format!(".{home}.svc"));
+        !home.is_empty() && service.is_some_and(is_label)
+    };
+    match names.iter().find(|name| !is_own(name)) {
+        Some(name) if is_foreign_service(settings, facts.namespace, name) => {
+            Err(facts.denied("dnsNames", name, "it is a Service of another namespace"))
+        }
+        Some(name) => {
+            let rule = format!(
+                "it is no Service of the namespace, such as web.{home}.svc.{}",
+                settings.cluster_domain
+            );
+            Err(facts.denied("dnsNames", name, rule))
+        }
         None => Ok(()),
     }
 }
 
-/// Anything in our trust domain that is not an identity of this namespace. An authority with a
-/// user or a port, or with a dot at its end, is in no trust domain (SPIFFE-ID, 2.1); not everybody
-/// who verifies reads it that strictly.
-fn is_foreign_identity(settings: &Settings, namespace: &str, uri: &str) -> bool {
-    let domain = settings.trust_domain.as_str();
-    let lower = uri.to_ascii_lowercase();
-    let in_domain = lower
-        .strip_prefix("spiffe://")
-        .and_then(|rest| rest.split(['/', '?', '#']).find(|part| !part.is_empty()))
-        .is_some_and(|authority| {
-            authority.split([':', '@']).any(|part| part.trim_end_matches('.') == domain)
-        });
-    in_domain && uri.parse::<SpiffeId>().map_or(true, |id| id.namespace() != namespace)
+/// The name of a Service.
+fn is_label(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(legal)
+}
+
+fn usages(facts: &Facts<'_>) -> Result<(), Denied> {
+    let needed = BTreeSet::from([Usage::DigitalSignature, Usage::ServerAuth, Usage::ClientAuth]);
+    let asked = facts.request.effective_usages();
+    let rule = "an identity is for digital signature, server auth and client auth, all three";
+    // Requests that do not say have it by default; it means nothing for these keys.
+    let more = asked.difference(&needed).find(|usage| **usage != Usage::KeyEncipherment);
+    if let Some(usage) = more {
+        return Err(facts.denied("usages", usage.name(), rule));
+    }
+    match needed.is_subset(&asked) {
+        true => Ok(()),
+        false => {
+            let asked: Vec<_> = asked.iter().map(|usage| usage.name()).collect();
+            Err(facts.denied("usages", &asked.join(", "), rule))
+        }
+    }
+}
+
+fn lifetime(settings: &Settings, facts: &Facts<'_>) -> Result<(), Denied> {
+    let longest = Duration::from(settings.identity_duration);
+    if facts.lifetime <= longest {
+        return Ok(());
+    }
+    let rule =
+        format!("identities are valid for {}s at most (identityDuration)", longest.as_secs());
+    Err(facts.denied("duration", &format!("{}s", facts.lifetime.as_secs()), rule))
+}
+
+fn key(facts: &Facts<'_>) -> Result<(), Denied> {
+    match facts.key {
+        Some(KeyAlgorithm::EcdsaP256 | KeyAlgorithm::Ed25519) => Ok(()),
+        other => {
+            let value = other.map_or_else(|| "of a kind unknown".to_owned(), |key| key.to_string());
+            Err(facts.denied(
+                "privateKey",
+                &value,
+                "identities have keys of ECDSA P-256 or Ed25519",
+            ))
+        }
+    }
+}
+
+/// Rights to Certificates or requests alone are no right to be a workload.
+fn requester(settings: &Settings, facts: &Facts<'_>, id: &SpiffeId) -> Result<(), Denied> {
+    let account = id.service_account();
+    let user = match facts.requester {
+        Requester::Certificate(certificate) => {
+            let is_it = is_identity(settings, facts.namespace, certificate)
+                && certificate.spec.uris.iter().eq([&id.to_string()]);
+            let rule = format!(
+                "the operator makes the Certificate of an identity itself: {}, whose key only sidecars mount",
+                names::identity_name(account)
+            );
+            return match is_it {
+                true => Ok(()),
+                false => Err(facts.denied("Certificate", &certificate.name_any(), rule)),
+            };
+        }
+        Requester::User(user) => user.unwrap_or_default(),
+    };
+    let of_the_operator = format!("{SERVICE_ACCOUNT}{}:", settings.cluster_resource_namespace);
+    if user.starts_with(&of_the_operator) {
+        return Ok(());
+    }
+    let itself = format!("{SERVICE_ACCOUNT}{}:{account}", id.namespace());
+    if user != itself {
+        return Err(facts.denied(
+            "username",
+            user,
+            format!("only {itself} may ask for its identity"),
+        ));
+    }
+    match facts.request.dns_names.iter().find(|name| !facts.own_names.contains(name)) {
+        Some(name) => {
+            let rule = format!("no pod of {account} is behind that Service");
+            Err(facts.denied("dnsNames", name, rule))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What an issuer beside the one of identities signs: whatever a sidecar would not take for a workload.
+fn beside(settings: &Settings, facts: &Facts<'_>) -> Result<(), Denied> {
+    let request = facts.request;
+    if request.is_ca {
+        let rule = "sidecars would trust what that CA signs";
+        return Err(facts.denied("isCA", "true", rule));
+    }
+    let scheme = |uri: &&String| uri.get(..7).is_some_and(|s| s.eq_ignore_ascii_case("spiffe:"));
+    if let Some(uri) = request.uris.iter().find(scheme) {
+        let rule = "SPIFFE IDs are signed by the issuer of identities only";
+        return Err(facts.denied("uris", uri, rule));
+    }
+    let dns_names = request.dns_names.iter().map(|name| ("dnsNames", name));
+    let common_names = facts.subject.common_names.iter().map(|name| ("commonName", name));
+    let mut names = dns_names.chain(common_names);
+    match names.find(|(_, name)| is_foreign_service(settings, facts.namespace, name)) {
+        Some((field, name)) => {
+            Err(facts.denied(field, name, "it is a Service of another namespace"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `<service>.<namespace>.svc`, with or without the cluster's domain, or a wildcard that covers
-/// such names. Whoever asks from no namespace has none of them.
+/// such names. A request from no namespace has none of them.
 fn is_foreign_service(settings: &Settings, namespace: &str, name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let labels: Vec<&str> = name.split('.').collect();

@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::{info, instrument, warn};
 
 use super::authority::{self, AuthorityUnavailable};
-use crate::context::{Context, FIELD_MANAGER};
+use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::metrics::ReasonLabels;
 use crate::pki::Authority;
 use crate::watch::OwnWrites;
@@ -120,8 +120,17 @@ pub async fn reconcile<K: AnyIssuer>(
         Some(secret) => authority::read(&context, secret).await.map(Some),
         None => Ok(None),
     };
+    let looked = looked.and_then(|authority| {
+        let identities = secret.as_ref().zip(authority.as_deref());
+        let identities = identities.filter(|_| signs_identities(&*issuer, &context.settings));
+        identities.map_or(Ok(()), |(secret, authority)| {
+            authority::verifiable(&context, secret, authority)
+        })?;
+        Ok(authority)
+    });
     let now = context.clock.now();
-    let status = next(&*issuer, &looked, now);
+    let ca_chain = chain(&*issuer, &looked, &context.settings);
+    let status = IssuerStatus { ca_chain, ..next(&*issuer, &looked, now) };
     write(&context, &*issuer, status).await?;
     let is_followed = secret.is_some_and(|secret| context.seen.follows(&secret));
     Ok(wait(&looked, is_followed, now).map_or_else(Action::await_change, Action::requeue))
@@ -159,11 +168,29 @@ fn next<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Timestamp) -> IssuerStat
                 authority: fingerprint,
                 authority_since: before.authority_since.filter(|_| is_same).or(Some(Time(now))),
                 not_after: Some(Time(authority.not_after())),
+                ca_chain: None,
             }
         }
         Ok(None) => IssuerStatus { conditions, ..IssuerStatus::default() },
         // What signed last is still told, so that the same is known again when it comes back.
         Err(_) => IssuerStatus { conditions, ..before },
+    }
+}
+
+fn signs_identities<K: AnyIssuer>(issuer: &K, settings: &Settings) -> bool {
+    K::kind(&()) == ClusterIssuer::kind(&()) && issuer.name_any() == settings.identity_issuer
+}
+
+/// The chain that is published: only of the issuers whose certificates sidecars tell apart; pure. What
+/// signed last is still told where nothing can be read.
+fn chain<K: AnyIssuer>(issuer: &K, looked: &Looked, settings: &Settings) -> Option<String> {
+    let is_of_devices = K::kind(&()) == ClusterIssuer::kind(&())
+        && settings.device_issuer == Some(issuer.name_any());
+    let is_told = is_of_devices || signs_identities(issuer, settings);
+    match looked {
+        Ok(Some(authority)) if is_told => Some(authority.chain_pem()),
+        Err(_) if is_told => issuer.common_status()?.ca_chain.clone(),
+        _ => None,
     }
 }
 
@@ -202,6 +229,7 @@ async fn write<K: AnyIssuer>(
         "authority": status.authority,
         "authoritySince": status.authority_since,
         "notAfter": status.not_after,
+        "caChain": status.ca_chain,
     } });
     let parameters =
         PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

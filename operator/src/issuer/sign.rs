@@ -11,9 +11,11 @@ use kube::runtime::reflector::ObjectRef;
 use rustls_pki_types::CertificateDer;
 
 use super::authority::{self, AuthorityUnavailable};
+use super::guard::{self, Requester};
+use super::namespace;
 use super::policy::{self, Facts};
 use super::requesters_key::KeyUnavailable;
-use super::{guard, namespace};
+use super::scope::{Scope, scope};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
 use crate::pki::{self, NameParts, Pointers, PrivateKey, Request, Template};
@@ -34,6 +36,10 @@ pub struct Job<'a> {
     pub subject_der: Option<Vec<u8>>,
     /// How long it shall be valid.
     pub lifetime: Duration,
+    /// Whether that is the default, because the request does not say.
+    pub is_default_lifetime: bool,
+    /// The object that the request comes from.
+    pub requester: Requester<'a>,
     /// The public key, a DER SubjectPublicKeyInfo.
     pub public_key: Vec<u8>,
     /// The private key, where it is ours: a self-signed certificate needs it.
@@ -133,17 +139,28 @@ impl SignError {
 ///
 /// # Errors
 /// When the issuer or its authority is missing or cannot sign this.
-pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> {
-    guard::check(&context.settings, job.issuer, job.namespace, &job.request)
-        .map_err(Denied::from)?;
+pub async fn sign(context: &Context, mut job: Job<'_>) -> Result<Signed, SignError> {
     let spec = spec_of(context, job.issuer, job.namespace).await?;
+    // Where the name alone tells, nothing is read for a request that is never signed.
+    let by_name = scope(context, job.issuer, None);
+    guarded(context, &mut job, by_name)?;
+    let authority = match &spec.ca {
+        Some(ca) => {
+            let secret = (authority_namespace(context, &job).to_owned(), ca.secret_name.clone());
+            let authority = authority::load(context, &secret).await?;
+            let by_key = scope(context, job.issuer, Some((&secret.0, &secret.1, &authority)));
+            if by_key != by_name {
+                guarded(context, &mut job, by_key)?;
+            }
+            Some(authority)
+        }
+        None => None,
+    };
     if let Some(policy) = spec.policy() {
         allowed(context, &job, policy).await?;
     }
-    match (&spec.ca, &spec.self_signed) {
-        (Some(ca), _) => {
-            let namespace = authority_namespace(context, &job).to_owned();
-            let authority = authority::load(context, &(namespace, ca.secret_name.clone())).await?;
+    match (spec.ca.as_ref().zip(authority), &spec.self_signed) {
+        (Some((ca, authority)), _) => {
             let pointers = Pointers {
                 crl_distribution_points: ca.crl_distribution_points.clone(),
                 ocsp_servers: ca.ocsp_servers.clone(),
@@ -161,6 +178,28 @@ pub async fn sign(context: &Context, job: Job<'_>) -> Result<Signed, SignError> 
             self_sign(context, &job, Pointers { crl_distribution_points, ..Pointers::default() })
         }
     }
+}
+
+/// Whether the guard lets a request pass. An identity whose request says no duration is valid for as long as
+/// the operator makes them.
+fn guarded(context: &Context, job: &mut Job<'_>, scope: Scope) -> Result<(), Denied> {
+    if scope == Scope::Identities && job.is_default_lifetime {
+        job.lifetime = job.lifetime.min(context.settings.identity_duration.into());
+    }
+    let account = guard::Facts::account(job.requester);
+    let own_names = account
+        .map(|(namespace, account)| crate::identity::service_names(context, namespace, account));
+    let facts = guard::Facts {
+        issuer: job.issuer,
+        namespace: job.namespace,
+        request: &job.request,
+        subject: &subject_of(job),
+        lifetime: job.lifetime,
+        key: pki::key_algorithm(&job.public_key),
+        requester: job.requester,
+        own_names: &own_names.unwrap_or_default(),
+    };
+    guard::check(&context.settings, scope, &facts).map_err(Denied::from)
 }
 
 async fn allowed(
@@ -188,6 +227,10 @@ async fn labels_of(
     context: &Context,
     job: &Job<'_>,
 ) -> Result<BTreeMap<String, String>, SignError> {
+    // A request that stands in no namespace has no labels, and no selector is met.
+    if job.namespace.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let namespace = || Box::new(ObjectRef::new(job.namespace));
     let found = namespace::labels(context, job.namespace).await;
     let found = found.map_err(|source| SignError::ReadNamespace {

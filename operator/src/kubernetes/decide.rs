@@ -43,6 +43,7 @@ pub(super) struct Order {
     pub(super) request: Request,
     pub(super) csr: ParsedCsr,
     pub(super) lifetime: Duration,
+    pub(super) is_default_lifetime: bool,
 }
 
 /// Why a request can never be signed.
@@ -117,7 +118,10 @@ fn order(request: &CertificateSigningRequest, signer: Signer) -> Result<Order, R
     if asked.names_nobody() && csr.other_subject_parts.is_empty() {
         return Err(Refusal::NamesNobody);
     }
-    Ok(Order { signer, request: asked, csr, lifetime: lifetime(request)? })
+    let is_default_lifetime =
+        spec.expiration_seconds.is_none() && !request.annotations().contains_key(DURATION);
+    let lifetime = lifetime(request)?;
+    Ok(Order { signer, request: asked, csr, lifetime, is_default_lifetime })
 }
 
 fn usage(name: &str) -> Result<Usage, Refusal> {

@@ -19,7 +19,7 @@ use super::decide::{Decision, Order, PRIVATE_KEY_SECRET, decide};
 use super::review::may_reference;
 use super::signer::Signer;
 use crate::context::{Context, FIELD_MANAGER};
-use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
+use crate::issuer::{Job, Requester, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::last_word::LastWords;
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
@@ -103,6 +103,8 @@ impl Signing {
             request: order.request.clone(),
             subject_der: Some(order.csr.subject_der.clone()),
             lifetime: order.lifetime,
+            is_default_lifetime: order.is_default_lifetime,
+            requester: Requester::User(request.spec.username.as_deref()),
             public_key: order.csr.public_key_spki.clone(),
             own_key: key.as_ref(),
             signature: None,

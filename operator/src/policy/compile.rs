@@ -1,7 +1,8 @@
 //! From the AccessPolicies of a namespace to the one document that its sidecars read; pure.
 
 use countersign_contract::access::{
-    Enforcement, NamespaceDocument, Operator, PodPolicy, PortRules, Requirement, Rule, Selector,
+    Authorities, Enforcement, NamespaceDocument, Operator, PodPolicy, PortRules, Requirement, Rule,
+    Selector,
 };
 use countersign_contract::policy::{Mode, ProxyProtocol, TlsVersion, Unmeshed};
 use countersign_crds::{
@@ -17,11 +18,21 @@ use crate::pki::sha256_hex;
 /// So many characters tell one state of the policies from another.
 const REVISION: usize = 16;
 
-/// The document, whatever order the policies come in.
+/// The document, whatever order the policies come in, where only the mesh's own CA is known.
 #[must_use]
 pub fn compile<'a>(
     policies: impl IntoIterator<Item = &'a AccessPolicy>,
     settings: &Settings,
+) -> NamespaceDocument {
+    let trust_domain = settings.trust_domain.to_string();
+    compile_for(policies, settings, Authorities { trust_domain, ..Authorities::default() })
+}
+
+/// The document, with the CAs that vouch for names.
+pub(super) fn compile_for<'a>(
+    policies: impl IntoIterator<Item = &'a AccessPolicy>,
+    settings: &Settings,
+    authorities: Authorities,
 ) -> NamespaceDocument {
     let own = settings.trust_domain.as_str();
     let Defaults { allow, unmeshed } = settings.access;
@@ -31,8 +42,13 @@ pub fn compile<'a>(
         DefaultAccess::Mesh => vec![everybody(own)],
         DefaultAccess::None => Vec::new(),
     };
-    let revision = String::new();
-    revised(NamespaceDocument { revision, default_allow, default_unmeshed: unmeshed, policies })
+    revised(NamespaceDocument {
+        default_allow,
+        default_unmeshed: unmeshed,
+        authorities: Some(authorities),
+        policies,
+        ..NamespaceDocument::default()
+    })
 }
 
 /// What stands in for policies that cannot be told: nobody may reach anything.

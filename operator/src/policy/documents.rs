@@ -4,14 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_contract::access::NamespaceDocument;
-use countersign_crds::AccessPolicy;
+use countersign_contract::access::{Authorities, NamespaceDocument};
+use countersign_crds::{AccessPolicy, ClusterIssuer};
 use futures::FutureExt;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use tokio::sync::broadcast;
 
-use super::compile::{closed, compile, text};
+use super::authorities::authorities;
+use super::compile::{closed, compile_for, text};
 use crate::context::{Settings, Watched};
 use crate::pki::sha256_hex;
 use crate::watch::Key;
@@ -26,7 +27,8 @@ const MOST_CHANGES: usize = 1024;
 #[must_use]
 pub fn document(seen: &Watched, settings: &Settings, namespace: &str) -> NamespaceDocument {
     let policies = policies_of(&seen.access_policies, namespace);
-    compile(policies.iter().map(AsRef::as_ref), settings)
+    let authorities = authorities(&seen.cluster_issuers, settings);
+    compile_for(policies.iter().map(AsRef::as_ref), settings, authorities)
 }
 
 pub(super) fn policies_of(store: &Store<AccessPolicy>, namespace: &str) -> Vec<Arc<AccessPolicy>> {
@@ -37,8 +39,9 @@ pub(super) fn policies_of(store: &Store<AccessPolicy>, namespace: &str) -> Vec<A
 #[derive(Debug)]
 pub struct Documents {
     policies: Store<AccessPolicy>,
+    issuers: Store<ClusterIssuer>,
     settings: Settings,
-    without_policies: Compiled,
+    told: Mutex<Told>,
     compiled: Mutex<HashMap<String, Kept>>,
     /// Namespaces that have no policy: nobody looks through those of all others for each answer.
     without: Mutex<HashSet<String>>,
@@ -54,6 +57,20 @@ pub(super) struct Compiled {
     pub(super) digest: Arc<str>,
     /// How long the text would be, where that is too long; the document is then the one before.
     pub(super) too_large: Option<usize>,
+}
+
+/// What stands in every document, and the one of namespaces without policies.
+#[derive(Debug)]
+struct Told {
+    authorities: Authorities,
+    without_policies: Compiled,
+}
+
+impl Told {
+    fn of(authorities: Authorities, settings: &Settings) -> Self {
+        let document = compile_for([], settings, authorities.clone());
+        Self { authorities, without_policies: Compiled::of(document).0 }
+    }
 }
 
 /// Which spec a policy has.
@@ -81,10 +98,12 @@ impl Documents {
     /// Nothing is compiled before somebody asks.
     #[must_use]
     pub fn new(seen: &Watched, settings: &Settings) -> Self {
+        let told = Told::of(authorities(&seen.cluster_issuers, settings), settings);
         Self {
             policies: seen.access_policies.clone(),
+            issuers: seen.cluster_issuers.clone(),
             settings: settings.clone(),
-            without_policies: Compiled::of(compile([], settings)).0,
+            told: Mutex::new(told),
             compiled: Mutex::default(),
             without: Mutex::default(),
             specs: Mutex::default(),
@@ -144,6 +163,19 @@ impl Documents {
         let _ = self.changes.send(namespace.to_owned());
     }
 
+    /// A ClusterIssuer changed; whether every document has to be compiled anew for it.
+    pub fn issuer_changed(&self) -> bool {
+        let authorities = authorities(&self.issuers, &self.settings);
+        let mut all = self.kept();
+        let mut told = self.told();
+        if told.authorities == authorities {
+            return false;
+        }
+        *told = Told::of(authorities, &self.settings);
+        all.values_mut().for_each(|kept| kept.now = None);
+        true
+    }
+
     /// A namespace is gone.
     pub fn forget(&self, namespace: &str) {
         self.kept().remove(namespace);
@@ -158,7 +190,7 @@ impl Documents {
             return compiled.clone();
         }
         if self.without().contains(namespace) {
-            return self.without_policies.clone();
+            return self.told().without_policies.clone();
         }
         let policies = policies_of(&self.policies, namespace);
         if policies.is_empty() {
@@ -167,10 +199,16 @@ impl Documents {
             if self.were_read() {
                 self.without().insert(namespace.to_owned());
             }
-            return self.without_policies.clone();
+            return self.told().without_policies.clone();
         }
-        let compiled = Compiled::of(compile(policies.iter().map(AsRef::as_ref), &self.settings));
+        let authorities = self.told().authorities.clone();
+        let policies = policies.iter().map(AsRef::as_ref);
+        let compiled = Compiled::of(compile_for(policies, &self.settings, authorities));
         all.entry(namespace.to_owned()).or_default().next(compiled, LARGEST)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn without(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -213,6 +251,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::policy::compile;
     use crate::policy::support::{policy, settings};
 
     #[test]
@@ -220,8 +259,9 @@ mod tests {
         let (policies, mut writer) = store();
         let documents = Documents {
             policies,
+            issuers: store().0,
             settings: settings(),
-            without_policies: Compiled::of(compile([], &settings())).0,
+            told: Mutex::new(Told::of(Authorities::default(), &settings())),
             compiled: Mutex::default(),
             without: Mutex::default(),
             specs: Mutex::default(),
@@ -249,6 +289,37 @@ mod tests {
         assert_eq!(changes.try_recv().as_deref(), Ok("shop"));
         assert_eq!(*documents.of("shop"), *before);
         assert!(documents.kept().is_empty(), "nothing is kept of what has no policies");
+    }
+
+    #[test]
+    fn every_document_is_compiled_anew_once_the_ca_of_devices_is_another() {
+        let ((policies, _), (issuers, mut writer)) = (store(), store());
+        let documents = Documents {
+            policies,
+            issuers,
+            settings: settings(),
+            told: Mutex::new(Told::of(Authorities::default(), &settings())),
+            compiled: Mutex::default(),
+            without: Mutex::default(),
+            specs: Mutex::default(),
+            changes: broadcast::Sender::new(4),
+        };
+        let issuer = |name: &str| -> ClusterIssuer {
+            let chain = crate::certificate::support::Press::new().into_inner().chain_pem();
+            serde_json::from_value(json!({ "metadata": { "name": name },
+                "spec": { "ca": { "secretName": name } }, "status": { "caChain": chain } }))
+            .unwrap()
+        };
+        documents.issuer_changed();
+        let before = documents.of("shop");
+        writer.apply_watcher_event(&Event::Apply(issuer("mesh")));
+        assert!(!documents.issuer_changed(), "no device is told by that alone");
+        writer.apply_watcher_event(&Event::Apply(issuer("devices")));
+        assert!(documents.issuer_changed() && !documents.issuer_changed());
+        let after = documents.of("shop");
+        assert_ne!(before.revision, after.revision);
+        let authorities = after.authorities.clone().unwrap();
+        assert!(authorities.device_keys.len() == 2 && !authorities.device_roots.is_empty());
     }
 
     #[test]

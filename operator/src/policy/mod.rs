@@ -5,6 +5,7 @@
 //! (`publish`), has their kubelets look at it (`touch` decides), and says on each policy's status
 //! (`status`, `conflict`) how many follow it and whom it refuses, as sidecars report (`reports`).
 
+mod authorities;
 mod compile;
 mod conflict;
 mod defaults;
@@ -27,3 +28,5 @@ pub use documents::{Documents, document};
 pub use error::Error;
 pub use reconcile::{Policies, error_policy, reconcile, wake};
 pub use reports::{Replica, Reports};
+#[cfg(test)]
+pub(crate) use support::settings as settings_for_tests;

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use crate::context::Settings;
 use crate::kept::MeshPod;
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         process: Default::default(),
         trust_domain: "prod.example".parse().unwrap(),
         cluster_domain: "cluster.local".to_owned(),
         cluster_resource_namespace: "countersign-system".to_owned(),
         identity_issuer: "mesh".to_owned(),
+        device_issuer: Some("devices".to_owned()),
         identity_duration: std::time::Duration::from_secs(3600).into(),
         reissue_spread: "2s".parse().unwrap(),
         default_issuer: None,

@@ -35,6 +35,7 @@ pub(super) struct Order {
     pub(super) request: Request,
     pub(super) csr: ParsedCsr,
     pub(super) lifetime: Duration,
+    pub(super) is_default_lifetime: bool,
     /// Whether somebody has approved it.
     pub(super) is_approved: bool,
 }
@@ -98,7 +99,8 @@ fn order(request: &CertificateRequest, issuer: IssuerId) -> Result<Order, String
         );
     }
     let lifetime = spec.duration.map_or(DEFAULT_LIFETIME, Duration::from);
-    Ok(Order { issuer, request: wanted, csr, lifetime, is_approved: false })
+    let is_default_lifetime = spec.duration.is_none();
+    Ok(Order { issuer, request: wanted, csr, lifetime, is_default_lifetime, is_approved: false })
 }
 
 #[cfg(test)]

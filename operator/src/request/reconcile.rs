@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_crds::{CertificateRequest, Condition, ConditionStatus};
+use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -17,7 +17,7 @@ use super::decide::{Decision, Order, decide};
 use crate::certificate::names;
 use crate::context::{Context, FIELD_MANAGER};
 use crate::issuer::authority::AuthorityUnavailable;
-use crate::issuer::{Job, SignError, Signed, load_requesters_key, sign, spec_of};
+use crate::issuer::{Job, Requester, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
 use crate::story::story;
@@ -97,7 +97,33 @@ async fn signed(
     namespace: &str,
 ) -> Result<Signed, SignError> {
     let key = own_key(context, request, order, namespace).await?;
-    sign(context, Job { own_key: key.as_deref(), ..job(order, namespace) }).await
+    let certificate = certificate_of(context, request, order, namespace);
+    let requester = match &certificate {
+        Some(certificate) => Requester::Certificate(certificate),
+        None => Requester::User(request.spec.username.as_deref()),
+    };
+    sign(context, Job { own_key: key.as_deref(), ..job(order, namespace, requester) }).await
+}
+
+/// The Certificate that a request was made for by the operator: its key is one that the operator waits with,
+/// or the API server recorded a service account of the operator's namespace. An annotation alone says nothing.
+fn certificate_of(
+    context: &Context,
+    request: &CertificateRequest,
+    order: &Order,
+    namespace: &str,
+) -> Option<Arc<Certificate>> {
+    let name = request.annotations().get(names::CERTIFICATE_NAME)?;
+    let pending = context.pending_keys.of(namespace, &request.name_any());
+    let is_ours =
+        pending.is_some_and(|pending| pending.key.public_key_spki() == order.csr.public_key_spki);
+    let home = &context.settings.cluster_resource_namespace;
+    let operator = format!("system:serviceaccount:{home}:");
+    let user = request.spec.username.as_deref().unwrap_or_default();
+    if !is_ours && !user.starts_with(&operator) {
+        return None;
+    }
+    context.seen.certificates.get(&ObjectRef::new(name).within(namespace))
 }
 
 /// The key of the CSR, where the issuer signs with that: of a Certificate that waits for the answer,
@@ -121,13 +147,15 @@ async fn own_key(
     Ok(Some(Arc::new(key)))
 }
 
-fn job<'a>(order: &'a Order, namespace: &'a str) -> Job<'a> {
+fn job<'a>(order: &'a Order, namespace: &'a str, requester: Requester<'a>) -> Job<'a> {
     Job {
         namespace,
         issuer: &order.issuer,
         request: order.request.clone(),
         subject_der: Some(order.csr.subject_der.clone()),
         lifetime: order.lifetime,
+        is_default_lifetime: order.is_default_lifetime,
+        requester,
         public_key: order.csr.public_key_spki.clone(),
         own_key: None,
         signature: None,

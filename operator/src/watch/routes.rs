@@ -96,6 +96,11 @@ impl Routes {
         self.queues.cluster_issuers.put(issuer);
         self.seen.named.look();
         self.customers("ClusterIssuer", None, &issuer.name_any());
+        // The CAs that vouch for names stand in the policies of every namespace.
+        if self.documents.issuer_changed() {
+            let all = self.seen.namespaces.state();
+            all.iter().for_each(|namespace| self.queues.namespaces.put(namespace));
+        }
     }
 
     /// A request concerns itself, and the Certificate that it was made for.

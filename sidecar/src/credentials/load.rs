@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use countersign_contract::access::Authorities;
 use countersign_contract::names::{CERTIFICATE_FILE, KEY_FILE, REVOCATIONS_FILE, ROOTS_FILE};
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
@@ -11,7 +12,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use x509_parser::parse_x509_certificate;
 
 use super::files::Files;
-use crate::tls::{InvalidList, Peer, Trust, provider::provider};
+use crate::tls::{InvalidDeviceRoots, InvalidList, Peer, Trust, provider::provider};
 
 /// A whole set, checked.
 #[derive(Debug)]
@@ -24,8 +25,16 @@ pub struct Credentials {
     pub not_after: u64,
     /// Our certificate's serial number, for people.
     pub serial: String,
-    /// The files of `trust`, so that it is kept while they stay the same.
-    trusted: [Vec<u8>; 2],
+    /// What `trust` was made of, so that it is kept while that stays the same.
+    trusted: Trusted,
+}
+
+/// What a `Trust` is made of: roots, revocation lists, and which CAs vouch for which names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trusted {
+    roots: Vec<u8>,
+    revocations: Vec<u8>,
+    authorities: Option<Authorities>,
 }
 
 /// Why a set cannot be used. No variant holds any of the key.
@@ -56,8 +65,17 @@ pub enum Error {
     NoSuchCertificate(String),
     #[error("--policy: {0}")]
     Policy(String),
+    #[error("--policy: {0}")]
+    DeviceRoots(#[from] InvalidDeviceRoots),
     #[error("setting up TLS: {0}")]
     Tls(rustls::Error),
+}
+
+impl Error {
+    /// Whether only the policy is wrong: the credentials beside it are in use.
+    pub(super) fn is_of_policy(&self) -> bool {
+        matches!(self, Self::Policy(_) | Self::NoSuchCertificate(_) | Self::DeviceRoots(_))
+    }
 }
 
 impl Credentials {
@@ -68,15 +86,20 @@ impl Credentials {
     pub fn of(
         files: &Files,
         identity: Option<&str>,
+        authorities: Option<&Authorities>,
         before: Option<&Self>,
         now: UnixTime,
     ) -> Result<Self, Error> {
         let key = pair(files)?;
         let (not_after, serial) = end_and_serial(&key.cert, files.name)?;
-        let trusted = [files.roots.clone(), files.revocations.clone()];
+        let trusted = Trusted {
+            roots: files.roots.clone(),
+            revocations: files.revocations.clone(),
+            authorities: authorities.cloned(),
+        };
         let trust = match before.filter(|before| before.trusted == trusted) {
             Some(before) => before.trust.clone(),
-            None => Arc::new(trust(files)?),
+            None => Arc::new(trust(&trusted)?),
         };
         let credentials = Self { key, trust, not_after, serial, trusted };
         if credentials.is_expired(now) {
@@ -89,6 +112,20 @@ impl Credentials {
             }
             None => Ok(credentials),
         }
+    }
+
+    /// The same credentials, where another policy says which CAs vouch for which names.
+    ///
+    /// # Errors
+    /// When the roots that it names cannot be read.
+    pub(super) fn with(&self, authorities: Option<&Authorities>) -> Result<Self, Error> {
+        let trusted = Trusted { authorities: authorities.cloned(), ..self.trusted.clone() };
+        let trust = match trusted == self.trusted {
+            true => self.trust.clone(),
+            false => Arc::new(trust(&trusted)?),
+        };
+        let (key, serial) = (self.key.clone(), self.serial.clone());
+        Ok(Self { key, trust, not_after: self.not_after, serial, trusted })
     }
 
     /// A chain that does not lead to our own roots would be refused by every peer of ours; better
@@ -120,18 +157,22 @@ fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     found.ok().filter(|found| !found.is_empty())
 }
 
-fn trust(files: &Files) -> Result<Trust, Error> {
+fn trust(of: &Trusted) -> Result<Trust, Error> {
     let none = || Error::Pem { file: ROOTS_FILE, what: "certificate" };
     let mut roots = RootCertStore::empty();
-    for root in certificates(&files.roots).ok_or_else(none)? {
+    for root in certificates(&of.roots).ok_or_else(none)? {
         roots.add(root).map_err(Error::Root)?;
     }
     let lists: Result<Vec<_>, _> =
-        CertificateRevocationListDer::pem_slice_iter(&files.revocations).collect();
-    let lists = lists.ok().filter(|lists| lists.is_empty() == files.revocations.is_empty());
+        CertificateRevocationListDer::pem_slice_iter(&of.revocations).collect();
+    let lists = lists.ok().filter(|lists| lists.is_empty() == of.revocations.is_empty());
     let lists =
         lists.ok_or(Error::Pem { file: REVOCATIONS_FILE, what: "certificate revocation list" })?;
-    Ok(Trust::new(Arc::new(roots), &lists)?)
+    let trust = Trust::new(Arc::new(roots), &lists)?;
+    Ok(match &of.authorities {
+        Some(authorities) => trust.with_authorities(authorities)?,
+        None => trust,
+    })
 }
 
 /// When our own certificate ends, and its serial number.

@@ -31,13 +31,26 @@ pub struct Sources {
     pub certificates: Option<PathBuf>,
 }
 
-/// What was read: equal if nothing changed.
+/// What was read: equal if nothing changed. The policy is read apart: one that cannot be read never
+/// stops credentials from being renewed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Read {
     files: Files,
-    policy: Vec<u8>,
-    labels: Vec<u8>,
+    policy: Text,
     others: BTreeMap<String, Files>,
+}
+
+/// A policy and the pod's labels, unparsed.
+#[derive(Clone, PartialEq, Eq)]
+enum Text {
+    There { policy: Vec<u8>, labels: Vec<u8> },
+    Unreadable(String),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::There { policy: Vec::new(), labels: Vec::new() }
+    }
 }
 
 /// Everything that a handshake needs, of one moment.
@@ -47,6 +60,7 @@ pub struct Serving {
     pub credentials: Arc<Credentials>,
     /// The policy.
     pub policy: PolicyDocument,
+    others: Others,
     default: Arc<ServerConfig>,
     ports: BTreeMap<u16, Arc<ServerConfig>>,
 }
@@ -58,34 +72,73 @@ impl Serving {
         self.ports.get(&port).unwrap_or(&self.default)
     }
 
+    /// What can be made of what was read, and what is wrong with the rest. Credentials and policy are taken
+    /// apart: of the one that cannot be used, the one before stays, and the other is taken.
+    ///
+    /// # Errors
+    /// When nothing new can be used.
     pub(super) fn of(
         read: &Read,
         sources: &Sources,
         before: Option<&Self>,
         now: UnixTime,
+    ) -> Result<(Self, Option<Error>), Error> {
+        let policy = read.policy(sources);
+        let (policy, problem) = match (policy, before) {
+            (Ok(policy), _) => (policy, None),
+            (Err(problem), Some(before)) => (before.policy.clone(), Some(problem)),
+            (Err(problem), None) => return Err(problem),
+        };
+        match (Self::with(read, sources, policy.clone(), before, now), before, problem) {
+            (Ok(made), _, problem) => Ok((made, problem)),
+            // The further certificates that it names may be what is missing.
+            (Err(error @ Error::NoSuchCertificate(_)), Some(before), None) => {
+                let kept = Self::with(read, sources, before.policy.clone(), Some(before), now)?;
+                Ok((kept, Some(error)))
+            }
+            (Err(error), Some(before), None) if before.policy != policy => {
+                let credentials = Arc::new(before.credentials.with(policy.authorities.as_ref())?);
+                let made = Self::made(credentials, policy, &before.others)?;
+                Ok((made, Some(error)))
+            }
+            (Err(error), ..) => Err(error),
+        }
+    }
+
+    fn with(
+        read: &Read,
+        sources: &Sources,
+        policy: PolicyDocument,
+        before: Option<&Self>,
+        now: UnixTime,
     ) -> Result<Self, Error> {
         let before = before.map(|before| &*before.credentials);
         let identity = sources.identity.as_deref();
-        let credentials = Arc::new(Credentials::of(&read.files, identity, before, now)?);
-        let policy = match (&sources.policy, &sources.compiled) {
-            (Some(_), _) => policy::parse(&read.policy),
-            (None, Some(_)) => policy::of_namespace(&read.policy, &read.labels),
-            (None, None) => Ok(PolicyDocument::default()),
-        };
-        let policy = policy.map_err(|error| Error::Policy(error.to_string()))?;
-        let others = others(read)?;
-        let config = |policy| configuration(policy, &credentials, &others);
+        let authorities = policy.authorities.as_ref();
+        let credentials = Credentials::of(&read.files, identity, authorities, before, now)?;
+        Self::made(Arc::new(credentials), policy, &others(read)?)
+    }
+
+    fn made(
+        credentials: Arc<Credentials>,
+        policy: PolicyDocument,
+        others: &Others,
+    ) -> Result<Self, Error> {
+        let config = |policy| configuration(policy, &credentials, others);
         let default = config(&policy.default)?;
         let ports = policy.ports.iter().map(|(port, policy)| Ok((*port, config(policy)?)));
         let ports = ports.collect::<Result<_, Error>>()?;
-        Ok(Self { credentials, policy, default, ports })
+        Ok(Self { credentials, policy, others: others.clone(), default, ports })
     }
 }
+
+/// Further certificates, by the names of their folders.
+type Others = BTreeMap<String, Arc<CertifiedKey>>;
 
 fn configuration(
     policy: &PortPolicy,
     credentials: &Credentials,
-    others: &BTreeMap<String, Arc<CertifiedKey>>,
+    others: &Others,
 ) -> Result<Arc<ServerConfig>, Error> {
     let named = policy.certificates.iter().map(|name| {
         let found = others.get(name).cloned().map(Shown::of);
@@ -107,7 +160,7 @@ fn configuration(
     tls::server_configuration(answer).map_err(Error::Tls)
 }
 
-fn others(read: &Read) -> Result<BTreeMap<String, Arc<CertifiedKey>>, Error> {
+fn others(read: &Read) -> Result<Others, Error> {
     let one = |(name, files): (&String, &Files)| match pair(files) {
         Ok(key) => Ok((name.clone(), key)),
         Err(source) => Err(Error::Other { name: name.clone(), source: Box::new(source) }),
@@ -118,14 +171,6 @@ fn others(read: &Read) -> Result<BTreeMap<String, Arc<CertifiedKey>>, Error> {
 impl Read {
     pub(super) fn new(sources: &Sources) -> Result<Self, Error> {
         let files = Files::read(&sources.credentials)?;
-        let read = |path: &Path| {
-            file::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
-        };
-        let (policy, labels) = match (&sources.policy, &sources.compiled) {
-            (Some(path), _) => (read(path)?, Vec::new()),
-            (None, Some((policies, labels))) => (read(policies)?, read(labels)?),
-            (None, None) => (Vec::new(), Vec::new()),
-        };
         let folders = sources.certificates.as_deref().map(folders).transpose()?;
         let mut others = BTreeMap::new();
         for folder in folders.into_iter().flatten() {
@@ -134,7 +179,41 @@ impl Read {
                 .map_err(|source| Error::Other { name: name.clone(), source: Box::new(source) })?;
             others.insert(name, files);
         }
-        Ok(Self { files, policy, labels, others })
+        Ok(Self { files, policy: Text::read(sources), others })
+    }
+
+    /// Whether there is more that is new than the policy.
+    pub(super) fn has_other_files(&self, than: &Self) -> bool {
+        self.files != than.files || self.others != than.others
+    }
+
+    fn policy(&self, sources: &Sources) -> Result<PolicyDocument, Error> {
+        let (policy, labels) = match &self.policy {
+            Text::There { policy, labels } => (policy, labels),
+            Text::Unreadable(problem) => return Err(Error::Policy(problem.clone())),
+        };
+        let policy = match (&sources.policy, &sources.compiled) {
+            (Some(_), _) => policy::parse(policy),
+            (None, Some(_)) => policy::of_namespace(policy, labels),
+            (None, None) => Ok(PolicyDocument::default()),
+        };
+        policy.map_err(|error| Error::Policy(error.to_string()))
+    }
+}
+
+impl Text {
+    fn read(sources: &Sources) -> Self {
+        let read = |path: &Path| {
+            file::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+        };
+        let read = || match (&sources.policy, &sources.compiled) {
+            (Some(path), _) => Ok(Self::There { policy: read(path)?, labels: Vec::new() }),
+            (None, Some((policies, labels))) => {
+                Ok(Self::There { policy: read(policies)?, labels: read(labels)? })
+            }
+            (None, None) => Ok(Self::default()),
+        };
+        read().unwrap_or_else(|problem: Error| Self::Unreadable(problem.to_string()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Publishes each new set, whole or not at all.
+//! Publishes new credentials and new policies: each whole or not at all, and neither waits for the other.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::load::Error;
 use super::serving::{Read, Serving, Sources, folders};
 use crate::metrics::{Metrics, ResultLabels};
 
@@ -34,11 +35,13 @@ struct Look {
     metrics: Metrics,
     /// What is published, so that an unchanged set is not published again.
     published: Read,
+    /// What is wrong with the policy in it.
+    of_published: Option<String>,
 }
 
 /// Starts to publish what is in a folder.
 pub fn watch(sources: Sources, metrics: Metrics) -> (Watched, impl Future<Output = ()> + Send) {
-    let mut look = Look { sources, metrics, published: Read::default() };
+    let mut look = Look { sources, metrics, published: Read::default(), of_published: None };
     let first = look.at(&State::default()).unwrap_or_default();
     let (sender, receiver) = watch::channel(first);
     (receiver, publish(look, sender))
@@ -99,36 +102,66 @@ impl Look {
             && before.current.is_some()
             && *read == self.published
         {
-            return before.problem.is_some().then(|| State { problem: None, ..before.clone() });
+            let problem = self.of_published.clone();
+            return (before.problem != problem).then(|| State { problem, ..before.clone() });
         }
+        let current = before.current.as_deref();
         let made = read.and_then(|read| {
-            let current = before.current.as_deref();
-            let serving = Serving::of(&read, &self.sources, current, UnixTime::now())?;
-            self.published = read;
-            Ok(serving)
+            let made = Serving::of(&read, &self.sources, current, UnixTime::now())?;
+            Ok((read, made))
         });
         match made {
-            Ok(serving) => Some(self.publishes(serving)),
+            Ok((read, (serving, problem))) => Some(self.publishes(before, read, serving, problem)),
             Err(problem) => self.rejects(before, problem.to_string()),
         }
     }
 
-    fn publishes(&self, serving: Serving) -> State {
-        let credentials = &serving.credentials;
-        self.count("ok");
-        self.metrics.expiration.set(i64::try_from(credentials.not_after).unwrap_or(i64::MAX));
-        let (serial, not_after) = (&credentials.serial, credentials.not_after);
-        info!(serial, not_after, "credentials in use");
-        State { current: Some(Arc::new(serving)), problem: None }
+    fn publishes(
+        &mut self,
+        before: &State,
+        read: Read,
+        serving: Serving,
+        problem: Option<Error>,
+    ) -> State {
+        let text = problem.as_ref().map(ToString::to_string);
+        let is_of_policy = problem.as_ref().is_some_and(Error::is_of_policy);
+        let are_new = problem.is_none() || read.has_other_files(&self.published);
+        if are_new && (problem.is_none() || is_of_policy) {
+            let credentials = &serving.credentials;
+            self.count("ok");
+            self.metrics.expiration.set(i64::try_from(credentials.not_after).unwrap_or(i64::MAX));
+            let (serial, not_after) = (&credentials.serial, credentials.not_after);
+            info!(serial, not_after, "credentials in use");
+        }
+        // Credentials that cannot be used are tried again: their time may come.
+        if problem.is_none() || is_of_policy {
+            (self.published, self.of_published) = (read, text.clone());
+        }
+        if let Some(problem) = text.as_ref().filter(|text| before.problem.as_ref() != Some(*text)) {
+            self.tell(problem, is_of_policy, true);
+        }
+        State { current: Some(Arc::new(serving)), problem: text }
     }
 
     fn rejects(&self, before: &State, problem: String) -> Option<State> {
         if before.problem.as_ref() == Some(&problem) {
             return None;
         }
-        self.count("rejected");
-        error!(problem, keeps_old = before.current.is_some(), "credentials rejected");
+        self.tell(&problem, false, before.current.is_some());
         Some(State { problem: Some(problem), ..before.clone() })
+    }
+
+    fn tell(&self, problem: &str, is_of_policy: bool, keeps_old: bool) {
+        match is_of_policy {
+            true => {
+                self.count("policy_rejected");
+                error!(problem, keeps_old, "policy rejected");
+            }
+            false => {
+                self.count("rejected");
+                error!(problem, keeps_old, "credentials rejected");
+            }
+        }
     }
 
     fn count(&self, result: &'static str) {

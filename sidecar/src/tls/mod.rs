@@ -14,7 +14,8 @@ mod trust;
 mod verified;
 
 pub use client::configuration as client_configuration;
-pub use peer::Peer;
+pub use peer::{Peer, SignedBy};
 pub use refusal::of_error;
 pub use server::{Answer, Asked, configuration as server_configuration};
-pub use trust::{InvalidList, Trust};
+pub(crate) use trust::device_roots;
+pub use trust::{InvalidDeviceRoots, InvalidList, Trust};

@@ -1,8 +1,9 @@
 //! Who a certificate says that its holder is.
 
 use std::fmt;
+use std::sync::Arc;
 
-use countersign_contract::access::Caller;
+use countersign_contract::access::{Caller, Signer, Voucher};
 use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -22,6 +23,17 @@ pub struct Peer {
     pub not_after: u64,
     /// What it presented, itself first: looked at again when the roots change.
     pub chain: Vec<CertificateDer<'static>>,
+    /// The CA that signed it, where the mesh's is told from that of people and devices.
+    pub signed_by: Option<SignedBy>,
+}
+
+/// The CA that signed a certificate, in a mesh of some trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBy {
+    /// The CA.
+    pub signer: Signer,
+    /// The mesh's own trust domain.
+    pub trust_domain: Arc<str>,
 }
 
 impl Peer {
@@ -51,14 +63,23 @@ impl Peer {
             spiffe_id: self.spiffe_id(),
             dns_names: &self.dns_names,
             common_name: self.common_name.as_deref(),
+            voucher: self.voucher(),
         }
     }
 
-    /// Its SPIFFE ID: the one URI that there is (X.509-SVID, section 2).
+    fn voucher(&self) -> Option<Voucher<'_>> {
+        let by = self.signed_by.as_ref()?;
+        Some(Voucher { signer: by.signer, trust_domain: &by.trust_domain })
+    }
+
+    /// Its SPIFFE ID: the one URI that there is (X.509-SVID, section 2), where its CA may vouch for it.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&str> {
         match self.uris.as_slice() {
-            [uri] if uri.starts_with("spiffe://") => Some(uri),
+            [uri] if uri.starts_with("spiffe://") => {
+                let counts = self.voucher().is_none_or(|voucher| voucher.vouches_for_id(uri));
+                counts.then_some(uri.as_str())
+            }
             _ => None,
         }
     }

@@ -93,7 +93,7 @@ struct Clients {
 
 impl Clients {
     fn of(trust: Arc<Trust>) -> Self {
-        Self { hints: trust.roots().subjects(), trust }
+        Self { hints: trust.subjects(), trust }
     }
 }
 

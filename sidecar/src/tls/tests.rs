@@ -5,14 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_contract::access::{Allow, Authorities, Signer};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use rustls::{CertificateError, Error, RootCertStore};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
+use super::digest::spki_digest;
 use super::{Peer, Trust};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -237,4 +239,140 @@ fn no_more_chains_are_remembered_than_there_is_room_for() {
         .collect();
     assert!(trust.remembers() <= 1024);
     assert_eq!(peers.len(), 1100);
+}
+
+/// A leaf for both ends of a connection, with a URI, a DNS name and a common name.
+fn named(uri: &str, above: &Issuer) -> CertificateDer<'static> {
+    let mut params = CertificateParams::new(vec!["till.example".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "till-7");
+    if !uri.is_empty() {
+        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+    }
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = date_time_ymd(2010, 1, 1);
+    params.not_after = date_time_ymd(2035, 1, 1);
+    params.signed_by(&KeyPair::generate().unwrap(), above).unwrap().der().clone()
+}
+
+fn key_of(issuer: &Issuer) -> String {
+    let (_, parsed) = x509_parser::parse_x509_certificate(issuer.der()).unwrap();
+    spki_digest(parsed.tbs_certificate.subject_pki.raw)
+}
+
+fn authorities(roots: &str, keys: &[&Issuer]) -> Authorities {
+    Authorities {
+        trust_domain: "d".to_owned(),
+        device_roots: roots.to_owned(),
+        device_keys: keys.iter().map(|issuer| key_of(issuer)).collect(),
+    }
+}
+
+const OWN: &str = "spiffe://d/ns/shop/sa/web";
+
+/// Who signed what a client shows, where it is let in.
+fn signer(trust: &Trust, leaf: CertificateDer<'static>, above: &[&Issuer]) -> Option<Signer> {
+    let above = above.iter().map(|issuer| issuer.der().clone());
+    let chain: Chain = std::iter::once(leaf).chain(above).collect();
+    let first = trust.client(&chain, year(2026)).ok()?;
+    let first = first.signed_by.as_ref().map(|by| by.signer);
+    // Nobody holds the peer any more: it is described anew, of what is remembered of its chain.
+    let again = trust.client(&chain, year(2026)).unwrap();
+    assert_eq!(again.signed_by.as_ref().map(|by| by.signer), first, "it is remembered");
+    first
+}
+
+#[test]
+fn the_ca_of_people_and_devices_is_told_from_the_meshs_by_its_root() {
+    let (root, other) = (authority("root", 4000, None), authority("devices", 4000, None));
+    let mesh = authority("mesh", 4000, Some(&root));
+    let devices = authority("devices intermediate", 4000, Some(&other));
+    // Of an intermediate before the last one, which the root alone tells.
+    let before = authority("devices before", 4000, Some(&other));
+    let known = authorities(&other.pem(), &[&devices, &other]);
+    let trust = trust(&root, &[]).with_authorities(&known).unwrap();
+    let cases = [
+        (signer(&trust, named(OWN, &mesh), &[&mesh]), Some(Signer::Mesh)),
+        (signer(&trust, named("", &devices), &[&devices]), Some(Signer::Devices)),
+        (signer(&trust, named("", &before), &[&before]), Some(Signer::Devices)),
+        (
+            signer(&trust, named("spiffe://partner.example/x", &devices), &[&devices]),
+            Some(Signer::Devices),
+        ),
+        (signer(&trust, named("https://d/x", &devices), &[&devices]), Some(Signer::Devices)),
+        // It never vouches for a workload.
+        (signer(&trust, named(OWN, &devices), &[&devices]), None),
+        (signer(&trust, named("SPIFFE://D/ns/shop/sa/web", &devices), &[&devices]), None),
+        (signer(&trust, named("", &authority("stranger", 4000, None)), &[]), None),
+    ];
+    for (place, (found, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(found, expected, "case {place}");
+    }
+}
+
+#[test]
+fn where_both_cas_share_a_root_the_keys_tell_them_apart() {
+    let root = authority("root", 4000, None);
+    let mesh = authority("mesh", 4000, Some(&root));
+    let devices = authority("devices", 4000, Some(&root));
+    let known = authorities(&root.pem(), &[&devices]);
+    let trust = trust(&root, &[]).with_authorities(&known).unwrap();
+    assert_eq!(signer(&trust, named(OWN, &mesh), &[&mesh]), Some(Signer::Mesh));
+    assert_eq!(signer(&trust, named("", &devices), &[&devices]), Some(Signer::Devices));
+    assert_eq!(signer(&trust, named(OWN, &devices), &[&devices]), None);
+    // Another CA below it vouches for no name of a device.
+    let another = authority("another", 4000, Some(&root));
+    assert_eq!(signer(&trust, named("", &another), &[&another]), Some(Signer::Mesh));
+}
+
+#[test]
+fn names_count_as_far_as_their_ca_may_vouch_for_them() {
+    let (root, devices) = (authority("root", 4000, None), authority("devices", 4000, None));
+    let known = authorities(&devices.pem(), &[&devices]);
+    let trust = trust(&root, &[]).with_authorities(&known).unwrap();
+    let peer = |uri: &str, above: &Issuer| trust.client(&[named(uri, above)], year(2026)).unwrap();
+    let rule = |json: &str| serde_json::from_str::<Allow>(json).unwrap();
+    let (till, dns) = (rule(r#"{"commonNames":["till-*"]}"#), rule(r#""dns:till.example""#));
+    let (own, partner) =
+        (rule(r#"{"namespaces":["shop"]}"#), rule(r#"{"trustDomains":["partner.example"]}"#));
+    let foreign = "spiffe://partner.example/ns/shop/sa/web";
+    let cases = [
+        (peer(OWN, &root), [false, false, true, false]),
+        (peer(foreign, &root), [false, false, false, false]),
+        (peer("", &devices), [true, true, false, false]),
+        (peer(foreign, &devices), [true, true, true, true]),
+    ];
+    for (peer, expected) in cases {
+        let found = [&till, &dns, &own, &partner].map(|rule| rule.admits(&peer.caller()));
+        assert_eq!(found, expected, "{peer}");
+    }
+    assert_eq!(peer(foreign, &root).spiffe_id(), None, "no log line says that it is that one");
+}
+
+#[test]
+fn no_server_is_believed_for_a_certificate_of_a_device() {
+    let (root, devices) = (authority("root", 4000, None), authority("devices", 4000, None));
+    let known = authorities(&devices.pem(), &[&devices]);
+    let own_root = trust(&root, &[]).with_authorities(&known).unwrap();
+    let shared = trust(&root, &[]);
+    let below = authority("below", 4000, Some(&root));
+    let shared = shared.with_authorities(&authorities(&root.pem(), &[&below])).unwrap();
+    assert!(own_root.server(&[named("", &root)], year(2026)).is_ok());
+    assert!(own_root.server(&[named("", &devices)], year(2026)).is_err());
+    assert!(shared.server(&[named("", &below), below.der().clone()], year(2026)).is_err());
+}
+
+#[test]
+fn without_a_ca_of_devices_no_certificate_is_a_devices() {
+    let root = authority("root", 4000, None);
+    let trust = trust(&root, &[]).with_authorities(&authorities("", &[])).unwrap();
+    assert_eq!(signer(&trust, named("", &root), &[]), Some(Signer::Mesh));
+    assert_eq!(signer(&trust, named("", &authority("stranger", 4000, None)), &[]), None);
+}
+
+#[test]
+fn every_root_that_clients_may_chain_to_is_named_to_them() {
+    let (root, devices) = (authority("root", 4000, None), authority("devices", 4000, None));
+    let trust = trust(&root, &[]).with_authorities(&authorities(&devices.pem(), &[])).unwrap();
+    assert_eq!(trust.subjects().len(), 2);
 }

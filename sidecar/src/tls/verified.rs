@@ -1,7 +1,7 @@
 //! Chains that verified a moment ago are not verified again.
 //!
-//! Whether a chain verifies depends on its bytes, the roots, the revocation lists, the use and the
-//! time. A set of these belongs to one set of roots and lists and to one use, and goes when they
+//! Whether a chain verifies, and whose it is, depends on its bytes, the roots, the keys by which CAs are told
+//! apart, the revocation lists, the use and the time. A set of these belongs to one set of roots and lists and to one use, and goes when they
 //! do. What is left is the bytes, which are the key, and the time, which is an interval: while
 //! every certificate in the chain is valid and the lists are current, verifying again would find
 //! what it found. Only the holder of the leaf's key can use an entry: `CertificateVerify` is
@@ -10,11 +10,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use countersign_contract::access::Signer;
 use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::digest::{Key, key};
-use super::peer::{Peer, validity};
+use super::peer::{Peer, SignedBy, validity};
 
 /// How many chains are remembered.
 const MOST: usize = 1024;
@@ -36,11 +37,28 @@ struct Known {
     last: Option<Arc<Peer>>,
 }
 
+/// What verifying a chain found.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// Those of its certificates that lead to a root, the leaf first.
+    pub(super) path: Vec<CertificateDer<'static>>,
+    /// The CA whose it is, where CAs are told apart.
+    pub(super) signed_by: Option<SignedBy>,
+}
+
+impl Proven {
+    pub(super) fn is_of_devices(&self) -> bool {
+        self.signed_by.as_ref().is_some_and(|by| by.signer == Signer::Devices)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Chain {
     from: u64,
     /// When its first certificate ends.
     not_after: u64,
+    /// The CA whose it is: the same chain keeps it for as long as it is remembered.
+    signed_by: Option<SignedBy>,
     /// The peer, as long as somebody of that name is connected.
     peer: Weak<Peer>,
 }
@@ -50,8 +68,7 @@ impl Verified {
         Self { lists_until, known: Mutex::default() }
     }
 
-    /// The peer of a chain, which is verified if it was not: what `verify` returns are those of its
-    /// certificates on which that rests.
+    /// The peer of a chain, which is verified if it was not.
     ///
     /// # Errors
     /// What `verify` says.
@@ -59,7 +76,7 @@ impl Verified {
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixTime,
-        verify: impl FnOnce() -> Result<Vec<CertificateDer<'static>>, Error>,
+        verify: impl FnOnce() -> Result<Proven, Error>,
     ) -> Result<Arc<Peer>, Error> {
         let key = key(chain.iter().map(|certificate| &**certificate));
         let known = self.lock().chains.get(&key).cloned();
@@ -67,13 +84,17 @@ impl Verified {
         if let Some(peer) = known.as_ref().and_then(|chain| chain.peer.upgrade()) {
             return Ok(peer);
         }
-        let (from, not_after) = match known {
-            Some(chain) => (chain.from, chain.not_after),
-            None => validity(&verify()?).ok_or(CertificateError::BadEncoding)?,
+        let (from, not_after, signed_by) = match known {
+            Some(chain) => (chain.from, chain.not_after, chain.signed_by),
+            None => {
+                let Proven { path, signed_by } = verify()?;
+                let (from, not_after) = validity(&path).ok_or(CertificateError::BadEncoding)?;
+                (from, not_after, signed_by)
+            }
         };
-        let peer = Arc::new(described(chain, not_after)?);
+        let peer = Arc::new(Peer { signed_by: signed_by.clone(), ..described(chain, not_after)? });
         let mut known = self.lock();
-        known.remember(key, Chain { from, not_after, peer: Arc::downgrade(&peer) });
+        known.remember(key, Chain { from, not_after, signed_by, peer: Arc::downgrade(&peer) });
         known.last = Some(peer.clone());
         drop(known);
         Ok(peer)

@@ -174,7 +174,7 @@ fn a_policy_that_changes_is_in_force_at_once_and_one_that_is_wrong_is_not() {
         ("", "EOF"),
     ] {
         ends.folder.put("policy.json", wrong);
-        let line = ends.sidecar.line("message", "credentials rejected");
+        let line = ends.sidecar.line("message", "policy rejected");
         let problem = line["problem"].as_str().unwrap();
         assert!(problem.contains("--policy") && problem.contains(names), "{line}");
         assert!(anonymous(&ends).is_ok(), "the old one stays");

@@ -86,7 +86,9 @@ pub(super) const TOLD: Step = Step {
         let told = stage.until(30, &format!("{VISITOR} curl -sS --max-time 10 {forged} {who} | grep URI=spiffe://cluster.local/ns/edge/sa/visitor"))?;
         ensure!(!told.contains("bank"), "a forged header came through: {told}");
         // A laptop, which has a certificate and no login.
-        stage.run(&format!("rm -rf target/laptop-8 && {CLI} request -n outside laptop-8-$(date +%s) --issuer ClusterIssuer/countersign --common-name laptop-8 --usage client-auth --duration 1h --out target/laptop-8"))?;
+        stage.run(&format!("rm -rf target/laptop-8 && {CLI} request -n outside laptop-8-$(date +%s) --issuer ClusterIssuer/countersign-devices --common-name laptop-8 --usage client-auth --duration 1h --out target/laptop-8"))?;
+        // It checks servers by the CA of workloads.
+        stage.run("kubectl get clusterissuer countersign -o jsonpath='{.status.caChain}' > target/laptop-8/ca.crt")?;
         for file in ["tls.crt", "tls.key", "ca.crt"] {
             stage.run(&format!("kubectl -n outside exec workstation -- sh -c \"echo $(base64 -w0 target/laptop-8/{file}) | base64 -d > /tmp/laptop-8.{file}\""))?;
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use countersign_contract::discovery::{Answer, Kind, Protocol};
+use countersign_crds::Certificate;
 use countersign_tests::mesh::{Credentials, Stream};
 use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -11,26 +12,32 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::requests::issuer_of_identities;
-use crate::space::{Space, text};
+use crate::space::{Space, identity, text};
 use crate::world::HOME;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The credentials of a service account of this namespace.
 pub(crate) async fn credentials(space: &Space, account: &str) -> Credentials {
-    let id = format!("spiffe://cluster.local/ns/{}/sa/{account}", space.namespace);
-    let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
-    let spec = json!({ "uris": [id], "dnsNames": [], "issuerRef": identities });
-    space.certificate(&format!("as-{account}"), spec).await;
-    let secret = space.secret(&format!("as-{account}")).await;
+    let secret = identity(space, account).await;
     let part = |key: &str| text(&secret, key).to_vec();
     Credentials { chain: part("tls.crt"), key: part("tls.key"), roots: part("ca.crt") }
 }
 
+/// A certificate of the issuer of identities that is no workload's.
+async fn signed_at_home(space: &Space, common_name: &str) -> Secret {
+    let name = format!("{}-{common_name}", space.namespace);
+    let spec = json!({ "commonName": common_name, "secretName": name,
+        "issuerRef": { "kind": "ClusterIssuer", "name": "countersign" } });
+    let home: Api<Certificate> = Api::namespaced(space.client.clone(), HOME);
+    crate::space::make_in(&home, &name, json!({ "spec": spec })).await;
+    let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
+    let is_there = |secret: &Secret| !text(secret, "tls.crt").is_empty();
+    crate::space::when_in(&home, &name, "is there", is_there).await
+}
+
 /// Whoever serves with a certificate of its own has one then.
 pub(crate) async fn identity_of_the_operator(space: &Space) {
-    issuer_of_identities(space).await;
     let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
     let is_there = |secret: &Secret| secret.data.is_some();
     crate::space::when_in(&home, "countersign-countersign-operator", "is there", is_there).await;
@@ -200,6 +207,7 @@ pub(crate) async fn nobody_is_answered_who_is_no_workload_of_ours(space: Space) 
     };
     // Certificates of other authorities, none of a workload, and a pod of another account.
     let good = credentials(&space, "asker").await;
+    space.authority().await;
     space.certificate("foreign", json!({ "uris": ["spiffe://cluster.local/ns/a/sa/b"] })).await;
     let foreign = space.secret("foreign").await;
     let foreign = Credentials {
@@ -208,10 +216,8 @@ pub(crate) async fn nobody_is_answered_who_is_no_workload_of_ours(space: Space) 
         roots: good.roots.clone(),
     };
     assert!(asked(&foreign, "").await.is_err(), "a foreign authority");
-    let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
-    let spec = json!({ "commonName": "laptop", "dnsNames": [], "issuerRef": identities });
-    space.certificate("laptop", spec).await;
-    let laptop = space.secret("laptop").await;
+    // The issuer of identities signs other names in the operator's own namespace only.
+    let laptop = signed_at_home(&space, "laptop").await;
     let laptop = Credentials {
         chain: text(&laptop, "tls.crt").to_vec(),
         key: text(&laptop, "tls.key").to_vec(),

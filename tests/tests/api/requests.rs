@@ -2,18 +2,15 @@
 
 use std::process::Command;
 
-use countersign_crds::{
-    Certificate, CertificateRequest, ClusterIssuer, Condition, ConditionStatus, Issuer,
-};
+use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus, Issuer};
 use countersign_operator::pki::CertificateFacts;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::Api;
 use serde_json::{Value, json};
 
 use crate::issuance::folder;
-use crate::space::{Space, condition, leaf};
-use crate::world::HOME;
+use crate::space::{Space, condition, identity, leaf};
 
 /// A CSR by openssl, whose key nobody else sees.
 pub(crate) fn openssl_csr(space: &Space, name: &str) -> Vec<u8> {
@@ -43,12 +40,12 @@ pub(crate) fn request(csr: Vec<u8>) -> Value {
     json!({ "spec": { "request": csr, "issuerRef": { "name": "ca" } } })
 }
 
-fn last_word<'a>(request: &'a CertificateRequest, type_: &str) -> Option<&'a Condition> {
+pub(crate) fn last_word<'a>(request: &'a CertificateRequest, type_: &str) -> Option<&'a Condition> {
     let conditions = &request.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-async fn decided(space: &Space, name: &str) -> CertificateRequest {
+pub(crate) async fn decided(space: &Space, name: &str) -> CertificateRequest {
     let is_decided = |request: &CertificateRequest| {
         last_word(request, "Ready").is_some_and(|ready| {
             let reason = ready.reason.as_deref().unwrap_or_default();
@@ -152,34 +149,12 @@ pub(crate) async fn a_request_to_the_issuer_of_others_is_left_alone(space: Space
     assert!(foreign.status.is_none_or(|status| status.conditions.is_empty()));
 }
 
-/// The ClusterIssuer of identities, with an authority of the first test's in the operator's namespace
-/// that asked for it.
-pub(crate) async fn issuer_of_identities(space: &Space) {
-    space.authority().await;
-    let name = |secret: &Secret| secret.data.is_some();
-    let authority = space.when::<Secret>("intermediate", "is there", name).await;
-    let object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "authority" },
-        "data": authority.data });
-    let apply = PatchParams::apply("a-user");
-    let home: Api<Secret> = Api::namespaced(space.client.clone(), HOME);
-    let object: Secret = serde_json::from_value(object).unwrap();
-    match home.create(&PostParams::default(), &object).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => panic!("the authority of identities: {error}"),
-    }
-    let issuer = json!({ "apiVersion": "countersign.dev/v1", "kind": "ClusterIssuer",
-        "metadata": { "name": "countersign" }, "spec": { "ca": { "secretName": "authority" } } });
-    let issuers: Api<ClusterIssuer> = Api::all(space.client.clone());
-    issuers.patch("countersign", &apply, &Patch::Apply(&issuer)).await.unwrap();
-}
-
 pub(crate) async fn the_issuer_of_identities_signs_nothing_of_another_namespace(space: Space) {
-    issuer_of_identities(&space).await;
     let identities = json!({ "kind": "ClusterIssuer", "name": "countersign" });
+    let own = format!("spiffe://cluster.local/ns/{}/sa/web", space.namespace);
     let cases = [
         ("uri", json!({ "uris": ["spiffe://cluster.local/ns/bank/sa/vault"] }), "uris"),
-        ("service", json!({ "dnsNames": ["vault.bank.svc"] }), "dnsNames"),
+        ("service", json!({ "uris": [own], "dnsNames": ["vault.bank.svc"] }), "dnsNames"),
         ("authority", json!({ "isCA": true }), "isCA"),
     ];
     for (name, mut spec, field) in cases {
@@ -199,6 +174,5 @@ pub(crate) async fn the_issuer_of_identities_signs_nothing_of_another_namespace(
     let denied = decided(&space, "foreign").await;
     assert_eq!(last_word(&denied, "Denied").unwrap().status, ConditionStatus::True);
     assert!(denied.status.unwrap().certificate.is_none());
-    let own = format!("spiffe://cluster.local/ns/{}/sa/web", space.namespace);
-    space.certificate("own", json!({ "uris": [own], "issuerRef": identities })).await;
+    identity(&space, "web").await;
 }

@@ -212,6 +212,27 @@ pub(crate) async fn when_in<K: Clone + Debug + DeserializeOwned>(
     found.unwrap_or_else(|_| panic!("{name} never {what}: {:?}", last.lock().unwrap()))
 }
 
+/// The spec of the identity of an account, as the operator makes it for its pods.
+pub(crate) fn identity_spec(space: &Space, account: &str) -> Value {
+    json!({
+        "uris": [format!("spiffe://cluster.local/ns/{}/sa/{account}", space.namespace)],
+        "duration": "24h",
+        "secretName": format!("countersign-{account}"),
+        "usages": ["digital signature", "server auth", "client auth"],
+        "privateKey": { "algorithm": "ECDSA", "size": 256, "encoding": "PKCS8" },
+        "issuerRef": { "name": "countersign", "kind": "ClusterIssuer", "group": "countersign.dev" },
+    })
+}
+
+/// The Secret with the identity of an account, which needs no pod.
+pub(crate) async fn identity(space: &Space, account: &str) -> Secret {
+    let name = format!("countersign-{account}");
+    let spec = identity_spec(space, account);
+    space.make::<Certificate>(&name, json!({ "spec": spec })).await;
+    space.ready(&name).await;
+    space.secret(&name).await
+}
+
 /// The spec of a leaf.
 pub(crate) fn leaf(name: &str, mut spec: Value) -> Value {
     let defaults = json!({

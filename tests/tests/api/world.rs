@@ -90,6 +90,23 @@ impl World {
         self.client.set(client.expect("a client")).ok().expect("started once");
         self.config.set(config).expect("started once");
         self.runtime.block_on(self.start_operator());
+        self.issuers_of_the_chart();
+    }
+
+    /// The CAs of identities and of people and devices, as the chart has them. What is known of them stands
+    /// in every policy: they are there before the first test.
+    fn issuers_of_the_chart(&self) {
+        let chart = repository().join("charts/countersign");
+        let mut helm = self.command("helm");
+        helm.args(["template", "countersign"]).arg(chart).args(["--namespace", HOME]);
+        let rendered =
+            helm.arg("--show-only=templates/authority.yaml").output().expect("helm runs");
+        assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+        let manifest = String::from_utf8(rendered.stdout).expect("text");
+        self.apply(&manifest).unwrap_or_else(|error| panic!("{error}"));
+        let issuers = ["clusterissuer/countersign", "clusterissuer/countersign-devices"];
+        let is_told = "--for=jsonpath={.status.caChain}";
+        run(self.command("kubectl").args(["wait", is_told, "--timeout=60s"]).args(issuers));
     }
 
     /// Ends everything that was started.
@@ -161,6 +178,7 @@ impl World {
             cluster_domain: "cluster.local".to_owned(),
             cluster_resource_namespace: HOME.to_owned(),
             identity_issuer: "countersign".to_owned(),
+            device_issuer: Some("countersign-devices".to_owned()),
             identity_duration: "24h".parse().unwrap(),
             reissue_spread: "2s".parse().unwrap(),
             default_issuer: None,

@@ -3,8 +3,8 @@ use serde_json::json;
 use super::*;
 use crate::certificate::reference::IssuerId;
 use crate::certificate::wanted::Wanted;
-use crate::issuer::guard;
-use crate::pki::{KeyAlgorithm as MadeAlgorithm, KeyEncoding as MadeEncoding, Usage};
+use crate::issuer::{Requester, Scope, guard};
+use crate::pki::{KeyAlgorithm as MadeAlgorithm, KeyEncoding as MadeEncoding, NameParts, Usage};
 
 fn settings() -> Settings {
     Settings {
@@ -13,6 +13,7 @@ fn settings() -> Settings {
         cluster_domain: "cluster.local".to_owned(),
         cluster_resource_namespace: "countersign-system".to_owned(),
         identity_issuer: "mesh".to_owned(),
+        device_issuer: Some("devices".to_owned()),
         identity_duration: std::time::Duration::from_secs(3600).into(),
         reissue_spread: "2s".parse().unwrap(),
         default_issuer: None,
@@ -142,8 +143,20 @@ fn the_guard_signs_the_identity_of_every_account_in_its_own_namespace_only() {
     for account in ["web", "default", "a.b-c", &"x".repeat(253)] {
         let identity = identity(account);
         let issuer = IssuerId::of(&identity.spec.issuer_ref);
-        let request = Wanted::of(&identity.spec).unwrap().request;
-        let verdict = |namespace| guard::check(&settings(), &issuer, namespace, &request);
+        let wanted = Wanted::of(&identity.spec).unwrap();
+        let verdict = |namespace| {
+            let facts = guard::Facts {
+                issuer: &issuer,
+                namespace,
+                request: &wanted.request,
+                subject: &NameParts::default(),
+                lifetime: wanted.lifetime,
+                key: Some(wanted.algorithm),
+                requester: Requester::Certificate(&identity),
+                own_names: &[],
+            };
+            guard::check(&settings(), Scope::Identities, &facts)
+        };
         assert_eq!(issuer.to_string(), "ClusterIssuer mesh");
         assert_eq!(verdict("shop"), Ok(()), "{account}");
         assert!(verdict("bank").is_err(), "{account}");
