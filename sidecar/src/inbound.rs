@@ -1,6 +1,7 @@
 //! One inbound connection from first byte to last.
 
 mod opening;
+mod own_tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
