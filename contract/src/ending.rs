@@ -34,6 +34,8 @@ names! {
         PeerUntrusted => "peer_untrusted",
         /// The policy changed, and does not allow the peer any longer.
         PeerNotAllowed => "peer_not_allowed",
+        /// The policy changed, and has the port carried in another way.
+        PolicyChanged => "policy_changed",
         /// The policy changed, and has the application call nobody who is not in the mesh.
         UnmeshedNotAllowed => "unmeshed_not_allowed",
         /// The sidecar was told to end, and the drain was over.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use countersign_contract::names::ALPN;
+use rustls::server::Acceptor;
+
 /// How a connection opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -57,6 +60,33 @@ pub fn classify(first: &[u8]) -> Opening {
     }
 }
 
+/// Whether a ClientHello is a sidecar's, which offers the mesh's own protocol (RFC 7301); nothing until it
+/// is whole. One that rustls cannot read is none of ours.
+#[must_use]
+pub fn is_of_mesh(hello: &[u8]) -> Option<bool> {
+    let (mut acceptor, mut rest) = (Acceptor::default(), hello);
+    while !rest.is_empty() {
+        if acceptor.read_tls(&mut rest).is_err() {
+            return Some(false);
+        }
+    }
+    match acceptor.accept() {
+        Ok(None) => None,
+        Ok(Some(accepted)) => {
+            let hello = accepted.client_hello();
+            Some(hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN.as_bytes())))
+        }
+        Err(_) => Some(false),
+    }
+}
+
+/// Whether an application answers a ClientHello as TLS does, by the first bytes of its answer: a
+/// handshake, or an alert.
+#[must_use]
+pub fn answers_as_tls(first: &[u8]) -> bool {
+    matches!(first, [0x15 | 0x16] | [0x15 | 0x16, 3, ..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +107,50 @@ mod tests {
         ];
         for (first, expected) in cases {
             assert_eq!(classify(first), expected, "{first:?}");
+        }
+    }
+
+    fn hello(alpn: &[&str]) -> Vec<u8> {
+        let config = rustls::ClientConfig::builder_with_provider(crate::tls::provider::provider());
+        let config = config.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let config = config.with_root_certificates(rustls::RootCertStore::empty());
+        let mut config = config.with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let name = "web.test".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(config.into(), name).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        hello
+    }
+
+    #[test]
+    fn a_sidecar_is_known_by_the_protocol_that_it_offers() {
+        let cases: [(&[&str], bool); 4] =
+            [(&[], false), (&["h2", "http/1.1"], false), (&[ALPN], true), (&["h2", ALPN], true)];
+        for (alpn, expected) in cases {
+            let hello = hello(alpn);
+            for len in [1, 4, 5, 100, hello.len() - 1] {
+                assert_eq!(is_of_mesh(&hello[..len]), None, "{len} bytes of {alpn:?}");
+            }
+            assert_eq!(is_of_mesh(&hello), Some(expected), "{alpn:?}");
+        }
+        assert_eq!(is_of_mesh(&[0x16, 3, 1, 0, 4, 9, 9, 9, 9]), Some(false));
+        assert_eq!(is_of_mesh(&[0x16, 3, 1, 0xff, 0xff, 1]), Some(false));
+    }
+
+    #[test]
+    fn only_handshake_and_alert_are_answers_of_tls() {
+        let cases: [(&[u8], bool); 7] = [
+            (&[0x16], true),
+            (&[0x16, 3, 3, 0, 100], true),
+            (&[0x15, 3, 1, 0, 2], true),
+            (&[0x16, 4], false),
+            (&[0x17, 3, 3], false),
+            (b"HTTP/1.1 400 Bad Request", false),
+            (&[], false),
+        ];
+        for (first, expected) in cases {
+            assert_eq!(answers_as_tls(first), expected, "{first:?}");
         }
     }
 }

@@ -100,7 +100,14 @@ mod tests {
     fn about(port: u16, since: u64) -> About {
         let to = To::Address(([127, 0, 0, 1], port).into());
         let client = ([127, 0, 0, 1], 9).into();
-        About { direction: Direction::inbound, client, to, peer: None, since }
+        About {
+            direction: Direction::inbound,
+            client,
+            to,
+            peer: None,
+            since,
+            carrier: Default::default(),
+        }
     }
 
     #[test]

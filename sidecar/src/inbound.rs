@@ -1,6 +1,7 @@
 //! One inbound connection from first byte to last.
 
 mod opening;
+mod own_tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::carrier::Carrier;
 use crate::connection::{Connection, Refused};
 use crate::credentials::{Serving, Watched};
 use crate::dial::dial;
@@ -85,7 +87,7 @@ struct Ends {
 
 /// How a connection is carried that was admitted.
 #[expect(clippy::large_enum_variant, reason = "a box would be one more of all other ports")]
-enum Carrier {
+enum Carried {
     Bytes(Relay),
     /// Where the application is told with each request who calls.
     Http(Box<Http>),
@@ -97,11 +99,11 @@ pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accep
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
     match Box::pin(admit(inbound, table, stream, client)).await {
-        Ok(Carrier::Bytes(mut relay)) => {
+        Ok(Carried::Bytes(mut relay)) => {
             let ended = relay.run().await;
             connection.tell(relay.live().entry(), &ended);
         }
-        Ok(Carrier::Http(http)) => {
+        Ok(Carried::Http(http)) => {
             let (line, ended) = Box::pin(http.run()).await;
             connection.tell(line.entry(), &ended);
         }
@@ -117,7 +119,7 @@ async fn admit(
     table: &Arc<Table>,
     mut stream: TcpStream,
     from: SocketAddr,
-) -> Result<Carrier, Refused> {
+) -> Result<Carried, Refused> {
     let since = UnixTime::now();
     let known = destination(inbound, &stream)
         .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
@@ -151,14 +153,15 @@ async fn admit(
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
-    let about = About { direction, client: from, to, peer, since };
+    let carrier = Carrier::new(policy, session.is_some(), peer.is_some());
+    let about = About { direction, client: from, to, peer, since, carrier };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
     if let Some(told) = told {
         let ends = http::Ends { app, peer: stream, session, early, greeting };
-        return Ok(Carrier::Http(Http::new(ends, told, live, inbound)));
+        return Ok(Carried::Http(Http::new(ends, told, live, inbound)));
     }
-    Ok(Carrier::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
+    Ok(Carried::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
 }
 
 fn authorised(

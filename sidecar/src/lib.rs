@@ -7,6 +7,7 @@
 mod admin;
 pub mod args;
 mod call;
+mod carrier;
 mod connection;
 mod connections;
 pub mod credentials;

@@ -13,6 +13,7 @@ use std::task::Context;
 use countersign_contract::Ending;
 use futures::task::AtomicWaker;
 
+use crate::carrier::Carrier;
 use crate::edges::Edges;
 use crate::metrics::Direction;
 use crate::tls::Peer;
@@ -36,6 +37,8 @@ pub(crate) struct About {
     pub(crate) peer: Option<Arc<Peer>>,
     /// When it was accepted, in seconds since 1970.
     pub(crate) since: u64,
+    /// How it is carried; of inbound connections only.
+    pub(crate) carrier: Carrier,
 }
 
 /// Where a connection goes.

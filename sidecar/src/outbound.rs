@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::args::Target;
 use crate::call::{Answered, Calling};
+use crate::carrier::Carrier;
 use crate::connection::{Connection, Refused};
 use crate::dial::dial_target;
 use crate::inbound::serving;
@@ -87,6 +88,7 @@ async fn answered(
         to: To::Name(name.clone()),
         peer: Some(peer),
         since: now.as_secs(),
+        carrier: Carrier::default(),
     };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &calling.serving);

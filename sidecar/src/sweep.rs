@@ -140,7 +140,9 @@ fn refused(about: &About, serving: &Serving, now: UnixTime) -> Option<Ending> {
     match (about.to.policy_port(), about.direction) {
         (Some(port), Direction::inbound) => {
             let policy = serving.policy.of_port(port);
-            (!is_allowed(policy, about.peer.as_deref())).then_some(Ending::PeerNotAllowed)
+            let is_refused = !is_allowed(policy, about.peer.as_deref());
+            let refused = is_refused.then_some(Ending::PeerNotAllowed);
+            refused.or_else(|| about.carrier.refused_by(policy))
         }
         // Somebody outside of the mesh, who is called as they are.
         (_, Direction::outbound) if about.peer.is_none() && !about.to.is_own() => {
@@ -164,6 +166,7 @@ fn is_expiry(error: &rustls::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::Carrier;
     use crate::live::To;
     use crate::tls::Peer;
 
@@ -189,7 +192,8 @@ mod tests {
         let peer = Some(Arc::new(Peer { not_after: 2000, ..Peer::default() }));
         let to = To::Address(([127, 0, 0, 1], 1).into());
         let client = ([127, 0, 0, 1], 2).into();
-        let about = About { direction: Direction::inbound, client, to, peer, since: 1000 };
+        let carrier = Carrier::default();
+        let about = About { direction: Direction::inbound, client, to, peer, since: 1000, carrier };
         let at = |secs, id, grace| {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(secs));
             expired(&about, id, Duration::from_secs(grace), now)

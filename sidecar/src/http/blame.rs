@@ -10,8 +10,9 @@ use crate::relay::Ended;
 
 type Cause<'a> = &'a (dyn Error + 'static);
 
-/// How a connection ended of which neither socket had anything to say.
-pub(super) fn of(error: &hyper::Error) -> Ended {
+/// How a connection ended of which neither socket had anything to say; `request` is the one whose head came
+/// last, if that could not be read.
+pub(super) fn of(error: &hyper::Error, request: Option<&str>) -> Ended {
     let causes = causes(error);
     let how = if error.is_user() && !causes.iter().any(|cause| is_of_request(*cause)) {
         Ending::AppReset
@@ -20,7 +21,10 @@ pub(super) fn of(error: &hyper::Error) -> Ended {
     } else {
         Ending::HttpProtocol
     };
-    let detail = causes.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let mut detail = causes.iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    if let Some(request) = request.filter(|_| how == Ending::HttpProtocol) {
+        detail = format!("{detail}: {request}");
+    }
     Ended { detail: Some(detail), ..Ended::new(how) }
 }
 

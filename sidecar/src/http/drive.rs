@@ -54,10 +54,11 @@ where
     }
 }
 
-/// Both sides, until the end of both.
+/// Both sides, until the end of both. `peer` is given where hyper does not read while it answers.
 pub(super) async fn drive<S: Serving>(
     line: &Arc<Line>,
     stop: &CancellationToken,
+    peer: Option<Peer>,
     serving: S,
     app: impl Future<Output = hyper::Result<()>>,
 ) -> Ended {
@@ -89,13 +90,19 @@ pub(super) async fn drive<S: Serving>(
                 app_ended = true;
                 note(line, ended);
             }
+            () = broken(peer.as_ref()) => {
+                return line.fault().unwrap_or_else(|| Ended::new(Ending::PeerReset));
+            }
             // Nobody is there any more who could answer another request.
             () = line.rests(), if app_ended && !is_retired => {
                 is_retired = true;
                 serving.as_mut().retire();
             }
             () = late(line, head.as_mut()) => {
-                return Ended::http("the head of a request does not end".to_owned());
+                return Ended::http(match line.request() {
+                    Some(request) => format!("the head of a request does not end: {request}"),
+                    None => "the head of a request does not end".to_owned(),
+                });
             }
         }
     };
@@ -118,7 +125,9 @@ async fn finish(
             drop(timeout(PARTING, app).await);
             line.fault().unwrap_or_else(|| Ended::new(Ending::Closed))
         }
-        (Err(error), _) => line.fault().unwrap_or_else(|| blame::of(&error)),
+        (Err(error), _) => {
+            line.fault().unwrap_or_else(|| blame::of(&error, line.request().as_deref()))
+        }
     }
 }
 
@@ -132,11 +141,22 @@ fn note(line: &Line, ended: hyper::Result<()>) {
     }
 }
 
+async fn broken(peer: Option<&Peer>) {
+    match peer {
+        Some(peer) => peer.broken().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether a connection may end what it has begun, for a moment, though not begin anything.
 fn is_gentle(how: Ending) -> bool {
     matches!(
         how,
-        Ending::PeerExpired | Ending::PeerUntrusted | Ending::PeerNotAllowed | Ending::IdleTimeout
+        Ending::PeerExpired
+            | Ending::PeerUntrusted
+            | Ending::PeerNotAllowed
+            | Ending::PolicyChanged
+            | Ending::IdleTimeout
     )
 }
 

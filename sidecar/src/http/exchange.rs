@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use countersign_contract::Ending;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::header::HeaderValue;
 use hyper::rt::Executor;
-use hyper::upgrade::{self, OnUpgrade};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version, header};
 use tokio::sync::Mutex;
 
-use super::line::Line;
+use super::line::{Busy, Line};
 use super::serve::tunnel;
 use super::tasks::Tasks;
-use super::{body, expectation, headers};
+use super::{body, expectation, headers, upgrade};
 use crate::metrics::Metrics;
+use crate::relay::Ended;
 
 /// Why a request has no response. Whoever made it sees its connection or its stream broken off, as it
 /// would without us.
@@ -23,9 +25,9 @@ pub(super) enum Error {
     /// A sweep found that the connection may not go on.
     #[error("no request may begin any more")]
     Over,
-    /// Nothing that follows would be looked at, and nobody asked for that.
-    #[error("the application goes over to a protocol that was not asked for")]
-    Unasked,
+    /// Nothing that follows would be read, and the client did not ask for that.
+    #[error("{0}")]
+    Unasked(upgrade::Refused),
     /// The application's side of it; hyper passes on the reason that HTTP/2 gives.
     #[error("the application: {0}")]
     App(#[from] hyper::Error),
@@ -76,14 +78,22 @@ impl Exchange {
             return Err(Error::Over);
         }
         let (method, version) = (request.method().clone(), request.version());
-        let client = upgrade::on(&mut request);
-        let may_switch = headers::of_request(&mut request, self.told.as_ref());
-        let mut response = self.pass(request).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_switch {
-            return Err(Error::Unasked);
+        let client = hyper::upgrade::on(&mut request);
+        let asked = headers::of_request(&mut request, self.told.as_ref());
+        let mut response = match self.pass(request).await {
+            Ok(response) => response,
+            Err(Error::App(error)) if error.is_parse() && version < Version::HTTP_2 => {
+                return Ok(self.unreadable(&error, busy));
+            }
+            Err(error) => return Err(error),
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(refused) = asked.refuse(response.headers())
+        {
+            return Err(Error::Unasked(refused));
         }
         if switches(&method, response.status()) {
-            self.tunnel(version, client, upgrade::on(&mut response));
+            self.tunnel(version, client, hyper::upgrade::on(&mut response));
         }
         headers::of_response(&mut response);
         self.metrics.answered(response.status().as_u16());
@@ -92,12 +102,24 @@ impl Exchange {
 
     async fn pass(&self, request: Request<Incoming>) -> Result<Response<Incoming>, Error> {
         let (waiting, hearing) = expectation::of(&request).unzip();
-        let mut request = request.map(|body| body::Request::new(body, waiting));
+        let coming = self.line.takes_body();
+        let mut request = request.map(|body| body::Request::new(body, waiting, coming));
         if let Some(hearing) = hearing {
             hearing.listen(&mut request);
         }
         let response = self.sender.lock().await.send(request).await?;
         Ok(response.await?)
+    }
+
+    /// What a client gets whose application answered with what is no response.
+    fn unreadable(&self, error: &hyper::Error, busy: Busy) -> Response<body::Response> {
+        let detail = format!("the application's response cannot be read: {error}");
+        self.line.breaks(Ended { detail: Some(detail), ..Ended::new(Ending::AppReset) });
+        self.metrics.answered(StatusCode::BAD_GATEWAY.as_u16());
+        let mut response = Response::new(body::Response::empty(busy));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
     }
 
     /// HTTP/1.1 goes over to the tunnel as a whole, HTTP/2 with one stream.

@@ -10,29 +10,31 @@ use hyper::http::uri::{Authority, Scheme, Uri};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
 use super::forwarded;
+use super::upgrade::Protocols;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Makes of a client's request the one that the application gets, with who calls if that is known.
-/// Whether it may be answered by going over to another protocol.
-pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>) -> bool {
-    let wants_upgrade = wants_upgrade(request);
+/// The protocols to which the application may switch in its answer.
+pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>) -> Protocols {
+    let asked = Protocols::requested(request);
     let version = request.version();
     let headers = request.headers_mut();
     let options = options(headers);
     let takes_trailers = has(headers, &TE, "trailers");
     for name in options.iter().filter_map(|option| option.parse::<HeaderName>().ok()) {
         // Otherwise the application could be had to throw away what we tell it.
-        if !(wants_upgrade && name == UPGRADE) {
-            headers.remove(name);
-        }
+        headers.remove(name);
     }
-    if !wants_upgrade {
-        headers.remove(UPGRADE);
-    }
+    headers.remove(UPGRADE);
     clean(headers);
     headers.remove(TE);
+    let upgrade = asked.header();
+    let wants_upgrade = upgrade.is_some();
+    if let Some(upgrade) = upgrade {
+        headers.insert(UPGRADE, upgrade);
+    }
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -46,7 +48,7 @@ pub(super) fn of_request<B>(request: &mut Request<B>, told: Option<&HeaderValue>
     if version == Version::HTTP_2 {
         name_authority(request);
     }
-    wants_upgrade
+    asked
 }
 
 /// Makes of the application's response the one that the client gets.
@@ -90,28 +92,16 @@ fn options(headers: &HeaderMap) -> Vec<String> {
     tokens(headers, &CONNECTION).map(|option| option.to_ascii_lowercase()).collect()
 }
 
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub(super) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
 }
 
 fn has(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
-}
-
-/// Whether what follows may be another protocol. Not HTTP/2, and not TLS, in which a client could
-/// say what it likes of itself: it goes on in HTTP/1.1, as if the application did not know them.
-fn wants_upgrade<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    let mut protocols = tokens(headers, &UPGRADE).peekable();
-    let is_http = |protocol: &str| {
-        let protocol = protocol.to_ascii_lowercase();
-        ["h2", "http", "tls"].iter().any(|known| protocol.starts_with(known))
-    };
-    request.version() == Version::HTTP_11
-        && has(headers, &CONNECTION, "upgrade")
-        && protocols.peek().is_some()
-        && !protocols.any(is_http)
 }
 
 /// HTTP/2 may name the authority in a header (RFC 9113, 8.3.1), and hyper's client wants it in its
@@ -141,7 +131,8 @@ mod tests {
         let mut request = Request::new(());
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request.headers_mut().append(name, value);
         }
         of_request(&mut request, Some(&HeaderValue::from_static("Hash=1")));
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -190,6 +181,14 @@ mod tests {
                 &[],
             ),
             (&[("upgrade", "websocket, H2C"), ("connection", "upgrade")], &[]),
+            (&[("upgrade", "websocket"), ("upgrade", "h2c"), ("connection", "upgrade")], &[]),
+            (&[("upgrade", "websocket"), ("upgrade", "h2c\u{a0}"), ("connection", "upgrade")], &[]),
+            (&[("upgrade", "web socket"), ("connection", "upgrade")], &[]),
+            (&[("upgrade", "websocket"), ("connection", "upgrade\u{a0}")], &[]),
+            (
+                &[("upgrade", " chat/2 ,, websocket"), ("connection", "keep-alive, upgrade")],
+                &[("upgrade", "chat/2, websocket"), ("connection", "keep-alive, upgrade")],
+            ),
             (&[("x_forwarded_client_cert", "a"), ("x-forwarded-client-cert", "b")], &[]),
         ];
         for (headers, expected) in cases {

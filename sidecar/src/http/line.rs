@@ -10,6 +10,7 @@ use countersign_contract::Ending;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use super::heads::Heads;
 use crate::live::{Entry, Live};
 use crate::relay::Ended;
 
@@ -28,6 +29,9 @@ struct State {
     fault: Option<Ended>,
     /// Requests that are not answered yet.
     busy: usize,
+    /// Requests of which the body is still coming; they may be answered already.
+    bodies: usize,
+    heads: Heads,
     /// Until when a request must be whole of which the head has no end yet.
     head: Option<Instant>,
     /// Both ends of what goes on in another protocol.
@@ -36,6 +40,9 @@ struct State {
 
 /// Holds as long as a request is not wholly answered.
 pub(super) struct Busy(std::sync::Arc<Line>);
+
+/// Holds as long as a request's body is coming.
+pub(super) struct Coming(std::sync::Arc<Line>);
 
 impl Line {
     pub(super) fn new(live: Live, patience: Duration) -> Self {
@@ -75,12 +82,20 @@ impl Line {
         self.is_over.load(Relaxed)
     }
 
-    /// Something came from the client: if nothing is being answered, the head of a request.
-    pub(super) fn heard(&self) {
+    /// Something came from the client: the head of a request has a deadline from its first byte on.
+    pub(super) fn heard(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        if state.busy == 0 && state.head.is_none() {
-            state.head = Some(Instant::now() + self.patience);
+        let rests = state.busy == 0 && state.bodies == 0;
+        match state.heads.hear(bytes, rests) {
+            true if state.head.is_none() => state.head = Some(Instant::now() + self.patience),
+            true => {}
+            false => state.head = None,
         }
+    }
+
+    /// The request of which the head came last, for people.
+    pub(super) fn request(&self) -> Option<String> {
+        self.lock().heads.request()
     }
 
     /// Ready when no request is being answered, whenever it is asked.
@@ -101,8 +116,18 @@ impl Line {
     pub(super) fn begins(self: &std::sync::Arc<Self>) -> Busy {
         let mut state = self.lock();
         state.busy += 1;
-        state.head = None;
+        state.heads.is_read();
+        // In HTTP/2 the head of another stream may be open.
+        if !state.heads.is_http2() {
+            state.head = None;
+        }
         Busy(self.clone())
+    }
+
+    /// A request has a body.
+    pub(super) fn takes_body(self: &std::sync::Arc<Self>) -> Coming {
+        self.lock().bodies += 1;
+        Coming(self.clone())
     }
 
     pub(super) fn open_tunnel(&self, ends: [OnUpgrade; 2]) {
@@ -121,5 +146,11 @@ impl Line {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.lock().busy -= 1;
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.lock().bodies -= 1;
     }
 }

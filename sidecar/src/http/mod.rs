@@ -14,12 +14,14 @@ mod exchange;
 mod expectation;
 mod forwarded;
 mod headers;
+mod heads;
 mod line;
 mod peer;
 mod serve;
 mod side;
 mod subject;
 mod tasks;
+mod upgrade;
 
 use std::sync::Arc;
 

@@ -45,6 +45,11 @@ impl Peer {
         std::future::poll_fn(|cx| self.lock().poll_peek(cx, &is_enough)).await
     }
 
+    /// Waits until the client breaks off, whether or not hyper reads.
+    pub(super) async fn broken(&self) {
+        std::future::poll_fn(|cx| self.lock().poll_broken(cx)).await;
+    }
+
     /// Whether all that there was to say was said, and the end behind it.
     pub(super) fn is_shut(&self) -> bool {
         self.lock().is_shut()

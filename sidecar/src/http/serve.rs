@@ -22,6 +22,9 @@ use crate::relay::Ended;
 /// The longest head of a message, and the longest list of headers that HTTP/2 makes of one.
 const LONGEST_HEAD: usize = 64 * 1024;
 
+/// How many headers a message may have, each way: hyper has room for 100 unless it is given more.
+const MAX_HEADERS: usize = 256;
+
 /// How many requests one HTTP/2 connection may have at once.
 const STREAMS: u32 = 250;
 
@@ -33,7 +36,7 @@ const WINDOW: u32 = 1024 * 1024;
 const UNSENT: usize = 64 * 1024;
 
 /// What every client of HTTP/2 says first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves requests until the end.
 pub(super) async fn serve(http: Http) -> Ended {
@@ -87,7 +90,11 @@ fn speaks_http2(first: &[u8]) -> Option<bool> {
 async fn serve_http1(http: Http) -> Ended {
     let handshake = app1::Builder::new()
         .preserve_header_case(true)
+        .max_headers(MAX_HEADERS)
         .max_buf_size(2 * LONGEST_HEAD)
+        // Old servers fold long values. They are written to the client on one line.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
         .handshake(TokioIo::new(http.app.clone()))
         .await;
     let (sender, app) = match handshake {
@@ -96,19 +103,23 @@ async fn serve_http1(http: Http) -> Ended {
     };
     let line = http.line.clone();
     let exchange = exchange(&http, Sender::Http1(sender), Tasks::default());
+    let peer = Some(http.peer.clone());
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         // It would end connections that merely rest: `drive` has one for heads that come.
         .header_read_timeout(None)
         .preserve_header_case(true)
         .auto_date_header(false)
+        .max_headers(MAX_HEADERS)
+        // A client whose request is whole may end its side before it is answered.
+        .half_close(true)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(
             TokioIo::new(http.peer),
             service_fn(move |request| exchange.clone().exchange(request)),
         )
         .with_upgrades();
-    drive::drive(&line, &http.stop, serving, app.with_upgrades()).await
+    drive::drive(&line, &http.stop, peer, serving, app.with_upgrades()).await
 }
 
 async fn serve_http2(http: Http) -> Ended {
@@ -139,7 +150,7 @@ async fn serve_http2(http: Http) -> Ended {
             TokioIo::new(http.peer),
             service_fn(move |request| exchange.clone().exchange(request)),
         );
-    drive::drive(&line, &http.stop, serving, app).await
+    drive::drive(&line, &http.stop, None, serving, app).await
 }
 
 fn exchange(http: &Http, sender: Sender, tasks: Tasks) -> Arc<Exchange> {

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::{Client, Ends, Inbound};
+use super::{Client, Ends, Inbound, own_tls};
 use crate::connection::Refused;
 use crate::credentials::Serving;
 use crate::detect::{Opening, classify};
@@ -50,7 +50,13 @@ pub(super) async fn handshake(
         {
             return Ok(Client::plain(early));
         }
-        server(inbound, serving, ends.port, stream, opening?).await
+        let mut first = opening?;
+        if classify(&first) == Opening::Tls
+            && let Some(app) = own_tls::answered(inbound, policy, stream, &mut first, ends).await?
+        {
+            return Ok(Client::greeted(app));
+        }
+        server(inbound, serving, ends.port, stream, first).await
     };
     let late = || {
         let detail = format!("after {:?}", inbound.handshake_timeout);

@@ -28,6 +28,7 @@ mod misconduct;
 mod network;
 mod openssl;
 mod outbound;
+mod own_tls;
 mod peer;
 mod ports;
 mod probes;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use crate::authority::WEB;
 use crate::ends::Ends;
-use crate::peer::{client_side, connect};
+use crate::peer::{client_config, client_of, connect};
 use crate::stream::Peer;
 
 /// Nobody waits for this in a test that passes.
@@ -52,7 +52,9 @@ fn a_handshake_that_comes_late_is_still_one() {
     // The application was asked whether it speaks first, and does not.
     let asked = ends.accept();
     let set = ends.authority.issue(WEB);
-    let mut peer = Peer::shaken(late, client_side(&ends.authority.pem(), Some(&set)));
+    let mut config = client_config(&ends.authority.pem(), Some(&set));
+    config.alpn_protocols = vec![b"countersign/1".to_vec()];
+    let mut peer = Peer::shaken(late, client_of(config));
     let mut app = ends.accept();
     heard_nothing(asked);
     app.write_all(GREETING).unwrap();

@@ -33,6 +33,19 @@ impl Side {
         }
     }
 
+    /// Reads a record ahead where hyper reads nothing, as while a response is awaited: ready once the
+    /// client has broken off.
+    pub(in crate::http) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.has_ended && self.taken == self.plain.len() {
+            if ready!(self.poll_more(cx, &mut ReadBuf::new(&mut []))).is_err() {
+                return Poll::Ready(());
+            }
+            // hyper may wait for what was taken off the socket just now.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
     pub(in crate::http) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -138,7 +151,7 @@ impl Side {
     fn take(&mut self, plain: &[u8], is_last: bool, room: &mut ReadBuf<'_>) {
         if !plain.is_empty() {
             self.line.live.moved(Way::Up, plain.len());
-            self.line.heard();
+            self.line.heard(plain);
         }
         let fits = plain.len().min(room.remaining());
         room.put_slice(&plain[..fits]);

@@ -119,17 +119,20 @@ fn an_application_that_closes_takes_its_client_along_and_one_that_breaks_off_bre
 }
 
 #[test]
-fn a_client_that_goes_takes_its_request_along() {
+fn a_client_that_breaks_off_takes_its_request_along() {
     let mut ends = Ends::with_policy(POLICY, &[]);
-    for (is_clean, how) in [(true, "peer_reset"), (false, "truncated")] {
+    // The end of a stream without close_notify, and the clean end of a request that is not whole.
+    for (rest, is_clean, how) in
+        [("\r\n", false, "truncated"), ("Content-Length: 9\r\n\r\nx", true, "peer_reset")]
+    {
         let (mut peer, mut app, _) = both_ends(&ends);
-        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        peer.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{rest}").as_bytes()).unwrap();
         head(&mut app);
         match is_clean {
             true => goes(peer),
             false => peer.fin(),
         }
-        assert!(app.read(&mut [0]).is_err(), "{how}");
+        assert!(app.read_to_end(&mut Vec::new()).is_err(), "{how}");
         ends.ended(how);
     }
     ends.leaks_nothing();

@@ -6,11 +6,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::frames::{frame, get, greeted};
 use super::hyper2::{Frames, Pieces, application, call, call_as, runtime, stage};
 use super::stage::{POLICY, told};
 use crate::authority::WEB;
-use crate::peer::{client_side, connect};
-use crate::stream::Peer;
 
 #[test]
 fn a_call_streams_both_ways_at_once_and_ends_with_trailers() {
@@ -131,30 +130,6 @@ fn more_calls_at_once_than_the_application_takes_wait_for_each_other() {
         let all = futures::future::join_all((0..1000).map(|_| one())).await;
         assert!(all.iter().all(|status| *status == StatusCode::OK));
     });
-}
-
-/// One frame (RFC 9113, 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A request for `/`, without a body, and with a header that is not compressed.
-fn get(stream: u32, name: &str, value: &str) -> Vec<u8> {
-    let mut block = vec![0x82, 0x87, 0x84, 0x01, 1, b'a', 0x00];
-    for text in [name, value] {
-        block.push(u8::try_from(text.len()).unwrap());
-        block.extend_from_slice(text.as_bytes());
-    }
-    frame(1, 5, stream, &block)
-}
-
-/// A connection of HTTP/2 by the byte, after its greeting.
-fn greeted(stage: &super::stage::Stage) -> Peer {
-    let tls = client_side(&stage.authority.pem(), Some(&stage.authority.issue(WEB)));
-    let mut peer = Peer::shaken(connect(stage.at), tls);
-    peer.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, &[])[..]].concat()).unwrap();
-    peer
 }
 
 #[test]

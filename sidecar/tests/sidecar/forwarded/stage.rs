@@ -76,6 +76,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn before(app: SocketAddr, policy: &str) -> Self {
+        Self::with(app, policy, &[])
+    }
+
+    pub(crate) fn with(app: SocketAddr, policy: &str, more: &[&str]) -> Self {
         let authority = Authority::new("root");
         let folder = Folder::of(&authority.issue(WEB));
         let file = folder.path().join("policy.json");
@@ -85,7 +89,7 @@ impl Stage {
         let credentials = folder.path().to_str().unwrap();
         let args = ["inbound", "--listen", &at, "--to", &to, "--credentials", credentials];
         let policy = ["--policy", file.to_str().unwrap()];
-        let sidecar = Sidecar::start(&[&args[..], &policy].concat(), admin.address).ready();
+        let sidecar = Sidecar::start(&[&args[..], &policy, more].concat(), admin.address).ready();
         Self { authority, sidecar, at: port.address, folder, _port: port }
     }
 
