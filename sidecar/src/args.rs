@@ -310,6 +310,9 @@ pub struct RedirectArgs {
     /// Outbound connections to this address and port are left alone: the API server's.
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub leave: Vec<SocketAddr>,
+    /// The file whose name servers are left alone, on port 53.
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// The user whose connections are left alone: the sidecar itself.
     #[arg(long, default_value_t = names::SIDECAR_UID)]
     pub uid: u32,
