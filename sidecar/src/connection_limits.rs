@@ -19,7 +19,9 @@ pub(crate) struct Limits {
 pub(crate) enum LimitExceeded {
     #[error("{0} connections are open, as many as --max-connections allows")]
     All(usize),
-    #[error("{0} connections of this source are open, as many as --max-connections-per-source allows")]
+    #[error(
+        "{0} connections of this source are open, as many as --max-connections-per-source allows"
+    )]
     Source(usize),
     #[error(
         "{0} connections without an identity are open, as many as --max-unidentified-connections allows"

@@ -87,10 +87,8 @@ pub(super) fn chains(args: &RedirectArgs, name_servers: &[IpAddr]) -> Vec<Chain>
 /// the kernel drops it as a martian, and a packet that connection tracking calls invalid would reach
 /// the application's port untranslated, which answers it with a reset.
 fn guard() -> Chain {
-    let rules = vec![
-        (Match::LoopbackFromOutside, Action::Drop),
-        (Match::InvalidFromOutside, Action::Drop),
-    ];
+    let rules =
+        vec![(Match::LoopbackFromOutside, Action::Drop), (Match::InvalidFromOutside, Action::Drop)];
     Chain { name: "guard", hook: Hook::PreRouting, kind: Kind::Filter, rules }
 }
 
