@@ -14,6 +14,7 @@ pub mod health;
 pub mod identity;
 pub mod labels;
 pub mod log_filter;
+pub mod log_queue;
 pub mod names;
 pub mod policy;
 pub mod probe;

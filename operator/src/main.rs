@@ -34,7 +34,7 @@ const CONNECTING: &str = "connecting to the API server";
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
-    telemetry::start(&args.log, args.log_format)?;
+    let _flush = telemetry::start(&args.log, args.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     descriptors::raise();
     let config = kube::Config::infer().await.context("finding the API server")?;

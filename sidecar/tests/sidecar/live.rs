@@ -31,7 +31,7 @@ fn is_cut(peer: &mut Peer, app: &TcpStream) {
 #[test]
 fn a_connection_ends_with_its_peer_s_certificate_and_others_go_on() {
     for kind in Kind::TLS {
-        let mut ends = Ends::of(kind);
+        let mut ends = Ends::with(kind, &["--peer-expiry-grace", "0s"]);
         let (mut long, mut long_app) = ends.connect();
         let short = ends.authority.issue_for(WEB, Validity::Seconds(3));
         let (mut peer, mut app) = ends.connect_as(&short);
