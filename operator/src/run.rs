@@ -107,7 +107,7 @@ impl Controllers {
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
-        let (authorities, repairs, pending_keys) = Default::default();
+        let (authorities, repairs, keys, pending_keys) = Default::default();
         let documents = Arc::new(Documents::new(&seen, &settings));
         let reports = Arc::<Reports>::default();
         let (mistakes, suspects) = Default::default();
@@ -119,6 +119,7 @@ impl Controllers {
             seen,
             authorities,
             repairs,
+            keys,
             pending_keys,
             documents,
             reports,
@@ -158,6 +159,7 @@ impl Controllers {
             queues,
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
+            keys: context.keys.clone(),
             documents: context.documents.clone(),
             reports: context.reports.clone(),
             mistakes: context.mistakes.clone(),
@@ -183,6 +185,7 @@ impl Controllers {
         context.metrics.leader.set(1);
         wake_policies(&mut work, &context, &routes, &stop);
         follow_services(&mut work, &routes, &stop);
+        make_keys(&mut work, &routes, &stop);
         reconcile(&mut work, &context, waiting, &stop);
         while work.join_next().await.is_some() {}
         context.metrics.leader.set(0);
@@ -309,6 +312,15 @@ fn follow_services(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationT
     });
 }
 
+/// Makes RSA keys, and has the Certificates reconciled that wait for one.
+fn make_keys(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationToken) {
+    let (routes, stop) = (routes.clone(), stop.clone());
+    work.spawn(async move {
+        let making = routes.keys.run(|certificate| routes.certificate_again(certificate));
+        tokio::select! { () = making => {} () = stop.cancelled() => {} }
+    });
+}
+
 /// Starts every reconciler.
 fn reconcile(
     work: &mut JoinSet<()>,
@@ -317,7 +329,13 @@ fn reconcile(
     stop: &CancellationToken,
 ) {
     let seen = &context.seen;
-    let Waiting { certificates, issuers, cluster_issuers, requests, pods, namespaces } = waiting;
+    let Waiting { certificates, identities, issuers, cluster_issuers, requests, pods, namespaces } =
+        waiting;
+    work.spawn(Worker::new(&seen.certificates, identities, 16, stop).run(
+        certificate::reconcile_identity,
+        certificate::error_policy,
+        context.clone(),
+    ));
     work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,
