@@ -1,4 +1,5 @@
-//! `renew`: asks for new certificates now, as any client of the API may: by the condition `Issuing`.
+//! `renew`: asks for new certificates now, by an annotation, which takes the right to change a
+//! Certificate and none to its status.
 
 use countersign_crds::{Certificate, Condition, ConditionStatus};
 use jiff::Timestamp;
@@ -13,6 +14,9 @@ use crate::cluster::{Cluster, FIELD_MANAGER, all};
 use crate::error::Error;
 use crate::output;
 use crate::text::one_line;
+
+/// The annotation that asks for a renewal, each value once.
+const RENEW_REQUESTED_AT: &str = "countersign.dev/renew-requested-at";
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,8 +110,14 @@ pub async fn gather(cluster: &Cluster, args: &RenewArgs) -> Result<Vec<Certifica
     all(&api, &ListParams::default().labels(labels)).await
 }
 
-/// What is said of an issuance that is under way; pure.
+/// What is said of an issuance that is under way, or of a renewal that was asked for; pure.
 fn already(certificate: &Certificate) -> Option<String> {
+    let status = certificate.status.as_ref();
+    let answered = status.and_then(|status| status.renew_requested_at.as_ref());
+    let asked = certificate.annotations().get(RENEW_REQUESTED_AT);
+    if let Some(at) = asked.filter(|asked| Some(*asked) != answered) {
+        return Some(format!("a renewal was asked for at {at}"));
+    }
     let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
     let is_issuing = |it: &&Condition| it.type_ == "Issuing" && it.status == ConditionStatus::True;
     conditions.find(is_issuing).map(|it| it.message.clone().unwrap_or_default())
@@ -119,26 +129,22 @@ async fn ask(cluster: &Cluster, certificate: &Certificate) -> Result<(), Error> 
     let cluster = Cluster { namespace, client: cluster.client.clone() };
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let wish = Patch::Apply(wish(certificate, clock::now()));
-    let asked = cluster.namespaced::<Certificate>().patch_status(&name, &parameters, &wish).await;
+    let asked = cluster.namespaced::<Certificate>().patch(&name, &parameters, &wish).await;
     let failed = |error| cluster.asked::<Certificate>("renewing", &name).failed(&error);
     asked.map(|_| ()).map_err(failed)
 }
 
-/// The one condition that asks for a renewal; others of the status stay as they are. Pure.
+/// The one annotation that asks for a renewal; others stay as they are. Pure.
 fn wish(certificate: &Certificate, now: Timestamp) -> Value {
     json!({
         "apiVersion": "countersign.dev/v1",
         "kind": "Certificate",
         // Of this very object: one that was made anew meanwhile has a new certificate anyway.
-        "metadata": { "name": certificate.name_any(), "uid": certificate.uid() },
-        "status": { "conditions": [{
-            "type": "Issuing",
-            "status": "True",
-            "reason": "ManuallyTriggered",
-            "message": "Certificate re-issuance manually triggered",
-            "lastTransitionTime": now,
-            "observedGeneration": certificate.metadata.generation,
-        }] },
+        "metadata": {
+            "name": certificate.name_any(),
+            "uid": certificate.uid(),
+            "annotations": { RENEW_REQUESTED_AT: now.to_string() },
+        },
     })
 }
 
@@ -183,6 +189,11 @@ mod tests {
         assert_eq!(already(&issuing("True")).as_deref(), Some("it waits"));
         assert_eq!(already(&issuing("False")), None);
         assert_eq!(already(&Certificate { status: None, ..issuing("True") }), None);
+        let mut asked = issuing("False");
+        asked.annotations_mut().insert(RENEW_REQUESTED_AT.to_owned(), "now".to_owned());
+        assert_eq!(already(&asked).as_deref(), Some("a renewal was asked for at now"));
+        asked.status.as_mut().expect("a status").renew_requested_at = Some("now".to_owned());
+        assert_eq!(already(&asked), None, "it was answered");
     }
 
     #[test]

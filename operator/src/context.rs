@@ -12,6 +12,7 @@ use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
 use crate::cabundle::ApiServerAuthority;
+use crate::certificate::keys::KeyMaker;
 use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
@@ -46,6 +47,8 @@ pub struct Context {
     pub authorities: Arc<Authorities>,
     /// Which Secrets were put right of late.
     pub repairs: Arc<Repairs>,
+    /// RSA keys that are being made.
+    pub keys: Arc<KeyMaker>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
     /// The policies of each namespace, compiled.

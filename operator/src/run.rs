@@ -110,7 +110,7 @@ impl Controllers {
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
-        let (authorities, repairs, pending_keys) = Default::default();
+        let (authorities, repairs, keys, pending_keys) = Default::default();
         let documents = Arc::new(Documents::new(&seen, &settings));
         let reports = Arc::<Reports>::default();
         let (mistakes, suspects) = Default::default();
@@ -122,6 +122,7 @@ impl Controllers {
             seen,
             authorities,
             repairs,
+            keys,
             pending_keys,
             documents,
             reports,
@@ -161,6 +162,7 @@ impl Controllers {
             queues,
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
+            keys: context.keys.clone(),
             documents: context.documents.clone(),
             reports: context.reports.clone(),
             mistakes: context.mistakes.clone(),
@@ -331,6 +333,15 @@ fn follow_services(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationT
     });
 }
 
+/// Makes RSA keys, and has the Certificates reconciled that wait for one.
+fn make_keys(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationToken) {
+    let (routes, stop) = (routes.clone(), stop.clone());
+    work.spawn(async move {
+        let making = routes.keys.run(|certificate| routes.certificate_again(certificate));
+        tokio::select! { () = making => {} () = stop.cancelled() => {} }
+    });
+}
+
 /// Starts every reconciler that this role has.
 fn reconcile(
     work: &mut JoinSet<()>,
@@ -351,8 +362,11 @@ fn reconcile(
     }
     if routes.role.issues() {
         follow_services(work, routes, stop);
-        let Waiting { certificates, issuers, cluster_issuers, requests, pods, .. } = waiting;
-        let waiting = Issuing { certificates, issuers, cluster_issuers, requests, pods };
+        make_keys(work, routes, stop);
+        let Waiting { certificates, identities, issuers, cluster_issuers, requests, pods, .. } =
+            waiting;
+        let waiting =
+            Issuing { certificates, identities, issuers, cluster_issuers, requests, pods };
         issue(work, context, waiting, stop);
         keep_own(work, context, stop);
     }
@@ -361,6 +375,7 @@ fn reconcile(
 /// What waits to be reconciled where certificates are issued.
 struct Issuing {
     certificates: Outlet<Certificate>,
+    identities: Outlet<Certificate>,
     issuers: Outlet<Issuer>,
     cluster_issuers: Outlet<ClusterIssuer>,
     requests: Outlet<CertificateRequest>,
@@ -375,7 +390,12 @@ fn issue(
     stop: &CancellationToken,
 ) {
     let seen = &context.seen;
-    let Issuing { certificates, issuers, cluster_issuers, requests, pods } = waiting;
+    let Issuing { certificates, identities, issuers, cluster_issuers, requests, pods } = waiting;
+    work.spawn(Worker::new(&seen.certificates, identities, 16, stop).run(
+        certificate::reconcile_identity,
+        certificate::error_policy,
+        context.clone(),
+    ));
     work.spawn(Worker::new(&seen.certificates, certificates, 32, stop).run(
         certificate::reconcile,
         certificate::error_policy,

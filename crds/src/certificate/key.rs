@@ -34,8 +34,8 @@ pub enum RotationPolicy {
     /// With every certificate.
     #[default]
     Always,
-    /// Only when there is none that can be read. One of another algorithm or size than the spec
-    /// asks for is not replaced: Ready then says `CannotRegenerateKey`, until the Secret is
+    /// Only when there is none. A key that cannot be read, or is of another algorithm or size than
+    /// the spec asks for, is not replaced: Ready then says `CannotRegenerateKey`, until the Secret is
     /// deleted or the policy is Always.
     Never,
 }

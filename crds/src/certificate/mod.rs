@@ -174,7 +174,9 @@ pub struct CertificateSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub other_names: Vec<OtherName>,
-    /// The Secret to write, of type kubernetes.io/tls: tls.crt, tls.key and ca.crt.
+    /// The Secret to write, of type kubernetes.io/tls: tls.crt, tls.key and ca.crt. A Secret that
+    /// exists and was not made for this Certificate is written to only once its annotation
+    /// `countersign.dev/adopt` names the Certificate.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -183,7 +185,8 @@ pub struct CertificateSpec {
     /// Labels and annotations for the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
-    /// What becomes of the Secret when the Certificate is deleted; Retain unless set.
+    /// What becomes of the Secret when the Certificate is deleted; Retain unless set. A Secret that
+    /// the operator did not make is never deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_deletion_policy: Option<SecretDeletionPolicy>,
     /// Key stores to make beside it.
@@ -272,8 +275,8 @@ impl IssuerRef {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateStatus {
-    /// `Ready`, and `Issuing` while a certificate is wanted. Whoever sets `Issuing` to True asks
-    /// for a renewal now.
+    /// `Ready`, and `Issuing` while a certificate is wanted. A client that sets `Issuing` to True asks
+    /// for a renewal now, as does a new value of annotation `countersign.dev/renew-requested-at`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -305,6 +308,10 @@ pub struct CertificateStatus {
     /// need not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_resource_version: Option<String>,
+    /// The value of annotation `countersign.dev/renew-requested-at` that was last acted upon. Another
+    /// value asks for a renewal now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_requested_at: Option<String>,
     /// The fingerprint of the authority that signed the certificate (see the status of its
     /// issuer); when the issuer has another one, the certificate is issued again.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,10 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::answer;
 use super::error::Error;
 use super::extras::{self, Passwords};
+use super::keys::NotYet;
 use super::observe::{Observed, Stored};
 use super::reference::IssuerId;
 use super::request::Answer;
@@ -18,14 +20,18 @@ use super::secret;
 use super::wanted::Wanted;
 use crate::context::{Context, FIELD_MANAGER};
 use crate::issuer::{Job, Requester, Signed};
-use crate::pki::{CertificateFacts, PrivateKey, generate_key};
+use crate::pki::{CertificateFacts, KeyAlgorithm, PrivateKey, generate_key};
 
 /// Signs a certificate and writes its Secret, in one write.
 ///
 /// # Errors
 /// When a step fails; nothing is written then, and what was in the Secret stays.
-pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Result<Stored, Error> {
-    let key = key_for(seen, wanted).await?;
+pub async fn issue(
+    context: &Context,
+    seen: &Observed,
+    wanted: &Wanted,
+    key: &Arc<PrivateKey>,
+) -> Result<Stored, Error> {
     let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
     let job = Job {
         namespace: &seen.certificate.namespace().unwrap_or_default(),
@@ -36,16 +42,16 @@ pub async fn issue(context: &Context, seen: &Observed, wanted: &Wanted) -> Resul
         is_default_lifetime: seen.certificate.spec.duration.is_none(),
         requester: Requester::Certificate(&seen.certificate),
         public_key: key.public_key_spki(),
-        own_key: Some(&key),
+        own_key: Some(key),
         signature: wanted.signature,
     };
     let signed = crate::issuer::sign(context, job).await.map_err(Error::Sign)?;
     let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).map_err(Error::ReadBack)?;
     // A key that is not the certificate's must never be seen by anyone, whatever went wrong.
-    if !leaf.matches_key(&key) {
+    if !leaf.matches_key(key) {
         return Err(Error::KeyMismatch);
     }
-    store(context, seen, wanted, &signed, (&key, &leaf)).await
+    store(context, seen, wanted, &signed, (key, &leaf)).await
 }
 
 /// Writes the Secret of a certificate.
@@ -61,32 +67,24 @@ async fn store(
     let passwords = seen.passwords.as_ref().unwrap_or(&none);
     let data = extras::added(&seen.certificate.spec, data, passwords, context.clock.now());
     let data = data.map_err(|source| Error::Extras(Box::new(source)))?;
-    let wanted_secret = secret::issued(&seen.certificate, wanted, leaf, data);
-    apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
+    let before = seen.secret.as_ref();
+    let wanted_secret = secret::issued(&seen.certificate, wanted, leaf, data, before);
+    apply(context, wanted_secret, seen).await.map(|written| Stored::of(&written))
 }
 
 /// Writes the Secret with what a request brought.
 ///
 /// # Errors
-/// When what it brought is no certificate for the key that was made, or is over already.
+/// When what it brought is not what was asked for, of the issuer that was asked.
 pub async fn store_answer(
     context: &Context,
     seen: &Observed,
     wanted: &Wanted,
     answer: &Answer,
 ) -> Result<Stored, Error> {
-    let Answer::Signed { chain, ca } = answer else { return Err(Error::KeyMismatch) };
     let asked = seen.asked.as_ref().ok_or(Error::KeyMismatch)?;
     let key = asked.key.as_ref().ok_or(Error::KeyMismatch)?;
-    let leaf = CertificateFacts::from_pem(chain).map_err(Error::ReadBack)?;
-    if !leaf.matches_key(key) {
-        return Err(Error::KeyMismatch);
-    }
-    if leaf.validity.not_after <= context.clock.now() {
-        return Err(Error::SignedExpired { not_after: leaf.validity.not_after });
-    }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let signed = Signed { chain: text(chain), ca: ca.as_deref().map(text) };
+    let (signed, leaf) = answer::check(context, seen, wanted, key, answer).await?;
     store(context, seen, wanted, &signed, (key, &leaf)).await
 }
 
@@ -98,26 +96,45 @@ pub async fn store_temporary(
     context: &Context,
     seen: &Observed,
     wanted: &Wanted,
+    key: &Arc<PrivateKey>,
 ) -> Result<Stored, Error> {
-    let key = key_for(seen, wanted).await?;
-    let signed = crate::issuer::sign_temporary(&wanted.request, &key, context.clock.now());
+    let signed = crate::issuer::sign_temporary(&wanted.request, key, context.clock.now());
     let signed = signed.map_err(Error::Sign)?;
     let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).map_err(Error::ReadBack)?;
-    let data = secret::data(&signed, &key, wanted).map_err(Error::Key)?;
-    let wanted_secret = secret::temporary(&seen.certificate, &leaf, data);
-    apply(context, &wanted_secret).await.map(|written| Stored::of(&written))
+    let data = secret::data(&signed, key, wanted).map_err(Error::Key)?;
+    let before = seen.secret.as_ref();
+    let wanted_secret = secret::temporary(&seen.certificate, &leaf, data, before);
+    apply(context, wanted_secret, seen).await.map(|written| Stored::of(&written))
 }
 
-/// The key that is there, where it is to be kept and can be, or else a new one.
-pub(super) async fn key_for(seen: &Observed, wanted: &Wanted) -> Result<Arc<PrivateKey>, Error> {
-    let kept = seen.secret.as_ref().filter(|_| wanted.keep_key).and_then(Stored::key);
-    if let Some(key) = kept {
-        return Ok(key);
-    }
+/// The key that is there, where it is to be kept and can be.
+///
+/// # Errors
+/// When it is to be kept and cannot be read.
+pub(super) fn kept_key(seen: &Observed, wanted: &Wanted) -> Result<Option<Arc<PrivateKey>>, Error> {
+    let kept = seen.secret.as_ref().filter(|_| wanted.keep_key).map(Stored::key);
+    Ok(kept.transpose().map_err(Error::Key)?.flatten())
+}
+
+/// The key that is kept, or else a new one; of an RSA key that is not made yet, how many wait.
+///
+/// # Errors
+/// When there is one to be kept that cannot be read, or none can be made.
+pub(super) async fn key_for(
+    context: &Context,
+    seen: &Observed,
+    wanted: &Wanted,
+) -> Result<Result<Arc<PrivateKey>, NotYet>, Error> {
     let algorithm = wanted.algorithm;
-    // RSA keys take up to seconds, which are not the other reconciliations' to wait.
+    if let Some(key) = kept_key(seen, wanted)? {
+        return Ok(Ok(key));
+    }
+    if matches!(algorithm, KeyAlgorithm::Rsa { .. }) {
+        return Ok(context.keys.take(&seen.certificate, algorithm));
+    }
     let made = tokio::task::spawn_blocking(move || generate_key(algorithm)).await;
-    made.map_err(|_| Error::Cancelled)?.map(Arc::new).map_err(Error::Key)
+    let made = made.map_err(|_| Error::Cancelled)?.map_err(Error::Key)?;
+    Ok(Ok(Arc::new(made)))
 }
 
 /// Writes all of a Secret but its certificate and key.
@@ -129,42 +146,44 @@ pub async fn tidy(context: &Context, seen: &Observed) -> Result<Option<Stored>, 
     let now = context.clock.now();
     let tidied = secret::tidied(&seen.certificate, stored, passwords, now);
     match tidied.map_err(|source| Error::Extras(Box::new(source)))? {
-        Some(secret) => apply(context, &secret).await.map(|written| Some(Stored::of(&written))),
+        Some(secret) => {
+            apply(context, secret, seen).await.map(|written| Some(Stored::of(&written)))
+        }
         None => Ok(None),
     }
 }
 
-async fn apply(context: &Context, secret: &Secret) -> Result<Secret, Error> {
-    let written = apply_any_type(context, secret).await?;
+async fn apply(context: &Context, secret: Secret, seen: &Observed) -> Result<Secret, Error> {
+    let written = write(context, secret, seen.secret.as_ref()).await?;
     let key = (written.namespace().unwrap_or_default(), written.name_any());
     context.seen.secrets.note(key, &written.resource_version().unwrap_or_default());
     Ok(written)
 }
 
-/// Server-side apply: keys, labels and annotations of others stay. A Secret that exists with
-/// another type keeps it, since the type of a Secret cannot be changed.
-async fn apply_any_type(context: &Context, secret: &Secret) -> Result<Secret, Error> {
-    let namespace = secret.namespace().unwrap_or_default();
-    let name = secret.name_any();
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let failed = |source| Error::WriteSecret {
-        secret: Box::new(ObjectRef::new(&name).within(&namespace)),
-        source,
-    };
-    match api.patch(&name, &parameters, &Patch::Apply(secret)).await {
-        Err(kube::Error::Api(status)) if status.code == 422 => {
-            let typeless = Secret { type_: None, ..secret.clone() };
-            let existing = api.get_opt(&name).await.map_err(failed)?;
-            let type_ = existing.and_then(|secret| secret.type_);
-            if type_.as_deref() == Some(secret::TYPE) {
-                return Err(failed(kube::Error::Api(status)));
-            }
-            let kept = Secret { type_, ..typeless };
-            api.patch(&name, &parameters, &Patch::Apply(&kept)).await.map_err(failed)
-        }
-        written => written.map_err(failed),
+/// Server-side apply: keys, labels and annotations of others stay, and so does the type, which cannot
+/// change. The write reaches the Secret that was read and no other: it names that one's uid, and where
+/// none was read, it is not forced, so that it conflicts with whatever is there.
+async fn write(
+    context: &Context,
+    mut secret: Secret,
+    stored: Option<&Stored>,
+) -> Result<Secret, Error> {
+    let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+    let mut parameters = PatchParams::apply(FIELD_MANAGER);
+    if let Some(stored) = stored {
+        parameters.force = true;
+        secret.metadata.uid.clone_from(&stored.uid);
+        secret.type_.clone_from(&stored.type_);
     }
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+    let written = api.patch(&name, &parameters, &Patch::Apply(&secret)).await;
+    written.map_err(|source| {
+        let secret = Box::new(ObjectRef::new(&name).within(&namespace));
+        match (&source, stored) {
+            (kube::Error::Api(status), None) if status.code == 409 => Error::Occupied { secret },
+            _ => Error::WriteSecret { secret, source },
+        }
+    })
 }
 
 /// Writes a status, unless it says what the last one said. The version that it rests on goes
@@ -224,6 +243,7 @@ fn fields(status: &CertificateStatus) -> serde_json::Value {
         "nextPrivateKeySecretName": status.next_private_key_secret_name,
         "secretResourceVersion": status.secret_resource_version,
         "authority": status.authority,
+        "renewRequestedAt": status.renew_requested_at,
         "conditions": status.conditions,
     })
 }

@@ -1,6 +1,6 @@
 //! Writes what concerns the CertificateRequest of a Certificate; it never thinks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest};
@@ -11,9 +11,8 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::act::key_for;
 use super::error::Error;
 use super::names;
 use super::observe::Observed;
@@ -40,33 +39,62 @@ pub async fn ask(
     context: &Context,
     seen: &Observed,
     wanted: &Wanted,
+    key: &Arc<PrivateKey>,
 ) -> Result<CertificateRequest, Error> {
     let certificate = &seen.certificate;
-    let key: Arc<PrivateKey> = key_for(seen, wanted).await?;
     let options = CsrOptions {
         encode_usages: wanted.encode_usages,
         signature_algorithm: wanted.signature,
         ..CsrOptions::default()
     };
-    let csr = make_csr_with(&wanted.request, &key, &options).map_err(Error::Csr)?;
+    let csr = make_csr_with(&wanted.request, key, &options).map_err(Error::Csr)?;
+    let seed = format!("{csr}{}", context.clock.now());
     let request = request::wanted(certificate, csr);
+    match create(context, certificate, &request, key).await {
+        Err(error) if error.is_conflict() && is_taken(context, certificate, &request).await? => {
+            let request = request::under_another_name(request, &seed);
+            create(context, certificate, &request, key).await
+        }
+        created => created,
+    }
+}
+
+async fn create(
+    context: &Context,
+    certificate: &Certificate,
+    request: &CertificateRequest,
+    key: &Arc<PrivateKey>,
+) -> Result<CertificateRequest, Error> {
     let name = request.name_any();
     let api = requests(context, certificate);
     let namespace = certificate.namespace().unwrap_or_default();
     // Before the answer can come, which may be at once.
-    let before = context.pending_keys.keep(&namespace, &name, key);
-    let created = api.create(&PostParams::default(), &request).await;
+    let before = context.pending_keys.keep(&namespace, &name, key.clone());
+    let created = api.create(&PostParams::default(), request).await;
     if created.is_err() {
         context.pending_keys.put_back(&namespace, &name, before);
     }
     created.map_err(|source| failed(certificate, &name, source))
 }
 
-/// Keeps the key of a request in a Secret that goes with the request.
+/// Whether another client made a request of this name, which anybody can foretell.
+async fn is_taken(
+    context: &Context,
+    certificate: &Certificate,
+    request: &CertificateRequest,
+) -> Result<bool, Error> {
+    let name = request.name_any();
+    let found = requests(context, certificate).get_opt(&name).await;
+    let found = found.map_err(|source| failed(certificate, &name, source))?;
+    Ok(found.is_some_and(|found| request::revision_of(certificate, &found).is_none()))
+}
+
+/// Keeps the key of a request in a Secret that goes with the request; `None` where a Secret of that
+/// name is there that is not ours: the key then stays in memory only.
 ///
 /// # Errors
 /// When it cannot be written.
-pub async fn keep_key(context: &Context, asked: &Asked) -> Result<String, Error> {
+pub async fn keep_key(context: &Context, asked: &Asked) -> Result<Option<String>, Error> {
     let request = asked.request.name_any();
     let name = request::key_secret_name(&request);
     let namespace = asked.request.namespace().unwrap_or_default();
@@ -85,34 +113,70 @@ pub async fn keep_key(context: &Context, asked: &Asked) -> Result<String, Error>
         data: Some(BTreeMap::from([(names::TLS_KEY.to_owned(), bytes)])),
         ..Secret::default()
     };
-    write_key(context, &namespace, &name, &Patch::Apply(json!(secret))).await?;
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+    let parameters =
+        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api.create(&parameters, &secret).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            warn!(
+                request,
+                secret = name,
+                "a Secret of this name exists: the key is kept in memory"
+            );
+            return Ok(None);
+        }
+        Err(source) => return Err(write_failed(&namespace, &name, source)),
+    }
     context.pending_keys.is_kept(&namespace, &request);
-    Ok(name)
+    Ok(Some(name))
 }
 
 /// Forgets the key of a request that is over, wherever it was kept.
 ///
 /// # Errors
 /// When the Secret that it was kept in cannot be written.
-pub async fn forget_key(context: &Context, seen: &Observed, request: &str) -> Result<(), Error> {
-    let namespace = seen.certificate.namespace().unwrap_or_default();
-    context.pending_keys.forget(&namespace, request);
-    for name in kept_in(context, seen, request) {
-        write_key(context, &namespace, &name, &Patch::Merge(json!({ "data": null }))).await?;
+pub async fn forget_key(context: &Context, request: &CertificateRequest) -> Result<(), Error> {
+    let namespace = request.namespace().unwrap_or_default();
+    let pending = context.pending_keys.of(&namespace, &request.name_any());
+    context.pending_keys.forget(&namespace, &request.name_any());
+    let name = request::key_secret_name(&request.name_any());
+    let is_kept = pending.is_some_and(|pending| pending.is_kept)
+        || context.seen.secrets.knows(&(namespace.clone(), name.clone()));
+    if !is_kept {
+        return Ok(());
     }
-    Ok(())
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
+    let failed = |source| write_failed(&namespace, &name, source);
+    let found = api.get_metadata_opt(&name).await.map_err(failed)?;
+    let Some(found) = found.filter(|found| holds_key_of(&found.metadata, request)) else {
+        return Ok(());
+    };
+    let metadata = json!({ "resourceVersion": found.metadata.resource_version });
+    let patch = Patch::Merge(json!({ "metadata": metadata, "data": null }));
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api.patch(&name, &parameters, &patch).await {
+        Ok(_) => Ok(()),
+        // It went with its request.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(failed(source)),
+    }
 }
 
-/// The Secrets with the key of a request: the one that the status tells of, and the one that there
-/// is, where the work broke off before the status told of it.
-fn kept_in(context: &Context, seen: &Observed, request: &str) -> BTreeSet<String> {
-    let status = seen.certificate.status.as_ref();
-    let told = status.and_then(|status| status.next_private_key_secret_name.clone());
-    let name = request::key_secret_name(request);
-    let key = (seen.certificate.namespace().unwrap_or_default(), name.clone());
-    let is_kept = seen.asked.as_ref().is_some_and(|asked| asked.is_kept);
-    let is_there = is_kept || context.seen.secrets.knows(&key);
-    told.into_iter().chain(is_there.then_some(name)).collect()
+/// Whether a Secret was made for the key of a request: it says so and goes with it. No status is
+/// believed about that.
+#[must_use]
+pub fn holds_key_of(secret: &ObjectMeta, request: &CertificateRequest) -> bool {
+    let labels = secret.labels.as_ref();
+    let is_labelled = labels.is_some_and(|labels| labels.contains_key(names::NEXT_KEY_LABEL));
+    let mut owners = secret.owner_references.iter().flatten();
+    is_labelled && owners.any(|owner| request.metadata.uid.as_ref() == Some(&owner.uid))
+}
+
+fn write_failed(namespace: &str, name: &str, source: kube::Error) -> Error {
+    let secret = Box::new(ObjectRef::new(name).within(namespace));
+    Error::WriteSecret { secret, source }
 }
 
 /// Does what was left of the work that stored a certificate of this revision.
@@ -121,29 +185,12 @@ fn kept_in(context: &Context, seen: &Observed, request: &str) -> BTreeSet<String
 /// When the API server refuses.
 pub async fn finish(context: &Context, seen: &Observed, revision: i64) -> Result<(), Error> {
     let certificate = &seen.certificate;
-    forget_key(context, seen, &request::name(certificate, revision)).await?;
-    prune(context, certificate, revision).await
-}
-
-async fn write_key(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    patch: &Patch<serde_json::Value>,
-) -> Result<(), Error> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let mut parameters =
-        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    parameters.force = matches!(patch, Patch::Apply(_));
-    match api.patch(name, &parameters, patch).await {
-        Ok(_) => Ok(()),
-        // It went with its request.
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(Error::WriteSecret {
-            secret: Box::new(ObjectRef::new(name).within(namespace)),
-            source,
-        }),
+    for request in request::made_for(context, certificate) {
+        if request::revision_of(certificate, &request) == Some(revision) {
+            forget_key(context, &request).await?;
+        }
     }
+    prune(context, certificate, revision).await
 }
 
 /// Takes a request away.

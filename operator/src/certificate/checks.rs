@@ -226,7 +226,11 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
     if !renewal_asked(&seen.certificate) || unfinished::is_answered(seen) {
         return None;
     }
-    found(Reason::ManuallyTriggered, "a renewal was asked for by condition Issuing")
+    let how = match annotation_asks(&seen.certificate) {
+        Some(value) => format!("annotation {} {value:?}", names::RENEW_REQUESTED_AT),
+        None => "condition Issuing".to_owned(),
+    };
+    found(Reason::ManuallyTriggered, format!("a renewal was asked for by {how}"))
 }
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
@@ -259,11 +263,23 @@ fn expired(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {
     found(Reason::Expired, format!("the certificate expired at {}", leaf.validity.not_after))
 }
 
-/// Any client may ask for a renewal by setting the condition Issuing to True.
+/// A renewal is asked for by a new value of an annotation, or, by a client that may write the status,
+/// by setting the condition Issuing to True.
 #[must_use]
 pub fn renewal_asked(certificate: &Certificate) -> bool {
+    if annotation_asks(certificate).is_some() {
+        return true;
+    }
     let mut conditions = certificate.status.iter().flat_map(|status| &status.conditions);
     conditions.any(|asked| asked.type_ == "Issuing" && asked.status == ConditionStatus::True)
+}
+
+/// The value of the annotation that asks for a renewal, where it was not acted upon yet.
+#[must_use]
+pub fn annotation_asks(certificate: &Certificate) -> Option<&str> {
+    let asked = certificate.annotations().get(names::RENEW_REQUESTED_AT)?;
+    let answered = certificate.status.as_ref().and_then(|s| s.renew_requested_at.as_ref());
+    (answered != Some(asked) && !asked.is_empty()).then_some(asked)
 }
 
 /// Whether the spec changed since the operator last said something about it.

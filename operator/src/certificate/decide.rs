@@ -4,11 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::checks::{self, Finding, Reason};
+use super::keys::NotYet;
 use super::observe::{IssuerState, Observed};
 use super::reference::IssuerId;
 use super::request::Answer;
 use super::wanted::{InvalidField, Wanted};
-use super::{repairs, secret, unfinished};
+use super::{adoption, repairs, secret, unfinished};
 
 /// First wait after an issuance that failed; it doubles with each failure.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
@@ -92,6 +93,20 @@ pub enum Decision {
     Leave,
 }
 
+impl Decision {
+    /// The same decision while the private key that it takes is not made yet.
+    #[must_use]
+    pub fn waiting_for_key(self, NotYet { waiting }: NotYet) -> Self {
+        let message = format!("RSA keys are made two at a time, and {waiting} wait for theirs");
+        match self {
+            Self::Issue(wanted) | Self::Ask(wanted) => {
+                Self::Wait { wanted, reason: "KeyPending", message }
+            }
+            other => other,
+        }
+    }
+}
+
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
@@ -108,6 +123,10 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
             "Secret {secret} belongs to Certificate {rival}: name another in spec.secretName"
         );
         return refuse("DuplicateSecretName", message);
+    }
+    let foreign = seen.secret.as_ref().filter(|s| !adoption::may_write(s, &seen.certificate));
+    if foreign.is_some() {
+        return refuse(adoption::NOT_ADOPTED, adoption::advice(&seen.certificate));
     }
     let decision = match checks::trigger(seen, wanted, now) {
         Some(_) if unfinished::untold(seen).is_some() => Decision::Record,
@@ -159,6 +178,9 @@ pub(super) const CONTESTED: &str = "SecretContested";
 pub(super) const NO_PASSWORD: &str = "KeystorePasswordSecretNotFound";
 
 fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> Decision {
+    if let Some(refusal) = kept_key_is_wrong(seen, wanted) {
+        return refusal;
+    }
     let issuer = IssuerId::of(&seen.certificate.spec.issuer_ref);
     let wait = |reason, message| Decision::Wait { wanted: finding.clone(), reason, message };
     match &seen.issuer {
@@ -174,9 +196,6 @@ fn issue(seen: &Observed, wanted: &Wanted, finding: Finding, now: Timestamp) -> 
     }
     if let Err(missing) = &seen.passwords {
         return wait(NO_PASSWORD, missing.to_string());
-    }
-    if let Some(refusal) = kept_key_is_wrong(seen, wanted) {
-        return refusal;
     }
     match backoff_end(seen) {
         Some(until) if now < until => Decision::BackOff { wanted: finding, until },
@@ -211,16 +230,17 @@ fn by_request(seen: &Observed, finding: Finding, now: Timestamp) -> Decision {
     }
 }
 
-/// A key that must be kept, and is not of the kind that is asked for, leaves no way.
+/// A key that must be kept, and cannot be read or is not of the kind that is asked for, leaves no way.
 fn kept_key_is_wrong(seen: &Observed, wanted: &Wanted) -> Option<Decision> {
-    let key = seen.secret.as_ref()?.key()?;
-    if !wanted.keep_key || key.algorithm() == wanted.algorithm {
-        return None;
-    }
+    let stored = seen.secret.as_ref().filter(|_| wanted.keep_key)?;
+    let wrong = match stored.key() {
+        Ok(None) => return None,
+        Ok(Some(key)) if key.algorithm() == wanted.algorithm => return None,
+        Ok(Some(key)) => format!("the key is {}, not {}", key.algorithm(), wanted.algorithm),
+        Err(error) => format!("tls.key of the Secret cannot be read ({error})"),
+    };
     let message = format!(
-        "spec.privateKey.rotationPolicy is Never and the key is {}, not {}: delete the Secret, or set rotationPolicy to Always",
-        key.algorithm(),
-        wanted.algorithm,
+        "spec.privateKey.rotationPolicy is Never and {wrong}: delete the Secret, or set rotationPolicy to Always"
     );
     Some(refuse("CannotRegenerateKey", message))
 }

@@ -30,6 +30,8 @@ pub enum Error {
         #[source]
         source: kube::Error,
     },
+    #[error("{secret} exists already, and was not made for this Certificate")]
+    Occupied { secret: Box<ObjectRef<Secret>> },
     #[error("writing the status of {certificate}")]
     WriteStatus {
         certificate: Box<ObjectRef<Certificate>>,
@@ -46,6 +48,10 @@ pub enum Error {
     Csr(#[source] pki::ComposeError),
     #[error(transparent)]
     Extras(Box<ExtrasError>),
+    #[error("what was signed differs from {fields}")]
+    Differs { fields: String },
+    #[error("what was signed was not signed by the CA of {issuer}")]
+    AnotherSigner { issuer: String },
     #[error("what was signed was valid until {not_after} only")]
     SignedExpired { not_after: Timestamp },
     #[error("making the private key")]
@@ -68,16 +74,32 @@ impl Error {
             Self::ReadCertificate { .. } => "ReadCertificateError",
             Self::ReadSecret { .. } => "ReadSecretError",
             Self::WriteSecret { .. } => "WriteSecretError",
+            Self::Occupied { .. } => super::adoption::NOT_ADOPTED,
             Self::WriteStatus { .. } => "WriteStatusError",
             Self::WriteRequest { .. } => "WriteRequestError",
             Self::Csr(_) => "InvalidRequest",
             Self::Extras(_) => "KeystoreError",
             Self::Key(_) => "KeyError",
             Self::Sign(error) => error.reason(),
-            Self::ReadBack(_) | Self::KeyMismatch | Self::SignedExpired { .. } => {
-                "InvalidCertificate"
-            }
+            Self::ReadBack(_)
+            | Self::KeyMismatch
+            | Self::SignedExpired { .. }
+            | Self::Differs { .. }
+            | Self::AnotherSigner { .. } => "InvalidCertificate",
             Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Whether the object changed since it was read: it is to be read again.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::WriteSecret { source, .. }
+            | Self::WriteStatus { source, .. }
+            | Self::WriteRequest { source, .. } => {
+                matches!(source, kube::Error::Api(status) if status.code == 409)
+            }
+            _ => false,
         }
     }
 

@@ -6,12 +6,15 @@
 //! status should now be. Everything between reading and writing is pure.
 
 pub mod act;
+mod adoption;
+mod answer;
 pub mod ask;
 pub mod checks;
 pub mod decide;
 mod ending;
 mod error;
 pub mod extras;
+pub mod keys;
 pub mod names;
 pub mod observe;
 mod passwords;
@@ -32,4 +35,4 @@ pub mod unfinished;
 pub mod wanted;
 
 pub use error::Error;
-pub use reconcile::{error_policy, reconcile};
+pub use reconcile::{error_policy, is_identity, reconcile, reconcile_identity};

@@ -23,6 +23,11 @@ pub const REQUEST_DIGEST: &str = "countersign.dev/request-digest";
 pub const NEXT_KEY_LABEL: &str = "countersign.dev/next-private-key";
 /// Annotation of a Certificate: a certificate that nobody trusts shall be there while it waits.
 pub const ISSUE_TEMPORARY: &str = "countersign.dev/issue-temporary-certificate";
+/// Annotation of a Secret: the Certificate of this name may write to it, although the operator did not
+/// make it.
+pub const ADOPT: &str = "countersign.dev/adopt";
+/// Annotation of a Certificate: a renewal is asked for; each value once.
+pub const RENEW_REQUESTED_AT: &str = "countersign.dev/renew-requested-at";
 /// Annotation of a Secret whose certificate nobody trusts.
 pub const TEMPORARY: &str = "countersign.dev/temporary";
 /// The names in the certificate, for people and their tools.

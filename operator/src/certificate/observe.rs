@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::ask::holds_key_of;
 use super::error::Error;
 use super::extras::Passwords;
 use super::names;
@@ -42,6 +43,15 @@ pub struct Observed {
     pub repairs: Vec<Timestamp>,
 }
 
+/// When the Secret is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Unless the watches know of none and it is the first issuance.
+    IfKnown,
+    /// In any case: one is there that the watches do not know of.
+    Always,
+}
+
 /// Whether the issuer can sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IssuerState {
@@ -64,9 +74,13 @@ impl Observed {
     ///
     /// # Errors
     /// When the Secret cannot be read.
-    pub async fn of(context: &Context, certificate: Arc<Certificate>) -> Result<Self, Error> {
+    pub async fn of(
+        context: &Context,
+        certificate: Arc<Certificate>,
+        look: Look,
+    ) -> Result<Self, Error> {
         let namespace = certificate.namespace().unwrap_or_default();
-        let secret = stored(context, &certificate, &namespace).await?;
+        let secret = stored(context, &certificate, &namespace, look).await?;
         let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
         let rival = rival_of(context, &certificate, owner.map(String::as_str));
         let rival = still_there(context, &namespace, rival).await?;
@@ -106,16 +120,39 @@ async fn requests(
         made.iter().find(|one| super::request::revision_of(certificate, one) == Some(revision))
     };
     let was_asked = of_revision(next - 1).and_then(|one| digest_of(one)).map(str::to_owned);
-    let Some(request) = of_revision(next).cloned() else { return Ok((None, was_asked)) };
-    let (key, is_kept) = match context.pending_keys.of(namespace, &request.name_any()) {
-        Some(pending) => (Some(pending.key), pending.is_kept),
-        None => {
-            let kept = kept_key(context, namespace, &request).await?;
-            let is_kept = kept.is_some();
-            (kept, is_kept)
+    // Anybody who may make requests can say that one is for this Certificate: that with a key is ours.
+    let mut asked = None;
+    for request in
+        made.iter().filter(|one| super::request::revision_of(certificate, one) == Some(next))
+    {
+        let (key, is_kept) = key_of(context, namespace, request).await?;
+        let has_key = key.is_some();
+        let one = Asked { request: request.clone(), key, is_kept };
+        if has_key {
+            return Ok((Some(one), was_asked));
         }
-    };
-    Ok((Some(Asked { request, key, is_kept }), was_asked))
+        asked.get_or_insert(one);
+    }
+    Ok((asked, was_asked))
+}
+
+/// The key of a request, and whether it is in a Secret, too.
+async fn key_of(
+    context: &Context,
+    namespace: &str,
+    request: &CertificateRequest,
+) -> Result<(Option<Arc<PrivateKey>>, bool), Error> {
+    let name = request.name_any();
+    if let Some(pending) = context.pending_keys.of(namespace, &name) {
+        return Ok((Some(pending.key), pending.is_kept));
+    }
+    let secret = (namespace.to_owned(), super::request::key_secret_name(&name));
+    if !context.seen.secrets.knows(&secret) {
+        return Ok((None, false));
+    }
+    let kept = kept_key(context, namespace, request).await?;
+    let is_kept = kept.is_some();
+    Ok((kept, is_kept))
 }
 
 /// The key of a request, where it was kept for a restart.
@@ -130,9 +167,7 @@ async fn kept_key(
         secret: Box::new(ObjectRef::new(&name).within(namespace)),
         source,
     })?;
-    let its = secret.filter(|secret| {
-        secret.owner_references().iter().any(|owner| Some(&owner.uid) == request.uid().as_ref())
-    });
+    let its = secret.filter(|secret| holds_key_of(&secret.metadata, request));
     let text = its.and_then(|secret| secret.data).and_then(|mut data| data.remove(names::TLS_KEY));
     Ok(text.and_then(|text| PrivateKey::from_pem(&text.0).ok()).map(Arc::new))
 }
@@ -141,9 +176,10 @@ async fn stored(
     context: &Context,
     certificate: &Certificate,
     namespace: &str,
+    look: Look,
 ) -> Result<Option<Stored>, Error> {
     let name = &certificate.spec.secret_name;
-    if is_known_to_be_new(context, certificate, namespace) {
+    if look == Look::IfKnown && is_known_to_be_new(context, certificate, namespace) {
         return Ok(None);
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
@@ -154,8 +190,8 @@ async fn stored(
     Ok(secret.map(|secret| Stored::of(&secret)))
 }
 
-/// The first issuance need not look for a Secret: there is none of ours, and of one that somebody
-/// else made nothing would be kept but what server-side apply keeps anyway.
+/// The first issuance need not look for a Secret: there is none of ours, and the write fails where
+/// another one is there.
 fn is_known_to_be_new(context: &Context, certificate: &Certificate, namespace: &str) -> bool {
     let keeps_key = certificate.spec.private_key.as_ref().and_then(|key| key.rotation_policy)
         == Some(countersign_crds::RotationPolicy::Never);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_contract::names::{IDENTITY_LABEL, SERVICE_ACCOUNT_ANNOTATION, identity_name};
 use countersign_crds::{Certificate, CertificateStatus};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -13,7 +14,8 @@ use tracing::{info, instrument, warn};
 use super::checks::Finding;
 use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
 use super::error::Error;
-use super::observe::Observed;
+use super::keys::NotYet;
+use super::observe::{Look, Observed};
 use super::reference::default_issuer;
 use super::settled;
 use super::signer::Signer;
@@ -22,6 +24,7 @@ use super::wanted::Wanted;
 use super::{act, ask, ending, names, request, unfinished};
 use crate::context::Context;
 use crate::metrics::ReasonLabels;
+use crate::pki::PrivateKey;
 
 /// A Certificate is looked at this often even when nothing happens.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
@@ -35,11 +38,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// How long until the next look at a CertificateRequest that was just made or taken away.
 const SOON: Duration = Duration::from_secs(2);
 
+/// So many keys are made so soon that nothing need be said of it.
+const FEW: usize = 16;
+
 /// A Certificate that was refused is looked at this often: what it needs may change elsewhere, for
 /// example when the other one that names its Secret goes.
 const RECHECK_REFUSED: Duration = Duration::from_secs(180);
 
-/// Brings one Certificate to what it should be.
+/// Brings one Certificate to what it should be, unless it is an identity.
 ///
 /// # Errors
 /// When the API server cannot be read or written; the reconciliation is tried again.
@@ -48,37 +54,92 @@ pub async fn reconcile(
     certificate: Arc<Certificate>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
-    let now = context.clock.now();
+    if is_identity(&certificate) {
+        Ok(Action::await_change())
+    } else {
+        bring(certificate, context).await
+    }
+}
+
+/// Brings one identity to what it should be.
+///
+/// # Errors
+/// When the API server cannot be read or written; the reconciliation is tried again.
+#[instrument(skip_all, fields(certificate = %ObjectRef::from_obj(&*certificate)))]
+pub async fn reconcile_identity(
+    certificate: Arc<Certificate>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    if is_identity(&certificate) {
+        bring(certificate, context).await
+    } else {
+        Ok(Action::await_change())
+    }
+}
+
+/// Whether a Certificate is the identity of a service account, as the operator makes them. Those have
+/// a queue of their own.
+#[must_use]
+pub fn is_identity(certificate: &Certificate) -> bool {
+    let account = certificate.annotations().get(SERVICE_ACCOUNT_ANNOTATION);
+    let is_named = |account: &String| {
+        let name = identity_name(account);
+        certificate.name_any() == name && certificate.spec.secret_name == name
+    };
+    certificate.labels().contains_key(IDENTITY_LABEL) && account.is_some_and(is_named)
+}
+
+async fn bring(certificate: Arc<Certificate>, context: Arc<Context>) -> Result<Action, Error> {
     let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
-    if ending::is_in_an_ending_namespace(&context, &certificate) {
+    match attempt(&context, certificate.clone(), Look::IfKnown).await {
+        Err(Error::Occupied { .. }) => attempt(&context, certificate, Look::Always).await,
+        ended => ended,
+    }
+}
+
+async fn attempt(
+    context: &Context,
+    certificate: Arc<Certificate>,
+    look: Look,
+) -> Result<Action, Error> {
+    let now = context.clock.now();
+    if ending::is_in_an_ending_namespace(context, &certificate) {
         return Ok(Action::await_change());
     }
-    let signer = Signer::of(&context, &certificate);
-    if let Some(status) = settled(&context, &certificate, signer.as_ref(), now) {
+    let signer = Signer::of(context, &certificate);
+    if let Some(status) = settled(context, &certificate, signer.as_ref(), now) {
         let reissues_at = reissues_at(signer.as_ref(), &certificate, status);
         let wait = wait(&Decision::Keep, &Outcome::Unchanged, status, reissues_at, now);
         return Ok(Action::requeue(wait));
     }
     let wanted = Wanted::by(&certificate);
-    let seen = Observed::of(&context, certificate).await?;
-    let decision = decide(&seen, &wanted, now);
+    let seen = Observed::of(context, certificate, look).await?;
+    let mut decision = decide(&seen, &wanted, now);
     if decision == Decision::Leave {
         return Ok(Action::await_change());
     }
     let repaired = is_repair(&seen, &decision).then(|| seen.certificate.uid()).flatten();
     let wanted = wanted.ok();
-    if let Some(soon) = request_step(&context, &seen, &decision, wanted.as_ref()).await? {
+    let key = match key_step(context, &seen, &decision, wanted.as_ref()).await? {
+        Ok(key) => key,
+        Err(not_yet) if not_yet.waiting <= FEW => return Ok(Action::requeue(LONGEST_WAIT)),
+        Err(not_yet) => {
+            decision = decision.waiting_for_key(not_yet);
+            None
+        }
+    };
+    if let Some(soon) = request_step(context, &seen, &decision, wanted.as_ref(), &key).await? {
         repaired.iter().for_each(|uid| context.repairs.note(uid, now));
         return Ok(soon);
     }
-    let (seen, outcome) = carry_out(&context, seen, &decision, wanted.as_ref()).await?;
+    let (seen, outcome) = carry_out(context, seen, &decision, wanted.as_ref(), &key).await?;
     if !matches!(outcome, Outcome::Failed { .. }) {
         repaired.iter().for_each(|uid| context.repairs.note(uid, now));
     }
-    let outcome = found(&context, &seen, outcome).await?;
+    let outcome = found(context, &seen, outcome).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
-    act::write_status(&context, &seen.certificate, &status).await?;
-    report(&context, &seen.certificate, &decision, &outcome).await;
+    act::write_status(context, &seen.certificate, &status).await?;
+    report(context, &seen.certificate, &decision, &outcome).await;
     let reissues_at = reissues_at(seen.signer.as_ref(), &seen.certificate, &status);
     Ok(Action::requeue(wait(&decision, &outcome, &status, reissues_at, now)))
 }
@@ -118,16 +179,38 @@ fn with_default_issuer(context: &Context, certificate: Arc<Certificate>) -> Arc<
     Arc::new(certificate)
 }
 
+/// The key that carrying out a decision takes, if it takes one; how many wait, where it is not made yet.
+async fn key_step(
+    context: &Context,
+    seen: &Observed,
+    decision: &Decision,
+    wanted: Option<&Wanted>,
+) -> Result<Result<Option<Arc<PrivateKey>>, NotYet>, Error> {
+    let takes_one = match decision {
+        Decision::Issue(_) | Decision::Ask(_) => true,
+        Decision::Wait { .. } => wants_temporary(seen),
+        _ => false,
+    };
+    match wanted.filter(|_| takes_one) {
+        Some(wanted) => Ok(act::key_for(context, seen, wanted).await?.map(Some)),
+        None => {
+            context.keys.forget(seen.certificate.metadata.uid.as_deref().unwrap_or_default());
+            Ok(Ok(None))
+        }
+    }
+}
+
 /// The steps with a CertificateRequest of which nothing is said on the status.
 async fn request_step(
     context: &Context,
     seen: &Observed,
     decision: &Decision,
     wanted: Option<&Wanted>,
+    key: &Option<Arc<PrivateKey>>,
 ) -> Result<Option<Action>, Error> {
-    match (decision, wanted) {
-        (Decision::Ask(finding), Some(wanted)) => {
-            let request = ask::ask(context, seen, wanted).await?;
+    match (decision, wanted.zip(key.as_ref())) {
+        (Decision::Ask(finding), Some((wanted, key))) => {
+            let request = ask::ask(context, seen, wanted, key).await?;
             let name = request.name_any();
             info!(reason = finding.reason.as_str(), request = name, "asked for a certificate");
             let note = format!("{}; asked for by CertificateRequest {name}", finding.message);
@@ -148,40 +231,46 @@ async fn carry_out(
     seen: Observed,
     decision: &Decision,
     wanted: Option<&Wanted>,
+    key: &Option<Arc<PrivateKey>>,
 ) -> Result<(Observed, Outcome), Error> {
+    if let (Decision::Issue(finding), Some((wanted, key))) = (decision, wanted.zip(key.as_ref())) {
+        info!(reason = finding.reason.as_str(), message = finding.message, "issuing");
+        let started = std::time::Instant::now();
+        let issued = act::issue(context, &seen, wanted, key).await;
+        context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
+        return ended(context, seen, finding, issued);
+    }
     match (decision, wanted) {
-        (Decision::Issue(finding), Some(wanted)) => {
-            info!(reason = finding.reason.as_str(), message = finding.message, "issuing");
-            let started = std::time::Instant::now();
-            let issued = act::issue(context, &seen, wanted).await;
-            context.metrics.issuance_duration.observe(started.elapsed().as_secs_f64());
-            ended(context, seen, finding, issued)
-        }
         (Decision::Store { wanted: finding, answer }, Some(wanted)) => {
             let stored = act::store_answer(context, &seen, wanted, answer).await;
-            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
             if stored.is_ok() {
-                ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+                forget_key(context, &seen).await?;
                 let revision = request::next_revision(&seen.certificate);
                 ask::prune(context, &seen.certificate, revision).await?;
             }
             ended(context, seen, finding, stored)
         }
         (Decision::Fail { reason, message, .. }, _) => {
-            let request = seen.asked.as_ref().map(|asked| asked.request.name_any());
-            ask::forget_key(context, &seen, &request.unwrap_or_default()).await?;
+            forget_key(context, &seen).await?;
             let (reason, message) = (reason.clone(), message.clone());
             warn!(reason, message, "the CertificateRequest was refused");
             let labels = ReasonLabels { reason: "RequestRefused" };
             context.metrics.failures.get_or_create(&labels).inc();
             Ok((seen, Outcome::Failed { reason, message }))
         }
-        (Decision::Wait { .. }, Some(wanted)) => waiting(context, seen, wanted).await,
+        (Decision::Wait { .. }, Some(wanted)) => waiting(context, seen, wanted, key).await,
         (Decision::Tidy, _) => {
             let secret = act::tidy(context, &seen).await?.or_else(|| seen.secret.clone());
             Ok((Observed { secret, ..seen }, Outcome::Unchanged))
         }
         _ => Ok((seen, Outcome::Unchanged)),
+    }
+}
+
+async fn forget_key(context: &Context, seen: &Observed) -> Result<(), Error> {
+    match &seen.asked {
+        Some(asked) => ask::forget_key(context, &asked.request).await,
+        None => Ok(()),
     }
 }
 
@@ -210,6 +299,8 @@ fn ended(
             (Observed { secret: Some(stored), ..seen }, Outcome::Issued)
         }
         Err(error) if ending::is_why(&error) => return Err(error),
+        Err(error @ Error::Occupied { .. }) => return Err(error),
+        Err(error) if error.is_conflict() => return Err(error),
         Err(error) => (seen, failure(context, &error)),
     })
 }
@@ -220,9 +311,10 @@ async fn waiting(
     context: &Context,
     mut seen: Observed,
     wanted: &Wanted,
+    key: &Option<Arc<PrivateKey>>,
 ) -> Result<(Observed, Outcome), Error> {
-    if wants_temporary(&seen) {
-        seen.secret = Some(act::store_temporary(context, &seen, wanted).await?);
+    if let Some(key) = key.as_ref().filter(|_| wants_temporary(&seen)) {
+        seen.secret = Some(act::store_temporary(context, &seen, wanted, key).await?);
         let note = "Issued temporary certificate".to_owned();
         context.events.normal(&*seen.certificate, "Issuing", note);
     }
@@ -232,8 +324,8 @@ async fn waiting(
             Ok((seen, Outcome::Kept(name)))
         }
         Some(asked) if asked.key.is_some() => {
-            let name = ask::keep_key(context, asked).await?;
-            Ok((seen, Outcome::Kept(name)))
+            let kept = ask::keep_key(context, asked).await?;
+            Ok((seen, kept.map_or(Outcome::Unchanged, Outcome::Kept)))
         }
         _ => Ok((seen, Outcome::Unchanged)),
     }

@@ -68,6 +68,11 @@ impl Asked {
             return refusal(refused);
         }
         match ready {
+            Some(ready) if ready.status == ConditionStatus::True && holds("Approved").is_none() => {
+                self.pending(
+                    "was signed, and not approved: what was signed is not used before it is",
+                )
+            }
             Some(ready) if ready.status == ConditionStatus::True => match status.certificate {
                 Some(ByteString(chain)) => Answer::Signed {
                     chain,
@@ -148,6 +153,20 @@ pub fn name(certificate: &Certificate, revision: i64) -> String {
     let mut name = certificate.name_any();
     name.truncate(LONGEST_NAME - end.len());
     name.trim_end_matches(['-', '.']).to_owned() + &end
+}
+
+/// The same request under a name that cannot be foretold: the one of before is taken. `seed` is known
+/// to nobody before it is made.
+#[must_use]
+pub fn under_another_name(mut request: CertificateRequest, seed: &str) -> CertificateRequest {
+    let end = format!("-{}", &crate::pki::sha256_hex(seed.as_bytes())[..10]);
+    let mut name = request.name_any();
+    name.truncate(LONGEST_NAME - end.len());
+    let name = name.trim_end_matches(['-', '.']).to_owned() + &end;
+    let key = (names::PRIVATE_KEY_SECRET.to_owned(), key_secret_name(&name));
+    request.annotations_mut().extend([key]);
+    request.metadata.name = Some(name);
+    request
 }
 
 /// Whether a request was made for a Certificate, and for which revision.

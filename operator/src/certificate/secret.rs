@@ -32,7 +32,7 @@ pub fn is_untidy(seen: &Observed) -> bool {
         return false;
     };
     let (labels, annotations) = metadata(&seen.certificate, &pair.leaf, noted(stored));
-    let owner = owner(&seen.certificate);
+    let owner = owner(&seen.certificate, Some(stored));
     let no_passwords = Passwords::default();
     let passwords = seen.passwords.as_ref().unwrap_or(&no_passwords);
     let applied = |key: &str| stored.applied.data.contains(key);
@@ -83,7 +83,8 @@ pub fn tidied(
 ) -> Result<Option<Secret>, ExtrasError> {
     let Some(pair) = stored.pair() else { return Ok(None) };
     let data = extras::added(&certificate.spec, stored.data.0.clone(), passwords, now)?;
-    Ok(Some(assembled(certificate, &pair.leaf, noted(stored), SecretData(data))))
+    let noted = noted(stored);
+    Ok(Some(assembled(certificate, &pair.leaf, noted, SecretData(data), Some(stored))))
 }
 
 /// What a Secret holds of a new certificate.
@@ -114,11 +115,12 @@ pub fn issued(
     wanted: &Wanted,
     leaf: &CertificateFacts,
     data: BTreeMap<String, ByteString>,
+    before: Option<&Stored>,
 ) -> Secret {
     let lifetime = Some(wanted.lifetime.as_secs().to_string());
     let revision = Some(request::next_revision(certificate).to_string());
     let noted = Noted { lifetime, revision, ..Noted::default() };
-    assembled(certificate, leaf, noted, SecretData(data))
+    assembled(certificate, leaf, noted, SecretData(data), before)
 }
 
 /// The Secret of a certificate that nobody trusts, until there is a better one.
@@ -127,9 +129,10 @@ pub fn temporary(
     certificate: &Certificate,
     leaf: &CertificateFacts,
     data: BTreeMap<String, ByteString>,
+    before: Option<&Stored>,
 ) -> Secret {
     let noted = Noted { is_temporary: true, ..Noted::default() };
-    assembled(certificate, leaf, noted, SecretData(data))
+    assembled(certificate, leaf, noted, SecretData(data), before)
 }
 
 fn assembled(
@@ -137,6 +140,7 @@ fn assembled(
     leaf: &CertificateFacts,
     noted: Noted,
     data: SecretData,
+    before: Option<&Stored>,
 ) -> Secret {
     let (labels, annotations) = metadata(certificate, leaf, noted);
     Secret {
@@ -145,7 +149,7 @@ fn assembled(
             namespace: certificate.namespace(),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: owner(certificate).map(|owner| vec![owner]),
+            owner_references: owner(certificate, before).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         data: Some(data.0),
@@ -156,10 +160,20 @@ fn assembled(
 
 /// A Secret outlives its Certificate, so that deleting the one by mistake takes down nothing, unless
 /// the spec says otherwise. An identity goes with its Certificate, which the operator made itself.
-fn owner(certificate: &Certificate) -> Option<OwnerReference> {
+/// A Secret that the operator did not make (`before` it was written to) never goes with anything.
+fn owner(certificate: &Certificate, before: Option<&Stored>) -> Option<OwnerReference> {
     let goes_too = certificate.spec.secret_deletion_policy == Some(SecretDeletionPolicy::Delete)
         || certificate.labels().contains_key(IDENTITY_LABEL);
-    goes_too.then(|| certificate.controller_owner_ref(&())).flatten()
+    if !goes_too || before.is_some_and(|stored| !stored.applied.made) {
+        return None;
+    }
+    // An object has one controller at most.
+    match before.and_then(|stored| stored.controller.as_ref()) {
+        Some(controller) if certificate.metadata.uid.as_ref() != Some(controller) => {
+            certificate.owner_ref(&())
+        }
+        _ => certificate.controller_owner_ref(&()),
+    }
 }
 
 type Strings = BTreeMap<String, String>;

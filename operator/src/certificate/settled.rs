@@ -3,6 +3,7 @@
 use countersign_crds::{Certificate, CertificateStatus, ConditionStatus};
 use jiff::Timestamp;
 
+use super::checks::annotation_asks;
 use super::signer::Signer;
 
 /// The status of a Certificate about which everything is said, and of which nothing is due: as long
@@ -20,6 +21,7 @@ pub(super) fn settled<'a>(
         && status.observed_generation == certificate.metadata.generation
         && status.conditions.iter().any(says_ready)
         && !status.conditions.iter().any(|condition| condition.type_ == "Issuing")
+        && annotation_asks(certificate).is_none()
         && status.not_after.as_ref().is_some_and(|end| now < end.0)
         && status.renewal_time.as_ref().is_none_or(|due| now < due.0)
         && signer.is_none_or(|signer| {

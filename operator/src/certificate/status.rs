@@ -3,9 +3,11 @@
 use countersign_crds::{CertificateStatus, Condition, ConditionStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
 use super::checks;
 use super::decide::{CONTESTED, Decision};
+use super::names;
 use super::observe::Observed;
 use super::unfinished;
 use super::wanted::Wanted;
@@ -45,6 +47,10 @@ pub fn next(
     status.observed_generation = generation;
     record_dates(&mut status, seen, wanted);
     record_attempt(&mut status, outcome, now);
+    if answers_request(seen, outcome) {
+        let asked = seen.certificate.annotations().get(names::RENEW_REQUESTED_AT);
+        status.renew_requested_at = asked.cloned();
+    }
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
     match issuing(decision, outcome) {
         _ if *outcome == Outcome::Unchanged && tells_of_failure(&status, decision) => {}
@@ -77,6 +83,15 @@ fn record_attempt(status: &mut CertificateStatus, outcome: &Outcome, now: Timest
             status.failed_issuance_attempts = Some(failures);
             status.last_failure_time = Some(Time(now));
         }
+    }
+}
+
+/// Whether the renewal that the annotation asks for was tried; one that failed is asked for anew.
+fn answers_request(seen: &Observed, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Issued | Outcome::Failed { .. } => true,
+        Outcome::Found(_) => unfinished::is_answered(seen),
+        Outcome::Unchanged | Outcome::Kept(_) => false,
     }
 }
 

@@ -6,17 +6,26 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 
 use super::names;
 use crate::context::FIELD_MANAGER;
-use crate::pki::{CertificateFacts, PrivateKey, fingerprint_of};
+use crate::pki::{CertificateFacts, KeyError, PrivateKey, fingerprint_of};
 
 /// A Secret as it was found.
 #[derive(Clone, Debug)]
 pub struct Stored {
     /// Its version.
     pub version: Option<String>,
+    /// Its unique id: a write names it, so that it reaches no Secret that was made meanwhile.
+    pub uid: Option<String>,
+    /// Its type, which never changes.
+    pub type_: Option<String>,
+    /// Whether the API server refuses changes of its data.
+    pub is_immutable: bool,
+    /// The unique id of the object that controls it, if there is one.
+    pub controller: Option<String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
     /// Its labels.
@@ -45,6 +54,8 @@ pub struct Applied {
     pub data: BTreeSet<String>,
     /// Whether it goes with somebody.
     pub owner: bool,
+    /// Whether the operator made the Secret: its type, which never changes, is the operator's alone.
+    pub made: bool,
     /// When it did so last, by the API server's clock.
     pub at: Option<Timestamp>,
 }
@@ -62,11 +73,15 @@ impl std::fmt::Debug for SecretData {
 impl Applied {
     fn to(secret: &Secret) -> Self {
         let managed = secret.metadata.managed_fields.iter().flatten();
-        let ours = managed.filter(|entry| {
+        let (ours, others): (Vec<_>, Vec<_>) = managed.partition(|entry| {
             entry.manager.as_deref() == Some(FIELD_MANAGER)
                 && entry.operation.as_deref() == Some("Apply")
         });
-        let mut applied = Self::default();
+        let sets_type = |entry: &&ManagedFieldsEntry| {
+            entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:type"].is_object())
+        };
+        let made = ours.iter().any(sets_type) && !others.iter().any(sets_type);
+        let mut applied = Self { made, ..Self::default() };
         for entry in ours {
             applied.at = applied.at.max(entry.time.as_ref().map(|time| time.0));
             let Some(fields) = &entry.fields_v1 else { continue };
@@ -119,6 +134,14 @@ impl Stored {
     pub fn of(secret: &Secret) -> Self {
         Self {
             version: secret.resource_version(),
+            uid: secret.uid(),
+            type_: secret.type_.clone(),
+            is_immutable: secret.immutable == Some(true),
+            controller: secret
+                .owner_references()
+                .iter()
+                .find(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone()),
             annotations: secret.annotations().clone(),
             labels: secret.labels().clone(),
             owners: secret.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
@@ -129,14 +152,16 @@ impl Stored {
         }
     }
 
-    /// The private key, whatever else is missing or broken.
-    #[must_use]
-    pub fn key(&self) -> Option<Arc<PrivateKey>> {
+    /// The private key, whatever else is missing or broken; `None` where there is none.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn key(&self) -> Result<Option<Arc<PrivateKey>>, KeyError> {
         if let Some(pair) = self.pair() {
-            return Some(pair.key.clone());
+            return Ok(Some(pair.key.clone()));
         }
-        let text = self.data.0.get(names::TLS_KEY)?;
-        PrivateKey::from_pem(&text.0).ok().map(Arc::new)
+        let text = self.data.0.get(names::TLS_KEY).filter(|text| !text.0.is_empty());
+        text.map(|text| PrivateKey::from_pem(&text.0).map(Arc::new)).transpose()
     }
 
     /// Which authority signed its certificate, where that can be told.

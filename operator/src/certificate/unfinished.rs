@@ -6,8 +6,10 @@
 //! to the Certificate in between. The certificate is there: what is missing is the word.
 
 use countersign_crds::ConditionStatus;
+use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::checks::annotation_asks;
 use super::names;
 use super::observe::Observed;
 
@@ -27,9 +29,13 @@ pub fn untold(seen: &Observed) -> Option<i64> {
 pub fn is_answered(seen: &Observed) -> bool {
     let conditions = seen.certificate.status.iter().flat_map(|status| &status.conditions);
     let asked = conditions.filter(|c| c.type_ == "Issuing" && c.status == ConditionStatus::True);
-    let asked = asked.filter_map(|condition| condition.last_transition_time.as_ref()).max();
+    let mut asked = asked.filter_map(|c| Some(c.last_transition_time.as_ref()?.0)).max();
+    if let Some(value) = annotation_asks(&seen.certificate) {
+        let Ok(at) = value.parse::<Timestamp>() else { return false };
+        asked = asked.max(Some(at));
+    }
     let stored = seen.secret.as_ref().and_then(|secret| secret.applied.at);
-    let is_earlier = stored.is_some_and(|at| asked.is_none_or(|asked| asked.0 <= at));
+    let is_earlier = stored.is_some_and(|at| asked.is_none_or(|asked| asked <= at));
     untold(seen).is_some() && is_earlier
 }
 

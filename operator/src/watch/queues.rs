@@ -15,6 +15,8 @@ use crate::metrics::{Tally, Work};
 #[expect(missing_docs, reason = "each name is the kind")]
 pub struct Queues {
     pub certificates: Queue<Certificate>,
+    /// Certificates that the operator made for service accounts: they never wait behind others.
+    pub identities: Queue<Certificate>,
     pub issuers: Queue<Issuer>,
     pub cluster_issuers: Queue<ClusterIssuer>,
     pub requests: Queue<CertificateRequest>,
@@ -27,6 +29,7 @@ pub struct Queues {
 #[expect(missing_docs, reason = "each name is the kind")]
 pub struct Waiting {
     pub certificates: Outlet<Certificate>,
+    pub identities: Outlet<Certificate>,
     pub issuers: Outlet<Issuer>,
     pub cluster_issuers: Outlet<ClusterIssuer>,
     pub requests: Outlet<CertificateRequest>,
@@ -82,6 +85,7 @@ impl Queues {
     #[must_use]
     pub fn new(work: &Work) -> (Self, Waiting) {
         let (certificates, waiting_certificates) = Queue::new(work);
+        let (identities, waiting_identities) = Queue::new(work);
         let (issuers, waiting_issuers) = Queue::new(work);
         let (cluster_issuers, waiting_cluster_issuers) = Queue::new(work);
         let (requests, waiting_requests) = Queue::new(work);
@@ -89,12 +93,15 @@ impl Queues {
         let (namespaces, waiting_namespaces) = Queue::new(work);
         let waiting = Waiting {
             certificates: waiting_certificates,
+            identities: waiting_identities,
             issuers: waiting_issuers,
             cluster_issuers: waiting_cluster_issuers,
             requests: waiting_requests,
             pods: waiting_pods,
             namespaces: waiting_namespaces,
         };
-        (Self { certificates, issuers, cluster_issuers, requests, pods, namespaces }, waiting)
+        let queues =
+            Self { certificates, identities, issuers, cluster_issuers, requests, pods, namespaces };
+        (queues, waiting)
     }
 }

@@ -16,6 +16,8 @@ use super::gathered::Gathered;
 use super::queues::Queues;
 use super::secrets::Touched;
 use super::versions::Key;
+use crate::certificate::is_identity;
+use crate::certificate::keys::KeyMaker;
 use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
@@ -39,6 +41,8 @@ pub struct Routes {
     pub metrics: Metrics,
     /// Forgets what is gone, too.
     pub repairs: Arc<Repairs>,
+    /// Forgets what is gone, too.
+    pub keys: Arc<KeyMaker>,
     /// The policies of each namespace, compiled.
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
@@ -63,13 +67,15 @@ impl Routes {
                 let (namespace, name) = key_of(certificate);
                 let secret = &certificate.spec.secret_name;
                 let left = self.seen.claims.note(&namespace, &name, secret);
-                self.queues.certificates.put(certificate);
+                self.put(certificate);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
             }
             Change::Gone(certificate) => {
                 let (namespace, name) = key_of(certificate);
                 self.seen.own_writes.forget(certificate);
-                self.repairs.forget(certificate.metadata.uid.as_deref().unwrap_or_default());
+                let uid = certificate.metadata.uid.as_deref().unwrap_or_default();
+                self.repairs.forget(uid);
+                self.keys.forget(uid);
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
             }
@@ -186,7 +192,7 @@ impl Routes {
                 && certificate.namespace().as_deref() == Some(&name)
         };
         let found = self.seen.certificates.state_filter(leaves_it);
-        found.iter().for_each(|certificate| self.queues.certificates.put(certificate));
+        found.iter().for_each(|certificate| self.put(certificate));
     }
 
     /// A Secret concerns the Certificates that name it, and the one that it says it belongs to.
@@ -210,7 +216,23 @@ impl Routes {
     }
 
     fn certificate_named(&self, namespace: &str, name: &str) {
-        self.queues.certificates.put_reference(ObjectRef::new(name).within(namespace));
+        self.certificate_again(ObjectRef::new(name).within(namespace));
+    }
+
+    /// A Certificate must be reconciled.
+    pub fn certificate_again(&self, reference: ObjectRef<Certificate>) {
+        match self.seen.certificates.get(&reference) {
+            Some(certificate) => self.put(&certificate),
+            None => self.queues.certificates.put_reference(reference),
+        }
+    }
+
+    fn put(&self, certificate: &Certificate) {
+        if is_identity(certificate) {
+            self.queues.identities.put(certificate);
+        } else {
+            self.queues.certificates.put(certificate);
+        }
     }
 
     fn claimants(&self, namespace: &str, secret: &str) {
@@ -229,7 +251,7 @@ impl Routes {
         let found = self.seen.certificates.state_filter(|certificate| {
             wants(&certificate.spec.issuer_ref, certificate.namespace())
         });
-        found.iter().for_each(|certificate| self.queues.certificates.put(certificate));
+        found.iter().for_each(|certificate| self.put(certificate));
         let found = self
             .seen
             .requests

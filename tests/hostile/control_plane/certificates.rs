@@ -1,12 +1,320 @@
-//! A holder of certificate rights, and a malicious external issuer.
+//! A holder of certificate rights and of none to Secrets, and a malicious external issuer.
 
 use std::sync::Arc;
 
+use countersign_crds::{Certificate, CertificateRequest, Issuer};
+use countersign_operator::pki::{
+    Authority, BACKDATE, Request, Template, clamp_lifetime, parse_csr, sign,
+};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
+use serde_json::{Value, json};
 
+use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_issuer};
+use crate::lifecycle::is_not_adopted;
+use crate::requests::openssl_csr;
+use crate::space::{Space, condition, is_pair, leaf, revision, text};
 use crate::world::World;
 
+use super::certificates;
+
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
-    let _ = world;
-    Vec::new()
+    trials! { world,
+        certificates::{
+            certificate_does_not_overwrite_a_foreign_secret,
+            certificate_deletion_leaves_a_foreign_secret,
+            status_cannot_name_a_foreign_secret_as_next_key,
+            next_key_does_not_overwrite_a_foreign_secret,
+            answer_of_an_unapproved_request_is_not_stored,
+            answer_with_another_name_is_refused,
+            answer_that_is_a_ca_is_refused,
+            answer_for_an_issuer_of_ours_must_be_of_its_ca,
+            rsa_flood_leaves_identities_quick,
+            unreadable_kept_key_survives,
+            request_name_squatting_does_not_block,
+        }
+    }
+}
+
+/// A Secret that an application needs.
+async fn password(space: &Space, name: &str) -> Secret {
+    space.make::<Secret>(name, json!({ "stringData": { "password": "x" } })).await
+}
+
+async fn is_untouched(space: &Space, before: &Secret) {
+    let after = space.secret(&before.name_any()).await;
+    assert_eq!(after.resource_version(), before.resource_version());
+    assert_eq!(after.data, before.data);
+}
+
+async fn self_signed(space: &Space) {
+    space.make::<Issuer>("self", json!({ "spec": { "selfSigned": {} } })).await;
+}
+
+fn of_self(name: &str, mut spec: Value) -> Value {
+    spec["issuerRef"] = json!({ "name": "self" });
+    json!({ "spec": leaf(name, spec) })
+}
+
+pub(crate) async fn certificate_does_not_overwrite_a_foreign_secret(space: Space) {
+    self_signed(&space).await;
+    let tls = json!({ "type": "kubernetes.io/tls", "data": { "tls.crt": "", "tls.key": "" } });
+    let victims = [password(&space, "db").await, space.make::<Secret>("tls", tls).await];
+    for victim in &victims {
+        let name = victim.name_any();
+        space.make::<Certificate>(&name, of_self(&name, json!({}))).await;
+        space.certificate_when(&name, "is refused", is_not_adopted).await;
+        space.event(&name, "says what to do", |reason| reason == "SecretNotAdopted").await;
+        is_untouched(&space, victim).await;
+    }
+    // What a change of the Certificate asks for is refused, too; so is another Secret.
+    let template = json!({ "spec": { "secretTemplate": { "labels": { "a": "b" } } } });
+    space.change::<Certificate>("db", template).await;
+    space.certificate("own", json!({ "issuerRef": { "name": "self" } })).await;
+    space.change::<Certificate>("own", json!({ "spec": { "secretName": "tls" } })).await;
+    space.certificate_when("own", "is refused", is_not_adopted).await;
+    space.api::<Certificate>().delete("tls", &DeleteParams::default()).await.unwrap();
+    space.certificate("marker", json!({ "issuerRef": { "name": "self" } })).await;
+    for victim in &victims {
+        is_untouched(&space, victim).await;
+    }
+}
+
+pub(crate) async fn certificate_deletion_leaves_a_foreign_secret(space: Space) {
+    self_signed(&space).await;
+    let victim = password(&space, "db").await;
+    let delete = json!({ "secretDeletionPolicy": "Delete" });
+    space.make::<Certificate>("db", of_self("db", delete.clone())).await;
+    space.certificate_when("db", "is refused", is_not_adopted).await;
+    space.api::<Certificate>().delete("db", &DeleteParams::default()).await.unwrap();
+    is_untouched(&space, &victim).await;
+    // One that was handed over is written to, and still goes with nothing.
+    let adopted = json!({ "metadata": { "annotations": { "countersign.dev/adopt": "lent" } },
+        "stringData": { "password": "x" } });
+    space.make::<Secret>("lent", adopted).await;
+    space.make::<Certificate>("lent", of_self("lent", delete.clone())).await;
+    space.ready("lent").await;
+    let lent = space.secret("lent").await;
+    assert!(is_pair(&lent));
+    assert_eq!((text(&lent, "password"), &lent.metadata.owner_references), (&b"x"[..], &None));
+    // One that the operator made goes with its Certificate.
+    space.make::<Certificate>("own", of_self("own", delete)).await;
+    space.ready("own").await;
+    assert_eq!(space.secret("own").await.owner_references().len(), 1);
+}
+
+/// What a Certificate would have asked for, as its attacker computes it.
+fn digest(spec: &Value) -> String {
+    let mut spec: countersign_crds::CertificateSpec = serde_json::from_value(spec.clone()).unwrap();
+    spec.secret_name = String::new();
+    countersign_operator::pki::sha256_hex(&serde_json::to_vec(&spec).unwrap())
+}
+
+pub(crate) async fn status_cannot_name_a_foreign_secret_as_next_key(space: Space) {
+    let victim = password(&space, "db").await;
+    let later = json!({ "name": "later", "kind": "Issuer", "group": "countersign.dev" });
+    let spec = json!({ "commonName": "w", "secretName": "w", "issuerRef": later });
+    let made = space.make::<Certificate>("w", json!({ "spec": spec })).await;
+    let status = json!({ "status": { "nextPrivateKeySecretName": "db" } });
+    let parameters = PatchParams::default();
+    let certificates = space.api::<Certificate>();
+    certificates.patch_status("w", &parameters, &Patch::Merge(&status)).await.unwrap();
+    let owner = json!([{ "apiVersion": "countersign.dev/v1", "kind": "Certificate", "name": "w",
+        "uid": made.uid() }]);
+    let annotations = json!({ "countersign.dev/certificate-revision": "1",
+        "countersign.dev/request-digest": digest(&spec) });
+    let forged = json!({ "metadata": { "ownerReferences": owner, "annotations": annotations },
+        "spec": { "request": "Z2FyYmFnZQ==", "issuerRef": later } });
+    space.make::<CertificateRequest>("w-1", forged).await;
+    let is_refused = |request: &CertificateRequest| {
+        let conditions = request.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|c| c.reason.as_deref() == Some("Failed"))
+    };
+    space.when("w-1", "is refused", is_refused).await;
+    let issuer = json!({ "spec": { "selfSigned": { "policy": { "approval": "Required" } } } });
+    space.make::<Issuer>("later", issuer).await;
+    let was_told = |one: &Certificate| {
+        condition(one, "Issuing").is_some_and(|it| {
+            !it.message.as_deref().unwrap_or_default().contains("does not exist; Issuer")
+        })
+    };
+    space.certificate_when("w", "is decided about", was_told).await;
+    is_untouched(&space, &victim).await;
+}
+
+pub(crate) async fn next_key_does_not_overwrite_a_foreign_secret(space: Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let victim = password(&space, "web-1-next-private-key").await;
+    space
+        .make::<Certificate>(
+            "web",
+            json!({ "spec": leaf("web", json!({ "issuerRef": foreign() })) }),
+        )
+        .await;
+    let asked = request(&space, "web-1").await;
+    let waits = |one: &Certificate| condition(one, "Issuing").is_some();
+    space.certificate_when("web", "waits", waits).await;
+    is_untouched(&space, &victim).await;
+    sign_as_external_issuer(&space, &asked).await;
+    space.ready("web").await;
+    is_untouched(&space, &victim).await;
+}
+
+/// An external issuer that signs something else than it was asked for, with the authority of the test.
+async fn answer(space: &Space, name: &str, change: impl FnOnce(&mut Request)) -> Value {
+    let asked = request(space, name).await;
+    let secret = space.secret("intermediate").await;
+    let (crt, key) = (text(&secret, "tls.crt"), text(&secret, "tls.key"));
+    let authority = Authority::from_pems(crt, key, Some(text(&secret, "ca.crt"))).unwrap();
+    let csr = parse_csr(&asked.spec.request.0).unwrap();
+    let mut signs = csr.request;
+    change(&mut signs);
+    let hour = std::time::Duration::from_secs(3600);
+    let validity = clamp_lifetime(jiff_now(space).await, hour, BACKDATE, None);
+    let der =
+        sign(&Template::new(signs, validity).unwrap(), &csr.public_key_spki, &authority).unwrap();
+    let bytes = |text: String| ByteString(text.into_bytes());
+    json!({ "certificate": bytes(authority.leaf_chain_pem(&der)), "ca": bytes(authority.ca_pem()) })
+}
+
+async fn asked_of_another(space: &Space, name: &str) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let spec = leaf(name, json!({ "issuerRef": foreign() }));
+    space.make::<Certificate>(name, json!({ "spec": spec })).await;
+}
+
+/// Writes an answer, and waits for a Certificate that says this about it.
+async fn is_refused(space: &Space, name: &str, mut status: Value, why: &str) {
+    status["conditions"] =
+        json!([saying("Approved", "True", "Human"), saying("Ready", "True", "Issued")]);
+    say(space, &format!("{name}-1"), status).await;
+    let told = |one: &Certificate| {
+        let message = condition(one, "Issuing").and_then(|it| it.message.as_deref());
+        message.is_some_and(|text| text.contains(why))
+    };
+    let failed = space.certificate_when(name, "says why", told).await;
+    assert_eq!(failed.status.unwrap().failed_issuance_attempts, Some(1));
+    assert!(space.api::<Secret>().get_opt(name).await.unwrap().is_none());
+}
+
+pub(crate) async fn answer_of_an_unapproved_request_is_not_stored(space: Space) {
+    asked_of_another(&space, "web").await;
+    let mut status = answer(&space, "web-1", |_| {}).await;
+    status["conditions"] = json!([saying("Ready", "True", "Issued")]);
+    say(&space, "web-1", status).await;
+    let waits = |one: &Certificate| {
+        let message = condition(one, "Issuing").and_then(|it| it.message.as_deref());
+        message.is_some_and(|text| text.contains("not approved"))
+    };
+    space.certificate_when("web", "waits for the approval", waits).await;
+    assert!(space.api::<Secret>().get_opt("web").await.unwrap().is_none());
+    let conditions = [saying("Approved", "True", "Human"), saying("Ready", "True", "Issued")];
+    say(&space, "web-1", json!({ "conditions": conditions })).await;
+    space.ready("web").await;
+}
+
+pub(crate) async fn answer_with_another_name_is_refused(space: Space) {
+    asked_of_another(&space, "web").await;
+    let more = answer(&space, "web-1", |it| it.dns_names.push("bank.test".to_owned())).await;
+    is_refused(&space, "web", more, "differs from spec.dnsNames").await;
+}
+
+pub(crate) async fn answer_that_is_a_ca_is_refused(space: Space) {
+    asked_of_another(&space, "web").await;
+    let ca = answer(&space, "web-1", |it| it.is_ca = true).await;
+    is_refused(&space, "web", ca, "differs from spec.isCA").await;
+}
+
+pub(crate) async fn answer_for_an_issuer_of_ours_must_be_of_its_ca(space: Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let policy = json!({ "approval": "Required" });
+    let ca = json!({ "secretName": "root", "policy": policy });
+    space.make::<Issuer>("strict", json!({ "spec": { "ca": ca } })).await;
+    let spec = leaf("web", json!({ "issuerRef": { "name": "strict" } }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    // The answer is of the intermediate, and not of the root that was asked. It comes with the approval,
+    // so that the issuer itself has no time to answer.
+    let another = answer(&space, "web-1", |_| {}).await;
+    is_refused(&space, "web", another, "not signed by the CA of Issuer strict").await;
+}
+
+pub(crate) async fn rsa_flood_leaves_identities_quick(space: Space) {
+    self_signed(&space).await;
+    let elsewhere = Space::new(&space.world, "the rest of the cluster").await;
+    self_signed(&elsewhere).await;
+    let rsa = json!({ "privateKey": { "algorithm": "RSA", "size": 8192 } });
+    let flood: Vec<_> = (0..40).map(|number| format!("flood-{number}")).collect();
+    for name in &flood {
+        space.make::<Certificate>(name, of_self(name, rsa.clone())).await;
+    }
+    // An identity as the operator makes it, and a Certificate of somebody else.
+    let identity = json!({ "labels": { "countersign.dev/identity": "true" },
+        "annotations": { "countersign.dev/service-account": "web" } });
+    let mut object = of_self("countersign-web", json!({}));
+    object["metadata"] = identity;
+    elsewhere.make::<Certificate>("countersign-web", object).await;
+    elsewhere.ready("countersign-web").await;
+    elsewhere.certificate("ecdsa", json!({ "issuerRef": { "name": "self" } })).await;
+    // A key of another namespace is made after those under way, not after all.
+    let one = json!({ "privateKey": { "algorithm": "RSA", "size": 2048 } });
+    elsewhere.make::<Certificate>("rsa", of_self("rsa", one)).await;
+    elsewhere.ready("rsa").await;
+    let certificates = space.api::<Certificate>();
+    let made = certificates.list(&ListParams::default()).await.unwrap();
+    let done = made.iter().filter(|one| revision(one).is_some()).count();
+    assert!(done < flood.len() / 2, "{done} of {} came first", flood.len());
+    // What is not wanted any more is not made.
+    let all = (DeleteParams::default(), ListParams::default());
+    certificates.delete_collection(&all.0, &all.1).await.unwrap();
+}
+
+pub(crate) async fn unreadable_kept_key_survives(space: Space) {
+    self_signed(&space).await;
+    let good = space.certificate("good", json!({ "issuerRef": { "name": "self" } })).await;
+    let key = text(&space.secret(&good.spec.secret_name).await, "tls.key").to_vec();
+    let with_mark = [b"\xef\xbb\xbf not a key ".as_slice(), &key[10..]].concat();
+    let cases = [("garbage", b"garbage".to_vec()), ("marked", with_mark)];
+    for (name, key) in cases {
+        let annotations = json!({ "countersign.dev/adopt": name });
+        let secret = json!({ "metadata": { "annotations": annotations },
+            "data": { "tls.key": ByteString(key.clone()) } });
+        space.make::<Secret>(name, secret).await;
+        let kept = json!({ "privateKey": { "algorithm": "ECDSA", "rotationPolicy": "Never" } });
+        space.make::<Certificate>(name, of_self(name, kept)).await;
+        let told = |one: &Certificate| {
+            let ready = condition(one, "Ready").and_then(|ready| ready.reason.as_deref());
+            ready == Some("CannotRegenerateKey")
+        };
+        space.certificate_when(name, "is refused", told).await;
+        assert_eq!(text(&space.secret(name).await, "tls.key"), key, "{name}");
+    }
+}
+
+pub(crate) async fn request_name_squatting_does_not_block(space: Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let csr = ByteString(openssl_csr(&space, "laptop.test"));
+    let squatter = json!({ "spec": { "request": csr, "issuerRef": foreign() } });
+    space.make::<CertificateRequest>("web-1", squatter).await;
+    let spec = leaf("web", json!({ "issuerRef": foreign() }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    let requests: Api<CertificateRequest> = space.api();
+    let waits = |one: &Certificate| condition(one, "Issuing").is_some();
+    space.certificate_when("web", "waits for its request", waits).await;
+    let all = requests.list(&ListParams::default()).await.unwrap();
+    let its = all.iter().find(|one| one.name_any().starts_with("web-1-")).expect("a request");
+    sign_as_external_issuer(&space, its).await;
+    space.ready("web").await;
+    assert!(is_pair(&space.secret("web").await));
+    let same = requests.get("web-1").await.unwrap();
+    assert!(same.status.is_none(), "{:?}", same.status);
+    // Nothing was created under the name of the squatter.
+    let again = requests.create(&PostParams::default(), &same).await;
+    assert!(again.is_err());
 }

@@ -383,7 +383,8 @@ pub(crate) async fn who_edits_may_renew_and_not_approve(space: Space) {
     let cases = [
         ("list", "certificates", false, true),
         ("create", "certificates", true, false),
-        ("patch", "certificates/status", true, false),
+        ("patch", "certificates", true, false),
+        ("patch", "certificates/status", false, false),
         ("delete", "certificaterequests", true, false),
         ("patch", "certificaterequests/status", false, false),
         ("approve", "signers", false, false),

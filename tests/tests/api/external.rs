@@ -15,17 +15,17 @@ pub(crate) fn foreign() -> Value {
 }
 
 /// The request that a Certificate has for a revision.
-async fn request(space: &Space, name: &str) -> CertificateRequest {
+pub(crate) async fn request(space: &Space, name: &str) -> CertificateRequest {
     space.when(name, "is made", |_: &CertificateRequest| true).await
 }
 
-async fn say(space: &Space, name: &str, status: Value) {
+pub(crate) async fn say(space: &Space, name: &str, status: Value) {
     let patch = Patch::Merge(json!({ "status": status }));
     let api = space.api::<CertificateRequest>();
     api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
 }
 
-fn saying(type_: &str, status: &str, reason: &str) -> Value {
+pub(crate) fn saying(type_: &str, status: &str, reason: &str) -> Value {
     json!({ "type": type_, "status": status, "reason": reason, "message": format!("{reason} it is") })
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn sign_as_external_issuer(space: &Space, request: &Certificate
 }
 
 /// The time of the API server, from an object that it made last.
-async fn jiff_now(space: &Space) -> jiff::Timestamp {
+pub(crate) async fn jiff_now(space: &Space) -> jiff::Timestamp {
     let made: Secret =
         space.make("clock", json!({ "metadata": { "annotations": { "at": "now" } } })).await;
     made.managed_fields()[0].time.as_ref().unwrap().0
@@ -98,8 +98,8 @@ pub(crate) async fn what_an_issuer_of_others_signs_wrongly_is_never_stored(space
         let spec = leaf(name, json!({ "issuerRef": foreign() }));
         space.make::<Certificate>(name, json!({ "spec": spec })).await;
         request(&space, &format!("{name}-1")).await;
-        let status = json!({ "conditions": [saying("Ready", "True", "Issued")],
-            "certificate": signed });
+        let conditions = [saying("Approved", "True", "Human"), saying("Ready", "True", "Issued")];
+        let status = json!({ "conditions": conditions, "certificate": signed });
         say(&space, &format!("{name}-1"), status).await;
         let told = |certificate: &Certificate| {
             condition(certificate, "Issuing").is_some_and(|issuing| {

@@ -85,7 +85,7 @@ pub(crate) async fn a_certificate_waits_for_its_issuer_and_says_so(space: Space)
     space.ready("web").await;
 }
 
-/// What `kubectl countersign renew` writes, and what people are used to.
+/// What `cmctl renew` writes, and what people are used to.
 async fn ask_for_renewal(space: &Space, name: &str) {
     let asked = json!({ "status": { "conditions": [
         { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "now" },
@@ -110,6 +110,16 @@ pub(crate) async fn a_renewal_that_is_asked_for_happens_once(space: Space) {
     let renewed = |certificate: &Certificate| revision(certificate) > Some(2);
     space.certificate_when("web", "was renewed again", renewed).await;
     assert_eq!(revision(&space.ready("web").await), Some(3));
+    // The same by an annotation, which takes no right to the status: each value once.
+    for (value, expected) in [("one", 4), ("two", 5)] {
+        let asked = json!({ "metadata": { "annotations": { "countersign.dev/renew-requested-at": value } } });
+        space.change::<Certificate>("web", asked).await;
+        let renewed = |certificate: &Certificate| revision(certificate) == Some(expected);
+        space.certificate_when("web", "was renewed by annotation", renewed).await;
+        let status = space.ready("web").await.status.unwrap();
+        assert_eq!(status.renew_requested_at.as_deref(), Some(value));
+        assert_eq!(status.revision, Some(expected));
+    }
 }
 
 pub(crate) async fn a_certificate_is_renewed_before_it_expires(space: Space) {

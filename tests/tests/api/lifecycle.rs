@@ -66,9 +66,17 @@ pub(crate) async fn a_secret_that_somebody_else_made_is_taken_over_with_what_is_
         "data": { "tls.key": issued.data.as_ref().unwrap()["tls.key"], "more": "b3RoZXI=" },
     });
     for (name, policy) in [("always", "Always"), ("never", "Never")] {
-        space.make::<Secret>(name, theirs.clone()).await;
+        let before: Secret = space.make(name, theirs.clone()).await;
         let key = json!({ "algorithm": "ECDSA", "rotationPolicy": policy });
-        space.certificate(name, json!({ "privateKey": key })).await;
+        let spec = leaf(name, json!({ "privateKey": key }));
+        space.make::<Certificate>(name, json!({ "spec": spec })).await;
+        // Nobody has handed it over.
+        space.certificate_when(name, "is refused", is_not_adopted).await;
+        let same = space.secret(name).await;
+        assert_eq!(same.resource_version(), before.resource_version());
+        let adopt = json!({ "metadata": { "annotations": { "countersign.dev/adopt": name } } });
+        space.change::<Secret>(name, adopt).await;
+        space.ready(name).await;
         let secret = space.secret(name).await;
         assert!(is_pair(&secret));
         assert_eq!(secret.type_.as_deref(), Some("Opaque"), "the type of a Secret never changes");
@@ -83,6 +91,12 @@ pub(crate) async fn a_secret_that_somebody_else_made_is_taken_over_with_what_is_
         assert_eq!(revision(&again), Some(2));
     }
     assert_eq!(revision(&old), Some(1));
+}
+
+/// Whether a Certificate says that its Secret is another's.
+pub(crate) fn is_not_adopted(certificate: &Certificate) -> bool {
+    let ready = condition(certificate, "Ready").and_then(|ready| ready.reason.as_deref());
+    ready == Some("SecretNotAdopted")
 }
 
 pub(crate) async fn another_secret_name_is_another_secret_and_the_old_one_stays(space: Space) {

@@ -108,6 +108,35 @@ fn a_certificate_that_is_being_deleted_is_left_alone() {
 }
 
 #[test]
+fn a_secret_of_another_owner_is_left_alone_until_it_is_handed_over() {
+    let web = certificate("web");
+    let foreign = Secret::default().holding("password", "ink");
+    for issuer in issuer_states() {
+        let decision = decided(&Observed { issuer, ..seen(&web, Some(&foreign)) });
+        assert_eq!(word(&decision), "Refuse SecretNotAdopted");
+        assert!(
+            sentence(decision)
+                .contains("kubectl annotate secret web-tls countersign.dev/adopt=web")
+        );
+    }
+    let adopted = foreign.annotated(names::ADOPT, "web");
+    assert_eq!(word(&decided(&seen(&web, Some(&adopted)))), "Issue MissingData");
+}
+
+#[test]
+fn a_kept_key_that_cannot_be_read_is_never_replaced() {
+    let web = certificate("web").keeping_its_key();
+    let damaged = secret_of(&web).made().holding(names::TLS_KEY, "ink");
+    for issuer in issuer_states() {
+        for secret in [damaged.clone(), damaged.clone().without(names::TLS_CRT)] {
+            let decision =
+                decided(&Observed { issuer: issuer.clone(), ..seen(&web, Some(&secret)) });
+            assert_eq!(word(&decision), "Refuse CannotRegenerateKey");
+        }
+    }
+}
+
+#[test]
 fn a_spec_that_makes_no_sense_is_refused_with_its_field() {
     let web = certificate("web");
     let secret = secret_of(&web).made();
@@ -174,7 +203,7 @@ fn a_key_that_must_be_kept_is_never_replaced_by_one_of_another_kind() {
         ("a lost tls.crt", |s| s.without(names::TLS_CRT), "Refuse CannotRegenerateKey"),
         ("a damaged tls.crt", |s| s.holding(names::TLS_CRT, "ink"), "Refuse CannotRegenerateKey"),
         ("a lost tls.key", |s| s.without(names::TLS_KEY), "Issue MissingData"),
-        ("a damaged tls.key", |s| s.holding(names::TLS_KEY, "ink"), "Issue InvalidKeyPair"),
+        ("a damaged tls.key", |s| s.holding(names::TLS_KEY, "ink"), "Refuse CannotRegenerateKey"),
     ];
     let kept = certificate("web").keeping_its_key();
     for (case, change, expected) in cases {

@@ -39,6 +39,10 @@ fn a_request_is_answered_only_by_its_last_word() {
             asked(&[approved, "Ready=True Issued"], None),
             pending("is Ready and holds no certificate yet"),
         ),
+        (
+            asked(&["Ready=True Issued"], Some("chain")),
+            pending("was signed, and not approved: what was signed is not used before it is"),
+        ),
         (asked(&["Denied=True Human"], None), refused("Human")),
         (asked(&["Denied=False Human"], None), pending("waits for approval")),
         (asked(&[approved, "Ready=False Failed"], None), refused("Failed")),

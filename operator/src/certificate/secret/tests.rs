@@ -88,6 +88,34 @@ fn a_secret_outlives_its_certificate_but_for_an_identity() {
 }
 
 #[test]
+fn only_a_secret_that_the_operator_made_goes_with_its_certificate() {
+    let web = certificate("web")
+        .with(|spec| spec.secret_deletion_policy = Some(SecretDeletionPolicy::Delete));
+    let made = secret_of(&web).made();
+    let controlled = |uid: &str| {
+        let mut secret = made.clone();
+        let mut owner = web.controller_owner_ref(&()).unwrap();
+        owner.uid = uid.to_owned();
+        secret.metadata.owner_references = Some(vec![owner]);
+        secret
+    };
+    let cases = [
+        ("new", None, Some(true)),
+        ("ours", Some(made.clone()), Some(true)),
+        ("controlled by the Certificate", Some(controlled("uid-of-web")), Some(true)),
+        ("controlled by another", Some(controlled("uid-of-api")), None),
+    ];
+    for (what, secret, controls) in cases {
+        let found = owner(&web, secret.as_ref().map(Stored::of).as_ref());
+        assert_eq!(found.unwrap().controller, controls, "{what}");
+    }
+    let adopted = made.made_by("kubectl-create");
+    assert_eq!(owner(&web, Some(&Stored::of(&adopted))), None);
+    let tidy = tidied(&web, &Stored::of(&adopted)).unwrap();
+    assert_eq!(tidy.metadata.owner_references, None);
+}
+
+#[test]
 fn tidying_writes_what_is_there_again_and_nothing_of_others() {
     let web = certificate("web");
     let before = secret_of(&web).made().holding("keystore.p12", "of somebody else");
@@ -125,7 +153,7 @@ fn annotations_tell_what_was_signed_and_not_what_was_asked_for() {
     let signed = Press::new().print(&request, &key, validity());
     let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).unwrap();
     let data = data(&signed, &key, &asked).unwrap();
-    let secret = applied(issued(&web, &asked, &leaf, data));
+    let secret = applied(issued(&web, &asked, &leaf, data, None));
     assert_eq!(secret.annotations()[names::COMMON_NAME], "signed");
     assert_eq!(secret.annotations()[names::ALT_NAMES], "signed.test");
 }

@@ -57,7 +57,7 @@ impl SecretOf<'_> {
         let signed = Press::new().print(&wanted.request, &key, self.validity);
         let leaf = CertificateFacts::from_pem(signed.chain.as_bytes()).unwrap();
         let data = secret::data(&signed, &key, &wanted).unwrap();
-        let mut secret = secret::issued(self.certificate, &wanted, &leaf, data);
+        let mut secret = secret::issued(self.certificate, &wanted, &leaf, data, None);
         let revision = self.revision.map(|number| (names::REVISION.to_owned(), number.to_string()));
         secret.annotations_mut().remove(names::REVISION);
         secret.annotations_mut().extend(revision);
@@ -77,7 +77,7 @@ pub(crate) fn applied(mut secret: Secret) -> Secret {
     let entry = ManagedFieldsEntry {
         manager: Some(FIELD_MANAGER.to_owned()),
         operation: Some("Apply".to_owned()),
-        fields_v1: Some(FieldsV1(json!({ "f:metadata": metadata }))),
+        fields_v1: Some(FieldsV1(json!({ "f:metadata": metadata, "f:type": {} }))),
         time: Some(Time(now())),
         ..ManagedFieldsEntry::default()
     };
@@ -97,6 +97,8 @@ pub(crate) trait SecretProse: Sized {
     fn unannotated(self, name: &str) -> Self;
     /// Without any label.
     fn without_labels(self) -> Self;
+    /// Made by another client: its type is that client's, too.
+    fn made_by(self, client: &str) -> Self;
     /// Last written to by somebody else.
     fn written_by(self, client: &str) -> Self;
     /// What is under a key.
@@ -126,6 +128,17 @@ impl SecretProse for Secret {
 
     fn without_labels(mut self) -> Self {
         self.labels_mut().clear();
+        self
+    }
+
+    fn made_by(mut self, client: &str) -> Self {
+        let entry = ManagedFieldsEntry {
+            manager: Some(client.to_owned()),
+            operation: Some("Update".to_owned()),
+            fields_v1: Some(FieldsV1(json!({ "f:type": {} }))),
+            ..ManagedFieldsEntry::default()
+        };
+        self.metadata.managed_fields.get_or_insert_default().push(entry);
         self
     }
 

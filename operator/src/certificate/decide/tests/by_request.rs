@@ -36,16 +36,24 @@ fn says(type_: &str, status: &str, reason: &str) -> serde_json::Value {
     json!({ "conditions": [{ "type": type_, "status": status, "reason": reason }] })
 }
 
+fn issued() -> serde_json::Value {
+    let holds =
+        |type_: &str, reason: &str| json!({ "type": type_, "status": "True", "reason": reason });
+    json!({ "conditions": [holds("Approved", "Human"), holds("Ready", "Issued")] })
+}
+
 #[test]
 fn each_state_of_a_request_leads_to_one_step() {
     let web = certificate("web");
-    let (none, issued) = (json!({}), says("Ready", "True", "Issued"));
+    let (none, issued) = (json!({}), issued());
+    let unapproved = says("Ready", "True", "Issued");
     let denied = says("Denied", "True", "Human");
     let moment = SignedDuration::from_secs(1);
     let cases = [
         (moment, none.clone(), true, "Hold"),
         (minutes(1), none.clone(), true, "Wait DoesNotExist RequestPending"),
         (minutes(1), says("Approved", "True", "Human"), true, "Wait DoesNotExist RequestPending"),
+        (minutes(1), unapproved, true, "Wait DoesNotExist RequestPending"),
         (moment, issued.clone(), true, "Store DoesNotExist"),
         (minutes(1), issued, false, "Discard: its private key is lost"),
         (minutes(1), none, false, "Discard: its private key is lost"),
@@ -70,8 +78,7 @@ fn without_a_request_one_is_made_also_where_our_own_issuer_needs_approval() {
 #[test]
 fn a_request_for_something_else_is_taken_away() {
     let web = certificate("web");
-    let issued = says("Ready", "True", "Issued");
-    let request = request(&web, minutes(1), issued);
+    let request = request(&web, minutes(1), issued());
     let other = asked(&web.dns("www.test"), request, true);
     assert_eq!(word(&decided(&other)), "Discard: something else is asked for now");
 }
