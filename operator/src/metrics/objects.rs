@@ -125,7 +125,7 @@ impl Objects {
             cluster_issuers: store().0,
             access_policies: store().0,
             namespaces: store().0,
-            pods: store().0,
+            pods: Some(store().0),
             default_issuer: None,
         }
     }

@@ -16,7 +16,6 @@ use super::opening::of_handshake;
 use super::{Client, Ends, Inbound};
 use crate::connection::Refused;
 use crate::detect::{answers_as_tls, is_of_mesh};
-use crate::dial::dial;
 use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::tls::handshake;
@@ -65,7 +64,7 @@ async fn ask(
     hello: &[u8],
     ends: Ends,
 ) -> Option<TcpStream> {
-    let mut app = dial(ends.to, inbound.dial_timeout).await.ok()?;
+    let mut app = inbound.dial(ends.to).await.ok()?;
     let header = proxy_header::of(policy, ends.from, ends.to, &Client::plain(Vec::new()));
     app.write_all(&header).await.ok()?;
     app.write_all(hello).await.ok()?;
