@@ -39,8 +39,10 @@ async fn main() -> anyhow::Result<()> {
         Controllers::new(client.clone(), clock, metrics, settings(&args, api_server_authority));
     client.apiserver_version().await.context("asking the API server for its version")?;
     readiness.started();
+    let mut inject_args = args.inject.clone();
+    inject_args.discovery_addresses = controllers.hub().home();
     let webhook =
-        inject::serve(args.inject.clone(), controllers.context(), readiness.clone(), stop.clone());
+        inject::serve(inject_args, controllers.context(), readiness.clone(), stop.clone());
     let webhook = tokio::spawn(or_stop(webhook, stop.clone()));
     controllers.observe(&stop);
     let name = identity(&args.pod_name, std::process::id());
@@ -98,6 +100,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         injects_authorities: args.ca_injection,
         access: Defaults { allow: args.default_access, unmeshed: args.unmeshed.into() },
         pod_ranges: args.pod_cidrs.clone(),
+        external_ranges: args.external_cidrs.clone(),
         excluded_namespaces: args.inject.excluded_namespaces.clone(),
         replaces_uninjected: args.inject.replace_uninjected,
         api_server_authority,

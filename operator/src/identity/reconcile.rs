@@ -74,8 +74,7 @@ pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result
     let pods = context.seen.pods.state_filter(|pod| {
         pod.is_in(namespace) && *pod.service_account == *account && !is_over(pod)
     });
-    let services =
-        context.seen.services.state_filter(|s| s.metadata.namespace.as_deref() == Some(namespace));
+    let services = context.seen.services.state_filter(|service| service.is_in(namespace));
     let settings = &context.settings;
     let dns_names = desired::dns_names(
         &settings.cluster_domain,

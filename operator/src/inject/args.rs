@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use countersign_contract::{ExpectedPeer, TrustDomain, names};
+use countersign_contract::{ExpectedPeer, TrustDomain, names, upstream};
+
+use crate::discovery::HomeAddresses;
 
 /// How the sidecar is injected.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,6 +65,10 @@ pub struct InjectArgs {
     )]
     pub sidecar_discovery: String,
 
+    /// The addresses of discovery's Service, as the watch has them.
+    #[arg(skip)]
+    pub discovery_addresses: HomeAddresses,
+
     /// Who must answer there.
     #[arg(
         long,
@@ -80,4 +86,15 @@ pub struct InjectArgs {
     /// annotation countersign.dev/replace-uninjected asks for it.
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub replace_uninjected: bool,
+}
+
+impl InjectArgs {
+    /// The addresses at which sidecars find discovery where its name cannot be resolved, comma separated.
+    pub(super) fn discovery_addresses(&self) -> String {
+        let port = upstream::split_host_port(&self.sidecar_discovery).map(|(_, port)| port);
+        let port = port.unwrap_or(names::DISCOVERY_PORT);
+        let all = self.discovery_addresses.get();
+        let texts = all.iter().map(|ip| SocketAddr::new(*ip, port).to_string());
+        texts.collect::<Vec<_>>().join(",")
+    }
 }

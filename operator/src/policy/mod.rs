@@ -26,4 +26,4 @@ pub use defaults::{DefaultAccess, DefaultUnmeshed, Defaults};
 pub use documents::{Documents, document};
 pub use error::Error;
 pub use reconcile::{Policies, error_policy, reconcile, wake};
-pub use reports::{Replica, Reports};
+pub use reports::{Replica, Reports, believed};

@@ -23,6 +23,7 @@ pub(super) fn settings() -> Settings {
         replaces_uninjected: false,
         access: Default::default(),
         pod_ranges: Vec::new(),
+        external_ranges: Vec::new(),
     }
 }
 
