@@ -73,6 +73,11 @@ impl Directory {
         self.hinted.contains_key(&ip)
     }
 
+    /// All addresses of which a slice says so.
+    pub(super) fn hinted(&self) -> impl Iterator<Item = IpAddr> {
+        self.hinted.keys().copied()
+    }
+
     /// A Service is there, or gone.
     pub(super) fn note_service(&mut self, service: &MeshService, is_there: bool) -> Vec<IpAddr> {
         let (key, age) = (key(service), age(service));

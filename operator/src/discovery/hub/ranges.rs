@@ -64,7 +64,11 @@ impl Hub {
         });
         let mut state = lock(&self.state);
         let before = std::mem::replace(&mut state.evidence, evidence);
-        state.all_dirty |= before != evidence;
+        state.all_dirty |= before.nodes_are_kept_to != evidence.nodes_are_kept_to;
+        if before.is_whole != evidence.is_whole {
+            let hinted: Vec<_> = state.directory.hinted().collect();
+            state.mark(hinted);
+        }
     }
 
     /// Whether an address is a pod's, as far as is known: no other host calls by it.
