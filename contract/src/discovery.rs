@@ -83,7 +83,35 @@ pub struct Response {
     /// What is known now of destinations that it follows.
     #[prost(message, repeated, tag = "1")]
     pub answers: Vec<Answer>,
+    /// Which addresses may be of the cluster, in the first message and whenever that changes. An
+    /// operator that does not send them has its sidecars ask about every address.
+    #[prost(message, optional, tag = "2")]
+    pub ranges: Option<Ranges>,
 }
+
+/// The addresses of pods and Services, and those that Services may claim.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Ranges {
+    /// Blocks of addresses (CIDR); one of them may hold more than the cluster uses.
+    #[prost(string, repeated, tag = "1")]
+    pub inside: Vec<String>,
+    /// Whether the operator vouches for it that an address outside of all of them is outside of the
+    /// cluster. If not, earlier ones hold no longer.
+    #[prost(bool, tag = "2")]
+    pub whole: bool,
+}
+
+/// The most blocks that a sidecar takes.
+pub const MOST_RANGES: usize = 1024;
+
+/// A name of a peer in a report has so many bytes at most; longer ones are cut.
+pub const LONGEST_PEER: usize = 256;
+
+/// The longest message that a sidecar should send, in bytes: operators take no longer ones.
+pub const LONGEST_REQUEST: usize = 256 * 1024;
+
+/// How many destinations one message may name, to be followed and to be forgotten.
+pub const MOST_NAMED: usize = 2 * MOST_DESTINATIONS;
 
 /// What is known of a destination. It stands until another one comes.
 #[derive(Clone, PartialEq, Message)]

@@ -102,6 +102,12 @@ pub struct Args {
     #[arg(long, value_delimiter = ',')]
     pub pod_cidrs: Vec<IpNet>,
 
+    /// In which ranges external addresses of Services, and those of load balancers, are answered for as
+    /// the Services that claim them, such as `203.0.113.0/24`. None: such addresses are outside of the
+    /// mesh.
+    #[arg(long, value_delimiter = ',')]
+    pub external_cidrs: Vec<IpNet>,
+
     /// What to log: a level, or a filter such as `info,countersign_operator=debug`.
     #[arg(long, env = "COUNTERSIGN_LOG", default_value = "info")]
     pub log: String,

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_crds::{AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer};
-use k8s_openapi::api::core::v1::{Namespace, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
@@ -20,7 +19,7 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::inject::audit::Suspects;
 use crate::issuer::Authorities;
-use crate::kept::MeshPod;
+use crate::kept::{MeshPod, MeshService, MeshSlice};
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Defaults, Documents, Reports};
@@ -97,9 +96,9 @@ pub struct Watched {
     /// Injected pods: metadata, whose they are, where they run, and their addresses.
     pub pods: Store<MeshPod>,
     /// Services: what selects their pods, and how they are called.
-    pub services: Store<Service>,
+    pub services: Store<MeshService>,
     /// Who is behind each Service.
-    pub slices: Store<EndpointSlice>,
+    pub slices: Store<MeshSlice>,
     /// Whether pods, Services and slices were all read once.
     pub mesh_was_read: Once,
 }
@@ -172,6 +171,8 @@ pub struct Settings {
     pub injects_authorities: bool,
     /// Which addresses are set aside for pods, beside those of which the Nodes tell.
     pub pod_ranges: Vec<ipnet::IpNet>,
+    /// In which ranges Services may claim addresses beside their cluster IPs; none: they may not.
+    pub external_ranges: Vec<ipnet::IpNet>,
     /// What holds for pods that no AccessPolicy selects.
     pub access: Defaults,
     /// What those are filled with that ask for the authority of the API server.

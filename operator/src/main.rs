@@ -90,8 +90,9 @@ async fn serve(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (context, hub) = (controllers.context(), controllers.hub());
-    let webhook =
-        inject::serve(args.inject.clone(), context.clone(), readiness.clone(), stop.clone());
+    let mut inject_args = args.inject.clone();
+    inject_args.discovery_addresses = hub.home();
+    let webhook = inject::serve(inject_args, context.clone(), readiness.clone(), stop.clone());
     serving.spawn(or_stop(webhook, stop.clone()));
     let listener = discovery::listen(args.discovery_listen).await?;
     let leader = Leader::Elected { pod: election.leads(), port: args.discovery_listen.port() };
@@ -155,6 +156,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         injects_authorities: args.ca_injection,
         access: Defaults { allow: args.default_access, unmeshed: args.unmeshed.into() },
         pod_ranges: args.pod_cidrs.clone(),
+        external_ranges: args.external_cidrs.clone(),
         excluded_namespaces: args.inject.excluded_namespaces.clone(),
         replaces_uninjected: args.inject.replace_uninjected,
         api_server_authority,

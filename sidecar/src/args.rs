@@ -283,6 +283,10 @@ pub struct MeshArgs {
     /// Where the operator says who is behind an address.
     #[arg(long, value_name = "HOST:PORT", value_parser = target, requires = "discovery_peer")]
     pub discovery: Option<Target>,
+    /// Where it is if its name cannot be resolved, IP:PORT, comma separated. Its identity is checked all
+    /// the same.
+    #[arg(long, env = "COUNTERSIGN_DISCOVERY_ADDRESSES", value_delimiter = ',', value_parser = optional_address)]
+    pub discovery_addresses: Vec<OptionalAddress>,
     /// Who must answer there: spiffe://... or dns:NAME.
     #[arg(long, value_name = "PEER")]
     pub discovery_peer: Option<ExpectedPeer>,
@@ -347,6 +351,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?))
     });
     parsed.ok_or_else(|| "it is not IP:PORT".to_owned())
+}
+
+/// An address and a port, or nothing: an environment variable may be empty.
+pub type OptionalAddress = Option<SocketAddr>;
+
+fn optional_address(text: &str) -> Result<OptionalAddress, String> {
+    if text.is_empty() { Ok(None) } else { address(text).map(Some) }
 }
 
 /// `500ms`, `10s`, `2m` or `1h`.

@@ -376,7 +376,13 @@ async fn discover(plan: &Plan, shared: &Shared, book: Arc<Book>) {
     let (Some((to, peer)), Plan::Pod(PodArgs { mesh, .. })) = (asked, plan) else {
         return std::future::pending().await;
     };
-    let connecting = Connecting { to, peer, pod: mesh.pod.clone() };
+    let connecting = Connecting {
+        to,
+        addresses: mesh.discovery_addresses.iter().flatten().copied().collect(),
+        peer,
+        pod: mesh.pod.clone(),
+        own: mesh.pod_ips.clone(),
+    };
     let (serving, denials) = (shared.serving.clone(), shared.denials.clone());
     Client { connecting, serving, book, denials }.run().await;
 }

@@ -80,16 +80,20 @@ impl Stream {
         self.requests.send(request).await.context("the stream has ended")
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message with answers.
     ///
     /// # Errors
     /// When the stream ended, with what the operator said.
     pub async fn next(&mut self) -> anyhow::Result<Vec<Answer>> {
-        let response = self.responses.message().await?.context("the stream has ended")?;
-        for answer in &response.answers {
-            self.answers.insert(answer.destination.clone(), answer.clone());
+        loop {
+            let response = self.responses.message().await?.context("the stream has ended")?;
+            for answer in &response.answers {
+                self.answers.insert(answer.destination.clone(), answer.clone());
+            }
+            if !response.answers.is_empty() {
+                return Ok(response.answers);
+            }
         }
-        Ok(response.answers)
     }
 
     /// Waits until what is known of a destination is as it should be.

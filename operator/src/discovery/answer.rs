@@ -1,51 +1,71 @@
 //! What is said of a destination; pure, over what the watches saw.
+//!
+//! An address belongs, in this order, to the Service whose cluster IP it is, to the pod that has it,
+//! to a Service that claims it as an external address where that is allowed, and to nobody we know.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
+use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, LONGEST_MESSAGE, Protocol};
 use countersign_contract::policy::Mode;
 use countersign_contract::{SpiffeId, TrustDomain};
-use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use tonic_prost::prost::Message;
 
 use super::directory::{Directory, Key};
+use super::plain::Verdict;
 use super::topology::Topology;
-use crate::kept::MeshPod;
+use crate::kept::{EndpointState, MeshEndpoint, MeshPod, MeshService, MeshSlice};
 
 /// What an answer is made of.
 pub(super) struct View<'a> {
     pub(super) directory: &'a Directory,
     pub(super) trust_domain: &'a TrustDomain,
-    pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<Service>>,
-    pub(super) slice: &'a dyn Fn(&ObjectRef<EndpointSlice>) -> Option<Arc<EndpointSlice>>,
+    pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<MeshService>>,
+    pub(super) slice: &'a dyn Fn(&ObjectRef<MeshSlice>) -> Option<Arc<MeshSlice>>,
     pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<MeshPod>>,
-    /// Whether an address is set aside for Services.
-    pub(super) is_reserved: &'a dyn Fn(IpAddr) -> bool,
-    /// Whether an address is set aside for pods, and not known to be of nobody in the mesh.
-    pub(super) is_strange: &'a dyn Fn(IpAddr) -> bool,
+    pub(super) addresses: &'a dyn Addresses,
     /// The zone of a node, if it has one.
     pub(super) zone: &'a dyn Fn(&str) -> Option<Box<str>>,
-    /// Whether a pod is known not to be injected, by its uid.
-    pub(super) is_plain: &'a dyn Fn(&str) -> bool,
+    /// What the API server said of a pod that the watch does not have, by its uid, at an address.
+    pub(super) asked: &'a dyn Fn(&str, IpAddr) -> Option<Verdict>,
     /// How a port of a pod speaks TLS.
     pub(super) mode: ModeOf<'a>,
+}
+
+/// What addresses are set aside for.
+pub(super) trait Addresses {
+    /// Whether an address is set aside for Services.
+    fn is_for_services(&self, ip: IpAddr) -> bool;
+    /// Whether an address is set aside for pods.
+    fn is_for_pods(&self, ip: IpAddr) -> bool;
+    /// Whether a Service may claim an address beside its cluster IPs, as far as was configured.
+    fn is_for_claims(&self, ip: IpAddr) -> bool;
+    /// Whether what slices say of an address is a reason to ask: not where the ranges of pods are
+    /// known, since an address outside of them is no pod's.
+    fn hints_count(&self) -> bool;
+    /// Whether the API server was asked about an address, and no pod of the mesh has it.
+    fn is_known_unmeshed(&self, ip: IpAddr) -> bool;
+    /// Whether a pod can have an address on its node.
+    fn may_have(&self, pod: &MeshPod, ip: IpAddr) -> bool;
 }
 
 /// From a namespace, the labels of a pod in it and a port.
 pub(super) type ModeOf<'a> = &'a dyn Fn(&str, &BTreeMap<String, String>, u16) -> Mode;
 
-/// An answer, and the pods that must be asked for before it can be whole.
+/// An answer, and what must be asked before it can be whole.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Found {
     /// Nothing, if nothing is known yet.
     pub(super) answer: Option<Answer>,
+    /// Pods that a slice names, and that the watch does not have.
     pub(super) unknown: Vec<Unknown>,
-    /// A pod's address, of which it must be asked who has it.
-    pub(super) strange: Option<IpAddr>,
+    /// Addresses for pods, of which the API server must be asked who has them.
+    pub(super) strange: Vec<IpAddr>,
+    /// What an earlier answer was, where it holds no longer and nothing is waited for.
+    pub(super) was: Option<Kind>,
     /// Whether it is for one node only.
     pub(super) is_near: bool,
 }
@@ -54,152 +74,194 @@ pub(super) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unknown {
     pub(super) key: Key,
-    pub(super) uid: String,
+    pub(super) uid: Box<str>,
     pub(super) ip: IpAddr,
+}
+
+/// Which injected pod has an address.
+enum Holder {
+    One(Arc<MeshPod>),
+    /// Several claim it, and none of them is believed.
+    Contested,
+    None,
 }
 
 /// Who may answer at an address.
 enum Standing {
     As(Told),
     NotKnown(Unknown),
+    Strange(IpAddr),
     /// Its address is another's by now.
     Stale,
 }
 
 impl View<'_> {
-    /// What is said of a destination to somebody on a node.
+    /// What is said of a destination to a caller on a node.
     pub(super) fn answer(&self, destination: SocketAddr, node: Option<&str>) -> Found {
-        match self.directory.service(destination.ip()) {
-            Some(key) => match (self.service)(key) {
-                Some(service) => self.of_service(&service, key, destination, node),
-                None => Found::default(),
-            },
-            None => self.of_address(destination),
+        let ip = destination.ip();
+        if let Some(key) = self.directory.cluster_ip(ip) {
+            return self.at_service(key, destination, node);
         }
-    }
-
-    /// A pod that is called by its own address, or something else.
-    fn of_address(&self, destination: SocketAddr) -> Found {
-        let (ip, port) = (destination.ip(), destination.port());
-        let known = self.directory.pod(ip).and_then(|key| (self.pod)(key));
-        if let Some(pod) = known {
-            let endpoints = vec![self.of_pod(&pod, destination)];
-            let name = format!("Pod {}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-            return said(destination, Kind::Pod, name, endpoints, false);
-        }
-        // A pod that a slice names and that the watch of injected pods does not have, is not injected
-        // or not seen yet.
-        let mut is_plain = false;
-        let slices = self.directory.standing(ip).filter_map(|slice| (self.slice)(&slice));
-        for slice in slices {
-            let all = slice.endpoints.iter().flatten();
-            let here = all.filter(|e| e.addresses.iter().any(|a| a.parse() == Ok(ip)));
-            for endpoint in here {
-                match self.standing(endpoint, ip, port) {
-                    Standing::NotKnown(pod) => {
-                        return Found { unknown: vec![pod], ..Found::default() };
-                    }
-                    Standing::As(_) => is_plain = true,
-                    Standing::Stale => {}
+        match self.holder(ip) {
+            Holder::One(pod) => {
+                let endpoints = vec![self.of_pod(&pod, destination)];
+                let name = format!("Pod {}/{}", namespace(&pod), pod.name_any());
+                said(destination, Kind::Pod, name, endpoints, false)
+            }
+            Holder::Contested => {
+                let name = "several pods that claim one address".to_owned();
+                said(destination, Kind::Pod, name, Vec::new(), false)
+            }
+            Holder::None => {
+                match self.directory.external_ip(ip).filter(|_| self.may_be_claimed(ip)) {
+                    Some(key) => self.at_service(key, destination, node),
+                    None => self.unclaimed(destination),
                 }
             }
         }
-        if (self.is_reserved)(ip) {
-            return Found::default();
+    }
+
+    /// Whether an address can be neither a cluster IP's nor a pod's, and was configured.
+    fn may_be_claimed(&self, ip: IpAddr) -> bool {
+        let addresses = self.addresses;
+        addresses.is_for_claims(ip) && !addresses.is_for_services(ip) && !addresses.is_for_pods(ip)
+    }
+
+    fn at_service(&self, key: &Key, destination: SocketAddr, node: Option<&str>) -> Found {
+        match (self.service)(key) {
+            Some(service) => self.of_service(&service, key, destination, node),
+            None => Found { was: Some(Kind::Service), ..Found::default() },
         }
-        if !is_plain && (self.is_strange)(ip) {
-            return Found { strange: Some(ip), ..Found::default() };
+    }
+
+    /// The pod that has an address: of several the one whose deletion has not begun, and none where
+    /// that does not decide. A claim that the pod's node cannot give out counts for nothing.
+    fn holder(&self, ip: IpAddr) -> Holder {
+        let mut holder = Holder::None;
+        for pod in self.directory.pods_at(ip).filter_map(|key| (self.pod)(key)) {
+            if !self.addresses.may_have(&pod, ip) {
+                continue;
+            }
+            holder = match holder {
+                Holder::None => Holder::One(pod),
+                Holder::One(other) => match (other.is_deleting(), pod.is_deleting()) {
+                    (true, false) => Holder::One(pod),
+                    (false, true) => Holder::One(other),
+                    _ => Holder::Contested,
+                },
+                Holder::Contested => return Holder::Contested,
+            };
+        }
+        holder
+    }
+
+    /// An address that no object claims which we watch.
+    fn unclaimed(&self, destination: SocketAddr) -> Found {
+        let (ip, addresses) = (destination.ip(), self.addresses);
+        if addresses.is_for_services(ip) {
+            return Found { was: Some(Kind::Service), ..Found::default() };
+        }
+        if self.is_strange(ip) {
+            return Found { strange: vec![ip], was: Some(Kind::Pod), ..Found::default() };
         }
         said(destination, Kind::Outside, String::new(), Vec::new(), false)
     }
 
+    /// Whether an address may be of a pod that was not seen yet.
+    fn is_strange(&self, ip: IpAddr) -> bool {
+        let addresses = self.addresses;
+        let may_be =
+            addresses.is_for_pods(ip) || addresses.hints_count() && self.directory.is_hinted(ip);
+        may_be && !addresses.is_known_unmeshed(ip)
+    }
+
     fn of_service(
         &self,
-        service: &Service,
+        service: &MeshService,
         key: &Key,
         destination: SocketAddr,
         node: Option<&str>,
     ) -> Found {
-        let spec = service.spec.as_ref();
-        let name = format!("Service {}/{}", key.0, key.1);
-        let ports = spec.into_iter().flat_map(|spec| spec.ports.iter().flatten());
-        let port = ports.into_iter().find(|port| is_it(port, destination.port()));
-        let is_local =
-            spec.is_some_and(|spec| spec.internal_traffic_policy.as_deref() == Some("Local"));
+        let port = service.ports.iter().find(|port| port.number == destination.port());
         let slices: Vec<_> =
             self.directory.slices_of(key).filter_map(|s| (self.slice)(&s)).collect();
         let mut all = Vec::new();
         for slice in &slices {
-            let named = port.and_then(|port| port_of(slice, port.name.as_deref()));
-            let Some(number) = named else { continue };
-            for endpoint in slice.endpoints.iter().flatten() {
-                let ips = endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
-                let same = ips.filter(|ip| ip.is_ipv4() == destination.is_ipv4());
-                all.extend(same.map(|ip| Candidate { endpoint, ip, number, turn: turn(endpoint) }));
-            }
+            let Some(number) = port.and_then(|port| slice.port(&port.name)) else { continue };
+            let same = slice.endpoints.iter();
+            let same = same.filter(|endpoint| endpoint.ip.is_ipv4() == destination.is_ipv4());
+            all.extend(same.map(|endpoint| (endpoint, number)));
         }
-        let ready = all.iter().filter(|one| one.turn == Turn::First).map(|one| one.endpoint);
-        let topology = match is_local {
+        let is_ready = |endpoint: &MeshEndpoint| endpoint.state == EndpointState::Ready;
+        let ready = all.iter().map(|(endpoint, _)| *endpoint).filter(|it| is_ready(it));
+        let topology = match service.is_local {
             true => Topology::Local(node),
             false => Topology::hinted(ready, node, node.and_then(|node| (self.zone)(node))),
         };
         let is_near = topology != Topology::Same;
-        let found: Vec<_> = all
-            .iter()
-            .filter(|one| topology.has(one.endpoint, one.turn == Turn::First))
-            .map(|one| (one.turn, self.standing(one.endpoint, one.ip, one.number)))
-            .collect();
-        // As kube-proxy does: who is about to end serves only where nobody else does.
-        let best = found.iter().map(|(turn, _)| *turn).min().unwrap_or(Turn::Never);
-        let mut unknown = Vec::new();
-        let mut endpoints = Vec::new();
-        for (_, standing) in
-            found.into_iter().filter(|(turn, _)| *turn == best && best != Turn::Never)
-        {
-            match standing {
+        all.retain(|(endpoint, _)| topology.has(endpoint, is_ready(endpoint)));
+        // As kube-proxy does: a terminating endpoint serves only where no ready one does.
+        let best = all.iter().map(|(endpoint, _)| endpoint.state).min();
+        let serving = all.iter().filter(|(endpoint, _)| {
+            Some(endpoint.state) == best && endpoint.state != EndpointState::NotServing
+        });
+        let (mut endpoints, mut found) = (Vec::new(), Found { is_near, ..Found::default() });
+        for (endpoint, number) in serving {
+            match self.standing(endpoint, &key.0, *number) {
                 Standing::As(told) => endpoints.push(told),
-                Standing::NotKnown(pod) => unknown.push(pod),
+                Standing::NotKnown(pod) => found.unknown.push(pod),
+                Standing::Strange(ip) => found.strange.push(ip),
                 Standing::Stale => {}
             }
         }
         endpoints.sort_by(|one, other| one.address.cmp(&other.address));
         endpoints.dedup();
-        if endpoints.is_empty() && !unknown.is_empty() {
-            return Found { unknown, is_near, ..Found::default() };
+        endpoints.truncate(most_of(&endpoints));
+        if endpoints.is_empty() && !(found.unknown.is_empty() && found.strange.is_empty()) {
+            return found;
         }
-        let is_sticky =
-            spec.is_some_and(|spec| spec.session_affinity.as_deref() == Some("ClientIP"));
-        let said = said(destination, Kind::Service, name, endpoints, is_sticky);
-        Found { unknown, is_near, ..said }
+        let name = format!("Service {}/{}", key.0, key.1);
+        let said = said(destination, Kind::Service, name, endpoints, service.is_sticky);
+        Found { answer: said.answer, ..found }
     }
 
-    fn standing(&self, endpoint: &Endpoint, ip: IpAddr, port: u16) -> Standing {
-        let address = SocketAddr::new(ip, port);
-        let target = endpoint.target_ref.as_ref();
-        let target = target.filter(|target| target.kind.as_deref() == Some("Pod"));
-        if let Some(key) = self.directory.pod(ip) {
-            let is_another = target
-                .is_some_and(|target| target.name.as_ref().is_some_and(|name| *name != key.1));
-            return match (self.pod)(key) {
-                Some(_) if is_another => Standing::Stale,
-                Some(pod) => Standing::As(self.of_pod(&pod, address)),
-                None => Standing::Stale,
+    fn standing(&self, endpoint: &MeshEndpoint, namespace_of_slice: &str, port: u16) -> Standing {
+        let ip = endpoint.ip;
+        let (address, target) = (SocketAddr::new(ip, port), endpoint.pod.as_deref());
+        match self.holder(ip) {
+            Holder::One(pod) => {
+                let is_it = |name: &str| pod.name_any() == name && pod.is_in(namespace_of_slice);
+                return match target {
+                    Some(target) if !is_it(&target.name) => Standing::Stale,
+                    _ => Standing::As(self.of_pod(&pod, address)),
+                };
+            }
+            Holder::Contested => return Standing::Stale,
+            Holder::None => {}
+        }
+        let Some(target) = target else {
+            return match self.is_strange(ip) {
+                true => Standing::Strange(ip),
+                false => Standing::As(plain(address)),
             };
+        };
+        let key = (namespace_of_slice.to_owned(), target.name.to_string());
+        // A pod that the watch has, and that has another address by now.
+        let known = (self.pod)(&key).filter(|pod| pod.uid().as_deref() == Some(&*target.uid));
+        if known.is_some_and(|pod| !pod.ips.is_empty()) {
+            return Standing::Stale;
         }
-        let Some(target) = target else { return Standing::As(plain(address)) };
-        let uid = target.uid.clone().unwrap_or_default();
-        if (self.is_plain)(&uid) {
-            return Standing::As(plain(address));
+        match (self.asked)(&target.uid, ip) {
+            Some(Verdict::Unmeshed) => Standing::As(plain(address)),
+            Some(Verdict::Gone) => Standing::Stale,
+            None => Standing::NotKnown(Unknown { key, uid: target.uid.clone(), ip }),
         }
-        let namespace = target.namespace.clone().unwrap_or_default();
-        let key = (namespace, target.name.clone().unwrap_or_default());
-        Standing::NotKnown(Unknown { key, uid, ip })
     }
 
     /// How a port of an injected pod is called. Ports that face customers are called as customers
     /// call them.
     fn of_pod(&self, pod: &MeshPod, address: SocketAddr) -> Told {
-        let namespace = pod.namespace().unwrap_or_default();
+        let namespace = namespace(pod);
         let mode = || (self.mode)(&namespace, pod.labels(), address.port());
         let domain = self.trust_domain.clone();
         match SpiffeId::of_service_account(domain, &namespace, &pod.service_account) {
@@ -211,6 +273,21 @@ impl View<'_> {
             _ => plain(address),
         }
     }
+}
+
+/// How many endpoints fit into a message, in which there may be other answers; the next ones are as good.
+fn most_of(endpoints: &[Told]) -> usize {
+    let mut bytes = 0;
+    let fits = |endpoint: &&Told| {
+        // Its own length stands before it.
+        bytes += endpoint.encoded_len() + 4;
+        bytes <= LONGEST_MESSAGE / 2
+    };
+    endpoints.iter().take_while(fits).count()
+}
+
+fn namespace(pod: &MeshPod) -> String {
+    pod.namespace().unwrap_or_default()
 }
 
 fn is_mutual(mode: Mode) -> bool {
@@ -240,50 +317,6 @@ pub(super) fn nobody(destination: SocketAddr, was: Kind) -> Answer {
     let name = if was == Kind::Pod { "no pod" } else { "no Service" };
     let (kind, name) = (was.into(), name.to_owned());
     Answer { destination: destination.to_string(), kind, name, ..Answer::default() }
-}
-
-fn is_it(port: &ServicePort, number: u16) -> bool {
-    port.port == i32::from(number) && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
-}
-
-/// The number of a Service's port on the endpoints of a slice; they go by the same name.
-fn port_of(slice: &EndpointSlice, name: Option<&str>) -> Option<u16> {
-    let mut ports = slice.ports.iter().flatten();
-    let is_named = |found: Option<&str>| found.unwrap_or_default() == name.unwrap_or_default();
-    let port = ports.find(|port| {
-        is_named(port.name.as_deref()) && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
-    });
-    port.and_then(|port| u16::try_from(port.port?).ok())
-}
-
-/// An address of an endpoint, and its port.
-struct Candidate<'a> {
-    endpoint: &'a Endpoint,
-    ip: IpAddr,
-    number: u16,
-    turn: Turn,
-}
-
-/// When an endpoint serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
-    /// It is ready.
-    First,
-    /// It is about to end, and serves while it does.
-    Last,
-    Never,
-}
-
-/// What a slice leaves unsaid counts as ready (discovery.k8s.io/v1, EndpointConditions).
-fn turn(endpoint: &Endpoint) -> Turn {
-    let Some(conditions) = &endpoint.conditions else { return Turn::First };
-    let is_ready = conditions.ready.unwrap_or(true);
-    let ends = conditions.terminating.unwrap_or(false) && conditions.serving.unwrap_or(is_ready);
-    match (is_ready, ends) {
-        (true, _) => Turn::First,
-        (false, true) => Turn::Last,
-        (false, false) => Turn::Never,
-    }
 }
 
 #[cfg(test)]

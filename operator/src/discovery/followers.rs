@@ -1,19 +1,26 @@
 //! Who follows which destination, and what waits to be sent to each.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_contract::discovery::{Answer, Kind};
+use countersign_contract::discovery::{Answer, Kind, LONGEST_MESSAGE};
 use tokio::sync::Notify;
+use tonic_prost::prost::Message;
 
 use super::answer::nobody;
+use super::fair::Who;
 use super::hub::Hub;
+use crate::kept::MeshPod;
+
+/// So many bytes of answers go in one message, unless a single one is longer.
+const LONGEST_ANSWERS: usize = LONGEST_MESSAGE / 2;
 
 /// All that is followed.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
-    followed: HashMap<IpAddr, BTreeMap<u16, HashSet<u64>>>,
+    followed: BTreeMap<(IpAddr, u16), Ids>,
     followers: HashMap<u64, Arc<Follower>>,
     next: u64,
     /// The latest stream of each pod: one that broke off may end here after the next one began.
@@ -22,21 +29,23 @@ pub(super) struct Followers {
 
 impl Followers {
     /// Whether somebody follows an address.
-    pub(super) fn is_followed(&self, ip: &IpAddr) -> bool {
-        self.followed.contains_key(ip)
+    pub(super) fn is_followed(&self, ip: IpAddr) -> bool {
+        self.followed.range((ip, 0)..=(ip, u16::MAX)).next().is_some()
     }
 
     /// Every address that somebody follows.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
-        self.followed.keys().copied().collect()
+        let mut all: Vec<_> = self.followed.keys().map(|(ip, _)| *ip).collect();
+        all.dedup();
+        all
     }
 
     /// Who follows which port of some addresses.
     pub(super) fn of(&self, ips: Vec<IpAddr>) -> Vec<(SocketAddr, Vec<Arc<Follower>>)> {
         let mut found = Vec::new();
         for ip in ips {
-            for (port, ids) in self.followed.get(&ip).into_iter().flatten() {
-                let followers = ids.iter().filter_map(|id| self.followers.get(id).cloned());
+            for ((_, port), ids) in self.followed.range((ip, 0)..=(ip, u16::MAX)) {
+                let followers = ids.iter().filter_map(|id| self.followers.get(&id).cloned());
                 found.push((SocketAddr::new(ip, *port), followers.collect()));
             }
         }
@@ -45,30 +54,66 @@ impl Followers {
 
     /// How many streams there are, and how many destinations are followed.
     pub(super) fn count(&self) -> (usize, usize) {
-        (self.followers.len(), self.followed.values().map(BTreeMap::len).sum())
+        (self.followers.len(), self.followed.len())
     }
 
-    fn join(&mut self, follower: Arc<Follower>) -> u64 {
+    pub(super) fn join(&mut self, follower: Arc<Follower>) -> u64 {
         self.next += 1;
         self.followers.insert(self.next, follower);
         self.next
     }
 
-    fn begin(&mut self, destination: SocketAddr, id: u64) {
-        let ports = self.followed.entry(destination.ip()).or_default();
-        ports.entry(destination.port()).or_default().insert(id);
+    pub(super) fn begin(&mut self, destination: SocketAddr, id: u64) {
+        let place = (destination.ip(), destination.port());
+        match self.followed.entry(place) {
+            Entry::Vacant(place) => {
+                place.insert(Ids::One(id));
+            }
+            Entry::Occupied(mut ids) => ids.get_mut().insert(id),
+        }
     }
 
     fn end(&mut self, destination: &SocketAddr, id: u64) {
-        let Some(ports) = self.followed.get_mut(&destination.ip()) else { return };
-        if let Some(ids) = ports.get_mut(&destination.port()) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                ports.remove(&destination.port());
+        let place = (destination.ip(), destination.port());
+        if self.followed.get_mut(&place).is_some_and(|ids| ids.remove(id)) {
+            self.followed.remove(&place);
+        }
+    }
+}
+
+/// The streams that follow a destination. Most are followed by one.
+#[derive(Debug)]
+enum Ids {
+    One(u64),
+    Many(Box<HashSet<u64>>),
+}
+
+impl Ids {
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let (one, many) = match self {
+            Self::One(id) => (Some(*id), None),
+            Self::Many(ids) => (None, Some(ids.iter().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn insert(&mut self, id: u64) {
+        match self {
+            Self::One(other) => *self = Self::Many(Box::new(HashSet::from([*other, id]))),
+            Self::Many(ids) => {
+                ids.insert(id);
             }
         }
-        if ports.is_empty() {
-            self.followed.remove(&destination.ip());
+    }
+
+    /// Returns whether none is left.
+    fn remove(&mut self, id: u64) -> bool {
+        match self {
+            Self::One(other) => *other == id,
+            Self::Many(ids) => {
+                ids.remove(&id);
+                ids.is_empty()
+            }
         }
     }
 }
@@ -78,6 +123,8 @@ impl Followers {
 #[derive(Debug, Default)]
 pub(super) struct Follower {
     pub(super) node: Option<Box<str>>,
+    /// Whose it is.
+    pub(super) who: Who,
     outbox: Mutex<Outbox>,
     waiting: Notify,
 }
@@ -116,13 +163,14 @@ impl Follower {
         outbox.answers.remove(destination);
     }
 
-    /// What there is to be sent, `most` answers at a time; waits while there is nothing.
+    /// What there is to be sent, `most` answers at a time and no more than fit into a message; waits while
+    /// there is nothing.
     pub(super) async fn take(&self, most: usize) -> Vec<Answer> {
         loop {
             let taken = self.waiting.notified();
             let answers = {
                 let mut outbox = lock(&self.outbox);
-                let rest = match outbox.answers.keys().nth(most).copied() {
+                let rest = match first_left(&outbox.answers, most) {
                     Some(first) => outbox.answers.split_off(&first),
                     None => BTreeMap::new(),
                 };
@@ -136,6 +184,17 @@ impl Follower {
     }
 }
 
+/// The first answer that does not go with those before it; one goes always.
+fn first_left(answers: &BTreeMap<SocketAddr, Arc<Answer>>, most: usize) -> Option<SocketAddr> {
+    let mut bytes = 0;
+    let does_not_fit = |(place, (_, answer)): (usize, (&SocketAddr, &Arc<Answer>))| {
+        bytes += answer.encoded_len();
+        place > 0 && (place >= most || bytes > LONGEST_ANSWERS)
+    };
+    let place = answers.iter().enumerate().position(does_not_fit)?;
+    answers.keys().nth(place).copied()
+}
+
 /// A stream's hold on what it follows, which goes with it.
 #[derive(Debug)]
 pub(super) struct Following {
@@ -147,8 +206,8 @@ pub(super) struct Following {
 
 impl Following {
     /// Somebody who will follow destinations, from a pod on a node.
-    pub(super) fn begin(hub: Arc<Hub>, node: Option<Box<str>>) -> Self {
-        let follower = Arc::new(Follower { node, ..Follower::default() });
+    pub(super) fn begin(hub: Arc<Hub>, who: Who, node: Option<Box<str>>) -> Self {
+        let follower = Arc::new(Follower { node, who, ..Follower::default() });
         let id = hub.followers(|followers| followers.join(follower.clone()));
         Self { hub, id, follower, destinations: HashSet::new() }
     }
@@ -169,25 +228,38 @@ impl Following {
         })
     }
 
+    /// The injected pod of a name, as it is now.
+    pub(super) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<MeshPod>> {
+        self.hub.pod_named(namespace, name)
+    }
+
     /// How many destinations.
     pub(super) fn len(&self) -> usize {
         self.destinations.len()
     }
 
-    /// Follows one more destination, which is answered at once if it is known.
+    /// Whether a destination is followed.
+    pub(super) fn has(&self, destination: &SocketAddr) -> bool {
+        self.destinations.contains(destination)
+    }
+
+    /// Follows one more destination, which is answered at once if it is known. One that is followed
+    /// already costs nothing: whoever follows it has its answer.
     pub(super) fn follow(&mut self, destination: SocketAddr) {
         if self.destinations.insert(destination) {
             self.hub.followers(|followers| followers.begin(destination, self.id));
+            self.hub.tell(destination, std::slice::from_ref(&self.follower));
         }
-        self.hub.tell(destination, std::slice::from_ref(&self.follower));
     }
 
-    /// Follows it no longer.
-    pub(super) fn forget(&mut self, destination: &SocketAddr) {
-        if self.destinations.remove(destination) {
+    /// Follows it no longer; returns whether it was followed.
+    pub(super) fn forget(&mut self, destination: &SocketAddr) -> bool {
+        let was_followed = self.destinations.remove(destination);
+        if was_followed {
             self.hub.followers(|followers| followers.end(destination, self.id));
             self.follower.forget(destination);
         }
+        was_followed
     }
 }
 
@@ -202,4 +274,51 @@ impl Drop for Following {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_room_for_its_answers() {
+        let to = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
+        let answer =
+            |bytes: usize| Arc::new(Answer { name: "x".repeat(bytes), ..Answer::default() });
+        let some = |sizes: &[usize]| -> BTreeMap<_, _> {
+            sizes.iter().zip(1..).map(|(bytes, port)| (to(port), answer(*bytes))).collect()
+        };
+        let half = LONGEST_ANSWERS / 2;
+        let cases = [
+            (some(&[]), None),
+            (some(&[1, 1, 1]), Some(to(3))),
+            (some(&[1, 1]), None),
+            (some(&[half, half, 1]), Some(to(2))),
+            (some(&[2 * LONGEST_ANSWERS, 1]), Some(to(2))),
+            (some(&[2 * LONGEST_ANSWERS]), None),
+        ];
+        for (answers, expected) in cases {
+            assert_eq!(first_left(&answers, 2), expected, "{}", answers.len());
+        }
+    }
+
+    #[test]
+    fn every_stream_that_follows_a_destination_is_known_and_none_is_left_behind() {
+        let mut followers = Followers::default();
+        let ids: Vec<u64> = (0..3).map(|_| followers.join(Arc::default())).collect();
+        let (web, other): (SocketAddr, SocketAddr) =
+            (([10, 0, 0, 1], 80).into(), ([10, 0, 0, 1], 81).into());
+        ids.iter().for_each(|id| followers.begin(web, *id));
+        followers.begin(web, ids[0]);
+        followers.begin(other, ids[0]);
+        assert_eq!((followers.count(), followers.addresses()), ((3, 2), vec![web.ip()]));
+        let found = followers.of(vec![web.ip()]);
+        let sizes: Vec<_> = found.iter().map(|(to, all)| (to.port(), all.len())).collect();
+        assert_eq!(sizes, [(80, 3), (81, 1)]);
+        followers.end(&other, ids[1]);
+        ids.iter().for_each(|id| followers.end(&web, *id));
+        assert!(followers.is_followed(web.ip()));
+        followers.end(&other, ids[0]);
+        assert!(!followers.is_followed(web.ip()) && followers.followed.is_empty());
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! A change marks addresses; a moment later those of them that somebody follows are answered anew,
 //! and whoever follows is told if the answer is another one. What nobody follows costs an entry in an
-//! index.
+//! index. What concerns many addresses at once, as a policy or a range does, is looked at once a second
+//! at most.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -10,26 +11,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_contract::access::mode;
-use countersign_contract::discovery::{Answer, Kind};
+use countersign_contract::discovery::{Answer, Kind, Ranges as Told};
+use countersign_contract::names;
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Found, Unknown, View};
+use super::answer::{Addresses as _, Found, View};
 use super::directory::Directory;
 use super::followers::{Follower, Followers};
+use super::home::HomeAddresses;
 use super::plain::PlainPods;
+use super::published::Evidence;
 use super::ranges::Ranges;
+use super::rarely::{Rarely, Work};
 use super::strangers::Strangers;
 use crate::context::{Settings, Watched};
-use crate::kept::MeshPod;
+use crate::kept::{MeshPod, MeshService, MeshSlice};
 use crate::policy::Documents;
 use crate::watch::Change;
 
 /// How long changes are gathered before they are looked at: a rollout is many of them.
 const GATHERED: Duration = Duration::from_millis(20);
+
+/// So many destinations are answered anew before others have their turn.
+const AT_ONCE: usize = 64;
+
+mod ranges;
 
 /// What followers are told of.
 #[derive(Debug)]
@@ -39,6 +52,9 @@ pub struct Hub {
     documents: Arc<Documents>,
     state: Mutex<State>,
     changed: Notify,
+    /// What sidecars are told of the ranges.
+    told: watch::Sender<Option<Arc<Told>>>,
+    home: HomeAddresses,
     pub(super) plain: PlainPods,
     pub(super) ranges: Ranges,
     pub(super) pod_ranges: Ranges,
@@ -51,14 +67,16 @@ struct State {
     followers: Followers,
     dirty: BTreeSet<IpAddr>,
     all_dirty: bool,
+    rarely: Rarely,
+    evidence: Evidence,
 }
 
 /// What some followers are told at once.
 struct Said<'a> {
     node: Option<&'a str>,
     is_near: bool,
-    is_nobodys: bool,
-    was: Kind,
+    was: Option<Kind>,
+    strange: Vec<IpAddr>,
     answer: Option<Arc<Answer>>,
 }
 
@@ -72,6 +90,23 @@ impl State {
         };
         self.followers.of(ips)
     }
+
+    /// Marks addresses, as far as they are followed.
+    fn mark(&mut self, ips: impl IntoIterator<Item = IpAddr>) {
+        let Self { followers, dirty, .. } = self;
+        dirty.extend(ips.into_iter().filter(|ip| followers.is_followed(*ip)));
+    }
+
+    /// Marks the addresses of pods, and those of the Services that they are behind.
+    fn mark_pods<'a>(&mut self, pods: impl Iterator<Item = &'a MeshPod>) {
+        pods.flat_map(MeshPod::claims).for_each(|ip| self.mark_around(*ip));
+    }
+
+    /// Marks an address, and those of the Services that it is behind.
+    fn mark_around(&mut self, ip: IpAddr) {
+        let around = self.directory.around(ip);
+        self.mark(around);
+    }
 }
 
 impl Hub {
@@ -79,12 +114,39 @@ impl Hub {
     #[must_use]
     pub fn new(seen: Watched, settings: Settings, documents: Arc<Documents>) -> Self {
         let (state, changed, plain, ranges, strangers) = Default::default();
+        let home = HomeAddresses::default();
         let pod_ranges = Ranges::of(&settings.pod_ranges);
-        Self { seen, settings, documents, state, changed, plain, ranges, pod_ranges, strangers }
+        let told = watch::Sender::new(None);
+        Self {
+            seen,
+            settings,
+            documents,
+            state,
+            changed,
+            told,
+            home,
+            plain,
+            ranges,
+            pod_ranges,
+            strangers,
+        }
+    }
+
+    /// The addresses of discovery's own Service.
+    #[must_use]
+    pub fn home(&self) -> HomeAddresses {
+        self.home.clone()
     }
 
     /// A Service changed.
-    pub fn service(&self, change: &Change<'_, Service>) {
+    pub fn service(&self, change: &Change<'_, MeshService>) {
+        let (Change::There(service) | Change::Gone(service)) = change;
+        if service.is_in(&self.settings.cluster_resource_namespace)
+            && service.name_any() == names::DISCOVERY_SERVICE
+        {
+            let is_there = matches!(change, Change::There(_));
+            self.home.note(is_there.then_some(&*service.cluster_ips));
+        }
         self.note(|directory| match change {
             Change::There(service) => directory.note_service(service, true),
             Change::Gone(service) => directory.note_service(service, false),
@@ -104,11 +166,15 @@ impl Hub {
     }
 
     /// A slice of a Service's endpoints changed.
-    pub fn slice(&self, change: &Change<'_, EndpointSlice>) {
-        self.note(|directory| match change {
-            Change::There(slice) => directory.note_slice(slice, true),
-            Change::Gone(slice) => directory.note_slice(slice, false),
-        });
+    pub fn slice(&self, change: &Change<'_, MeshSlice>) {
+        let mut state = lock(&self.state);
+        let changed = match change {
+            Change::There(slice) => state.directory.note_slice(slice, true),
+            Change::Gone(slice) => state.directory.note_slice(slice, false),
+        };
+        state.mark(changed);
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// A policy changed, and with it perhaps how ports of its namespace's pods speak TLS.
@@ -121,10 +187,13 @@ impl Hub {
 
     /// More is known of who has some addresses.
     pub(super) fn learned(&self, ips: impl IntoIterator<Item = IpAddr>) {
-        self.note(|directory| ips.into_iter().flat_map(|ip| directory.around(ip)).collect());
+        let mut state = lock(&self.state);
+        ips.into_iter().for_each(|ip| state.mark_around(ip));
+        drop(state);
+        self.changed.notify_one();
     }
 
-    /// Anything may be answered otherwise now: all was read, or policies changed.
+    /// Anything may be answered otherwise now: all was read.
     pub fn everything(&self) {
         lock(&self.state).all_dirty = true;
         self.changed.notify_one();
@@ -132,13 +201,11 @@ impl Hub {
 
     fn note(&self, change: impl FnOnce(&mut Directory) -> Vec<IpAddr>) {
         let mut state = lock(&self.state);
-        let dirty = change(&mut state.directory);
-        let State { followers, dirty: marked, .. } = &mut *state;
-        let before = marked.len();
-        marked.extend(dirty.into_iter().filter(|ip| followers.is_followed(ip)));
-        if marked.len() != before {
-            self.changed.notify_one();
-        }
+        let changed = change(&mut state.directory);
+        state.mark(changed);
+        state.rarely.ranges();
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// Looks at who follows what.
@@ -156,19 +223,45 @@ impl Hub {
     pub(super) async fn run(&self) {
         let mut policies = self.documents.changes();
         loop {
+            let rarely = lock(&self.state).rarely.due();
             tokio::select! {
                 () = self.changed.notified() => {}
-                // Whether it missed some is all the same.
-                _ = policies.recv() => lock(&self.state).all_dirty = true,
+                changed = policies.recv() => self.policies_changed(changed),
+                () = sleep_until(rarely.unwrap_or_else(Instant::now)), if rarely.is_some() => {}
             }
             tokio::time::sleep(GATHERED).await;
+            // Before all was read there is nothing to judge, and nobody who was told anything.
+            if self.is_complete() {
+                let work = lock(&self.state).rarely.take(Instant::now());
+                work.iter().for_each(|work| self.look_at(work));
+            }
             let due = lock(&self.state).due();
             for (place, (destination, followers)) in due.into_iter().enumerate() {
                 self.tell(destination, &followers);
-                if place % 64 == 63 {
+                if place % AT_ONCE == AT_ONCE - 1 {
                     tokio::task::yield_now().await;
                 }
             }
+        }
+    }
+
+    fn policies_changed(&self, changed: Result<String, RecvError>) {
+        let mut state = lock(&self.state);
+        match changed {
+            Ok(namespace) => state.rarely.policies_of(namespace),
+            // Some were missed.
+            Err(_) => state.rarely.all_policies(),
+        }
+    }
+
+    /// Of policies, the pods of their namespaces are marked, and the Services that they are behind.
+    fn look_at(&self, work: &Work) {
+        if work.ranges {
+            self.weigh();
+        }
+        if work.has_policies() {
+            let pods = self.seen.pods.state_filter(|pod| work.concerns(pod));
+            lock(&self.state).mark_pods(pods.iter().map(AsRef::as_ref));
         }
     }
 
@@ -184,22 +277,21 @@ impl Hub {
             // Few Services are answered otherwise on each node, and most followers are on another.
             let same = said.take().filter(|said| !said.is_near || said.node == node);
             let said = said.insert(same.unwrap_or_else(|| self.say(destination, node)));
-            match &said.answer {
-                Some(answer) => follower.put(destination, answer),
+            // Each in its own turn, so that none has to wait for another's.
+            said.strange.iter().for_each(|ip| self.strangers.want(&follower.who, *ip));
+            match (&said.answer, said.was) {
+                (Some(answer), _) => follower.put(destination, answer),
                 // It was there, and is gone: nobody waits for it to come.
-                None if said.is_nobodys => follower.withdraw(destination, said.was),
-                None => {}
+                (None, Some(was)) => follower.withdraw(destination, was),
+                (None, None) => {}
             }
         }
     }
 
     fn say<'a>(&self, destination: SocketAddr, node: Option<&'a str>) -> Said<'a> {
-        let Found { answer, unknown, is_near, strange } = self.answer(destination, node);
+        let Found { answer, unknown, is_near, strange, was } = self.answer(destination, node);
         self.plain.want(&unknown);
-        strange.into_iter().for_each(|ip| self.strangers.want(ip));
-        let is_nobodys = answer.is_none() && unknown.is_empty();
-        let was = if strange.is_some() { Kind::Pod } else { Kind::Service };
-        Said { node, is_near, is_nobodys, was, answer: answer.map(Arc::new) }
+        Said { node, is_near, was, strange, answer: answer.map(Arc::new) }
     }
 
     /// What is known of a destination, seen from a node.
@@ -211,10 +303,9 @@ impl Hub {
             service: &|(namespace, name)| get(&self.seen.services, namespace, name),
             slice: &|slice| self.seen.slices.get(slice),
             pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
-            is_reserved: &|ip| self.ranges.has(ip),
-            is_strange: &|ip| self.pod_ranges.has(ip) && !self.strangers.knows(ip),
+            addresses: &ranges::Known::new(self, state.evidence),
             zone: &|node| self.pod_ranges.zone(node),
-            is_plain: &|uid| self.plain.knows(uid),
+            asked: &|uid, ip| self.plain.knows(uid, ip),
             mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
         };
         view.answer(destination, node)
@@ -223,7 +314,7 @@ impl Hub {
     /// Whether everything was read once that answers rest on.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let ranges = self.ranges.read.is_set() && self.pod_ranges.read.is_set();
+        let ranges = self.ranges.was_read.is_set() && self.pod_ranges.was_read.is_set();
         ranges && self.seen.mesh_was_read.is_set() && self.documents.were_read()
     }
 
@@ -231,8 +322,8 @@ impl Hub {
     pub(super) async fn complete(&self) {
         self.seen.mesh_was_read.wait().await;
         self.documents.wait_until_read().await;
-        self.ranges.read.wait().await;
-        self.pod_ranges.read.wait().await;
+        self.ranges.was_read.wait().await;
+        self.pod_ranges.was_read.wait().await;
     }
 
     /// The injected pod of a name.
@@ -240,17 +331,26 @@ impl Hub {
         get(&self.seen.pods, namespace, name)
     }
 
-    /// An address is asked about once more, if somebody still follows it and nobody has told whose it
-    /// is.
-    pub(super) fn ask_again(&self, ip: IpAddr) {
+    /// Whether a sidecar follows an address, or a Service that it is behind.
+    pub(super) fn is_wanted(&self, ip: IpAddr) -> bool {
         let state = lock(&self.state);
-        let is_wanted = state.followers.is_followed(&ip) && state.directory.pod(ip).is_none();
-        self.strangers.again(ip, is_wanted);
+        state.directory.around(ip).into_iter().any(|ip| state.followers.is_followed(ip))
     }
 
-    /// The pods that must be asked for.
-    pub(super) async fn unknown(&self) -> Vec<Unknown> {
-        self.plain.wanted().await
+    /// Whether the watch has a pod that claims an address, and that may have it.
+    pub(super) fn is_claimed(&self, ip: IpAddr) -> bool {
+        let state = lock(&self.state);
+        let known = ranges::Known::new(self, state.evidence);
+        let mut pods = state.directory.pods_at(ip);
+        pods.any(|(namespace, name)| {
+            get(&self.seen.pods, namespace, name).is_some_and(|pod| known.may_have(&pod, ip))
+        })
+    }
+
+    /// Whether the watch has a pod as the API server has it, with an address.
+    pub(super) fn has_seen(&self, pod: &PartialObjectMeta<Pod>, ip: IpAddr) -> bool {
+        let found = self.pod_named(&pod.namespace().unwrap_or_default(), &pod.name_any());
+        found.is_some_and(|found| found.uid() == pod.uid() && found.ips.contains(&ip))
     }
 }
 
@@ -263,4 +363,38 @@ where
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_policy_concerns_the_pods_of_its_namespace_and_the_services_before_them() {
+        let mut state = State::default();
+        let pod = |namespace: &str, ip: &str| -> MeshPod {
+            serde_json::from_value(json!({ "metadata": { "name": "web", "namespace": namespace },
+                "status": { "podIPs": [{ "ip": ip }] } }))
+            .unwrap()
+        };
+        let service = json!({ "metadata": { "name": "web", "namespace": "shop" },
+            "spec": { "clusterIPs": ["10.96.0.7"] } });
+        let slice = json!({ "metadata": { "name": "web-1", "namespace": "shop",
+            "labels": { crate::kept::SERVICE_NAME: "web" } }, "endpoints": [{ "addresses": ["10.0.0.1"] }] });
+        let pods = [pod("shop", "10.0.0.1"), pod("bank", "10.0.0.2"), pod("shop", "10.0.0.3")];
+        pods.iter().for_each(|pod| drop(state.directory.note_pod(pod, true)));
+        state.directory.note_service(&serde_json::from_value(service).unwrap(), true);
+        state.directory.note_slice(&serde_json::from_value(slice).unwrap(), true);
+        let id = state.followers.join(Arc::default());
+        for ip in ["10.96.0.7", "10.0.0.1", "10.0.0.2", "192.0.2.1"] {
+            state.followers.begin(SocketAddr::new(ip.parse().unwrap(), 80), id);
+        }
+        state.rarely.policies_of("shop".to_owned());
+        let work = state.rarely.take(Instant::now()).unwrap();
+        state.mark_pods(pods.iter().filter(|pod| work.concerns(pod)));
+        let marked: Vec<String> = state.dirty.iter().map(ToString::to_string).collect();
+        assert_eq!(marked, ["10.0.0.1", "10.96.0.7"], "what is followed of what it concerns");
+    }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::http::{Request, Response};
-use countersign_contract::discovery::{LONGEST_MESSAGE, PATH, RELAY_PATH};
+use countersign_contract::discovery::{LONGEST_MESSAGE, LONGEST_REQUEST, PATH, RELAY_PATH};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -14,6 +14,7 @@ use tonic_prost::prost::Message;
 
 use super::hub::Hub;
 use super::own::operator;
+use super::places::Shares;
 use super::relayed::Relayed;
 use super::server::Caller;
 use super::stream::Follow;
@@ -25,6 +26,7 @@ pub(super) struct Asked {
     pub(super) caller: Caller,
     pub(super) context: Arc<Context>,
     pub(super) hub: Arc<Hub>,
+    pub(super) shares: Arc<Shares>,
     pub(super) stop: CancellationToken,
 }
 
@@ -34,22 +36,23 @@ pub(super) async fn answer(
     asked: Asked,
 ) -> Result<Response<tonic::body::Body>, Infallible> {
     Ok(match request.uri().path() {
-        PATH => grpc().streaming(Follow(asked), request).await,
+        PATH => grpc(LONGEST_REQUEST).streaming(Follow(asked), request).await,
         RELAY_PATH if operator(&asked.context.settings).as_ref() == Ok(&asked.caller.id) => {
-            grpc().streaming(Relayed(asked), request).await
+            grpc(LONGEST_MESSAGE).streaming(Relayed(asked), request).await
         }
         RELAY_PATH => Status::permission_denied("only the operator relays").into_http(),
         _ => Status::unimplemented("there is no such method").into_http(),
     })
 }
 
-fn grpc<D, E>() -> Grpc<ProstCodec<E, D>>
+/// A sidecar's messages are small: what it sends may be in memory for every one of its connections.
+fn grpc<D, E>(longest: usize) -> Grpc<ProstCodec<E, D>>
 where
     D: Message + Default + Send + 'static,
     E: Message + Send + 'static,
     ProstCodec<E, D>: Default,
 {
     Grpc::new(ProstCodec::default())
-        .max_decoding_message_size(LONGEST_MESSAGE)
+        .max_decoding_message_size(longest)
         .max_encoding_message_size(LONGEST_MESSAGE)
 }

@@ -1,5 +1,5 @@
-//! Pods that are known not to be injected. The watch has injected pods only, so that one that it does
-//! not have is asked for by name, once, and only if somebody calls a Service that it is behind.
+//! Pods that slices name and that the watch of injected pods does not have. Each is asked for by name,
+//! once, and only if a sidecar calls a Service that it is behind; namespaces take turns.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use countersign_contract::names;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use kube::core::PartialObjectMeta;
+use futures::stream::FuturesUnordered;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::answer::Unknown;
+use super::fair::{Bounds, FairQueue, Who};
 use super::hub::Hub;
+use crate::kept::MeshPod;
 
 /// So many are remembered; when there are more, all are asked for again.
 const MOST: usize = 100_000;
@@ -23,38 +24,84 @@ const MOST: usize = 100_000;
 /// So many are asked for at once.
 const AT_ONCE: usize = 8;
 
-/// A pod that is injected and that the watch does not have yet, or whose slice is late, is asked for
-/// again after this long; the watch will have told before.
+/// A slice names pods of its own namespace only, whose turn it is.
+const BOUNDS: Bounds = Bounds { of_namespace: 64, of_account: 64, waiting: 10_000 };
+
+/// A pod that is injected and that the watch does not have yet is asked for again after this long; the
+/// watch will have told before. So is one that is gone, each time after twice as long.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Pods that are known not to be injected, by their uids.
-#[derive(Debug, Default)]
+/// As often as that wait is doubled.
+const DOUBLED: u8 = 5;
+
+/// What the API server said of a pod at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is not injected, and has the address.
+    Unmeshed,
+    /// There is no such pod, or it does not have the address.
+    Gone,
+}
+
+/// A pod, by its uid, and an address at which a slice names it.
+type Met = (Box<str>, IpAddr);
+
+/// Pods that were asked for.
+#[derive(Debug)]
 pub(super) struct PlainPods {
     inner: Mutex<Inner>,
     wanted: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    known: HashSet<String>,
-    wanted: Vec<Unknown>,
-    /// Those that were asked for, and are not asked for again yet, with the addresses at which they
-    /// were met.
-    asked: HashMap<String, HashSet<IpAddr>>,
+    unmeshed: HashSet<Met>,
+    gone: HashMap<Met, Gone>,
+    queue: FairQueue<Unknown>,
+    /// Those that are being asked for, or are not asked for again yet.
+    asked: HashSet<Met>,
+}
+
+/// One that is gone.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    times: u8,
+    /// Whether it is left out of answers; if not, it is asked for again.
+    holds: bool,
 }
 
 /// What became of a pod that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// It is not injected.
-    Plain(String),
-    /// The watch will have it, or it is gone and its slice will be.
-    Later(String),
+    Said(Verdict),
+    /// It is injected, and the watch will have it; or the API server did not answer.
+    Later,
+}
+
+impl Default for PlainPods {
+    fn default() -> Self {
+        let (unmeshed, gone, asked) = Default::default();
+        let inner = Inner { unmeshed, gone, queue: FairQueue::new(BOUNDS), asked };
+        Self { inner: Mutex::new(inner), wanted: Notify::new() }
+    }
+}
+
+fn met(pod: &Unknown) -> Met {
+    (pod.uid.clone(), pod.ip)
+}
+
+fn turn(pod: &Unknown) -> Who {
+    Who { namespace: pod.key.0.as_str().into(), account: Box::default() }
 }
 
 impl PlainPods {
-    /// Whether a pod is known not to be injected.
-    pub(super) fn knows(&self, uid: &str) -> bool {
-        self.lock().known.contains(uid)
+    /// What is known of a pod at an address.
+    pub(super) fn knows(&self, uid: &str, ip: IpAddr) -> Option<Verdict> {
+        let (inner, met) = (self.lock(), (uid.into(), ip));
+        if inner.unmeshed.contains(&met) {
+            return Some(Verdict::Unmeshed);
+        }
+        inner.gone.get(&met).filter(|gone| gone.holds).map(|_| Verdict::Gone)
     }
 
     /// Some pods must be asked for.
@@ -63,40 +110,55 @@ impl PlainPods {
             return;
         }
         let mut inner = self.lock();
-        let Inner { wanted, asked, .. } = &mut *inner;
         for pod in pods {
-            let met = asked.entry(pod.uid.clone()).or_default();
-            if met.is_empty() {
-                wanted.push(pod.clone());
+            if !inner.asked.contains(&met(pod)) {
+                inner.queue.push(&turn(pod), pod.clone());
             }
-            met.insert(pod.ip);
         }
         self.wanted.notify_one();
     }
 
-    /// Those that must be; waits while there are none.
-    pub(super) async fn wanted(&self) -> Vec<Unknown> {
-        loop {
-            let wanted = std::mem::take(&mut self.lock().wanted);
-            if !wanted.is_empty() {
-                return wanted;
+    /// The next one that must be asked for.
+    fn next(&self) -> Option<Unknown> {
+        let mut inner = self.lock();
+        let (_, pod) = inner.queue.pop()?;
+        inner.asked.insert(met(&pod));
+        Some(pod)
+    }
+
+    /// Notes what became of a pod; returns when it may be asked for again, if ever.
+    fn note(&self, pod: &Unknown, asked: Asked) -> Option<Duration> {
+        let mut inner = self.lock();
+        inner.queue.done(&turn(pod));
+        if inner.unmeshed.len() >= MOST {
+            inner.unmeshed.clear();
+        }
+        match asked {
+            Asked::Said(Verdict::Unmeshed) => {
+                inner.gone.remove(&met(pod));
+                inner.asked.remove(&met(pod));
+                inner.unmeshed.insert(met(pod));
+                None
             }
-            self.wanted.notified().await;
+            Asked::Said(Verdict::Gone) => {
+                let times = inner.gone.get(&met(pod)).map_or(0, |gone| gone.times);
+                inner.gone.insert(met(pod), Gone { times: (times + 1).min(DOUBLED), holds: true });
+                Some(AGAIN * 2_u32.pow(times.into()))
+            }
+            Asked::Later => Some(AGAIN),
         }
     }
 
-    /// Notes what became of a pod; returns the addresses at which it was met.
-    fn note(&self, asked: &Asked) -> HashSet<IpAddr> {
+    /// A pod may be asked for again, if it is still wanted.
+    fn again(&self, pod: &Unknown, is_wanted: bool) {
         let mut inner = self.lock();
-        if inner.known.len() >= MOST {
-            inner.known.clear();
-        }
-        match asked {
-            Asked::Plain(uid) => {
-                inner.known.insert(uid.clone());
-                inner.asked.remove(uid).unwrap_or_default()
+        inner.asked.remove(&met(pod));
+        match inner.gone.get_mut(&met(pod)) {
+            Some(gone) if is_wanted => gone.holds = false,
+            Some(_) => {
+                inner.gone.remove(&met(pod));
             }
-            Asked::Later(uid) => inner.asked.remove(uid).unwrap_or_default(),
+            None => {}
         }
     }
 
@@ -107,67 +169,139 @@ impl PlainPods {
 
 /// Asks for pods, for as long as it is polled.
 pub(super) async fn ask(hub: Arc<Hub>, client: Client) {
+    let mut asking = FuturesUnordered::new();
     loop {
-        let unknown = hub.unknown().await;
-        let asking = unknown.into_iter().map(|pod| one(client.clone(), pod));
-        let mut asked = futures::stream::iter(asking).buffer_unordered(AT_ONCE);
-        while let Some(asked) = asked.next().await {
-            match asked {
-                Asked::Plain(_) => hub.learned(hub.plain.note(&asked)),
-                Asked::Later(_) => {
-                    let hub = hub.clone();
-                    drop(tokio::spawn(async move {
-                        tokio::time::sleep(AGAIN).await;
-                        hub.learned(hub.plain.note(&asked));
-                    }));
+        while asking.len() < AT_ONCE
+            && let Some(pod) = hub.plain.next()
+        {
+            let client = client.clone();
+            asking.push(async move {
+                let asked = one(client, &pod).await;
+                (pod, asked)
+            });
+        }
+        tokio::select! {
+            Some((pod, asked)) = asking.next(), if !asking.is_empty() => {
+                let again = hub.plain.note(&pod, asked);
+                if matches!(asked, Asked::Said(_)) {
+                    hub.learned([pod.ip]);
+                }
+                if let Some(wait) = again {
+                    drop(tokio::spawn(ask_again(hub.clone(), pod, wait)));
                 }
             }
+            () = hub.plain.wanted.notified() => {}
         }
     }
 }
 
-async fn one(client: Client, pod: Unknown) -> Asked {
+async fn ask_again(hub: Arc<Hub>, pod: Unknown, wait: Duration) {
+    tokio::time::sleep(wait).await;
+    hub.plain.again(&pod, hub.is_wanted(pod.ip));
+    hub.learned([pod.ip]);
+}
+
+async fn one(client: Client, pod: &Unknown) -> Asked {
     let (namespace, name) = &pod.key;
-    let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(client, namespace);
+    let api: Api<MeshPod> = Api::namespaced(client, namespace);
     match api.get_opt(name).await {
-        Ok(Some(found)) if found.metadata.uid.as_ref() == Some(&pod.uid) => {
-            let is_injected = found.labels().contains_key(names::INJECTED_LABEL);
-            if is_injected { Asked::Later(pod.uid) } else { Asked::Plain(pod.uid) }
-        }
-        Ok(_) => {
-            debug!(namespace, name, "a slice names a pod that is gone");
-            Asked::Later(pod.uid)
+        Ok(found) => {
+            let asked = judge(pod, found.as_ref());
+            if asked == Asked::Said(Verdict::Gone) {
+                debug!(namespace, name, ip = %pod.ip, "a slice names a pod that is gone");
+            }
+            asked
         }
         Err(error) => {
             warn!(namespace, name, %error, "asking whether a pod is injected");
-            Asked::Later(pod.uid)
+            Asked::Later
         }
+    }
+}
+
+/// What follows from what the API server has under the name of a pod; pure.
+fn judge(pod: &Unknown, found: Option<&MeshPod>) -> Asked {
+    let is_it =
+        |found: &&MeshPod| found.uid().as_deref() == Some(&*pod.uid) && found.ips.contains(&pod.ip);
+    let Some(found) = found.filter(is_it) else { return Asked::Said(Verdict::Gone) };
+    let is_injected = found.labels().contains_key(names::INJECTED_LABEL);
+    match is_injected {
+        true if found.claims().is_empty() => Asked::Said(Verdict::Gone),
+        true => Asked::Later,
+        false => Asked::Said(Verdict::Unmeshed),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn pod(uid: &str, ip: &str) -> Unknown {
         let key = ("shop".to_owned(), uid.to_owned());
-        Unknown { key, uid: uid.to_owned(), ip: ip.parse().unwrap() }
+        Unknown { key, uid: uid.into(), ip: ip.parse().unwrap() }
     }
 
     #[test]
-    fn a_pod_is_asked_for_once_and_then_known_at_every_address_at_which_it_was_met() {
-        let plain = PlainPods::default();
-        plain.want(&[pod("a", "10.0.0.1"), pod("b", "10.0.0.2")]);
-        plain.want(&[pod("a", "fd00::1")]);
-        let wanted = std::mem::take(&mut plain.lock().wanted);
-        assert_eq!(wanted, [pod("a", "10.0.0.1"), pod("b", "10.0.0.2")]);
-        let met = plain.note(&Asked::Plain("a".to_owned()));
-        let both = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap());
-        assert_eq!(met, HashSet::from(both));
-        assert!(plain.knows("a") && !plain.knows("b"));
-        // What is not known yet may be asked for again.
-        assert_eq!(plain.note(&Asked::Later("b".to_owned())).len(), 1);
-        plain.want(&[pod("b", "10.0.0.2")]);
-        assert_eq!(plain.lock().wanted.len(), 1);
+    fn a_pod_is_judged_by_its_uid_its_address_and_its_label() {
+        let found = |uid: &str, ip: &str, label: &str, spec: Value| -> MeshPod {
+            serde_json::from_value(json!({ "metadata": { "uid": uid, "labels": { label: "true" } },
+                "spec": spec, "status": { "podIPs": [{ "ip": ip }] } }))
+            .unwrap()
+        };
+        let (meshed, host) = (names::INJECTED_LABEL, json!({ "hostNetwork": true }));
+        let cases = [
+            (Some(found("a", "10.0.0.1", "app", json!({}))), Asked::Said(Verdict::Unmeshed)),
+            (Some(found("a", "10.0.0.1", "app", host.clone())), Asked::Said(Verdict::Unmeshed)),
+            (Some(found("a", "10.0.0.1", meshed, json!({}))), Asked::Later),
+            (Some(found("a", "10.0.0.1", meshed, host)), Asked::Said(Verdict::Gone)),
+            (Some(found("a", "10.0.0.2", "app", json!({}))), Asked::Said(Verdict::Gone)),
+            (Some(found("a", "10.0.0.2", meshed, json!({}))), Asked::Said(Verdict::Gone)),
+            (Some(found("b", "10.0.0.1", "app", json!({}))), Asked::Said(Verdict::Gone)),
+            (None, Asked::Said(Verdict::Gone)),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(judge(&pod("a", "10.0.0.1"), found.as_ref()), expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_asked_for_once_at_each_address_and_then_known() {
+        let (plain, one) = (PlainPods::default(), pod("a", "10.0.0.1"));
+        plain.want(&[one.clone(), pod("b", "10.0.0.2")]);
+        plain.want(std::slice::from_ref(&one));
+        assert_eq!(
+            [plain.next(), plain.next(), plain.next()],
+            [Some(one.clone()), Some(pod("b", "10.0.0.2")), None]
+        );
+        plain.want(std::slice::from_ref(&one));
+        assert_eq!(plain.next(), None, "it is being asked for");
+        assert_eq!(plain.note(&one, Asked::Said(Verdict::Unmeshed)), None);
+        assert_eq!(plain.knows("a", one.ip), Some(Verdict::Unmeshed));
+        assert_eq!(
+            plain.knows("a", [10, 0, 0, 9].into()),
+            None,
+            "of another address nothing is known"
+        );
+    }
+
+    #[test]
+    fn a_pod_that_is_gone_is_left_out_and_asked_for_less_and_less_often() {
+        let (plain, one) = (PlainPods::default(), pod("a", "10.0.0.1"));
+        for factor in [1, 2, 4, 8, 16, 32, 32] {
+            plain.want(std::slice::from_ref(&one));
+            assert_eq!(plain.next().as_ref(), Some(&one));
+            assert_eq!(plain.note(&one, Asked::Said(Verdict::Gone)), Some(AGAIN * factor));
+            assert_eq!(plain.knows("a", one.ip), Some(Verdict::Gone));
+            plain.again(&one, true);
+            assert_eq!(plain.knows("a", one.ip), None);
+        }
+        plain.want(std::slice::from_ref(&one));
+        plain.next();
+        plain.note(&one, Asked::Said(Verdict::Gone));
+        plain.again(&one, false);
+        let inner = plain.lock();
+        assert!(inner.gone.is_empty() && inner.asked.is_empty() && inner.queue.is_empty());
     }
 }

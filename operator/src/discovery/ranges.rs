@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use futures::StreamExt;
 use ipnet::IpNet;
@@ -68,7 +68,7 @@ impl SetsAside for Node {
 pub(super) struct Ranges {
     all: RwLock<HashMap<String, Aside>>,
     /// Whether they were read once, or cannot be.
-    pub(super) read: Once,
+    pub(super) was_read: Once,
 }
 
 /// What one object says.
@@ -83,48 +83,83 @@ impl Ranges {
     pub(super) fn of(configured: &[IpNet]) -> Self {
         let configured = Aside { ranges: configured.to_vec(), zone: None };
         let all = RwLock::new(HashMap::from([(String::new(), configured)]));
-        Self { all, read: Once::default() }
+        Self { all, was_read: Once::default() }
+    }
+
+    /// All of them, and whether each object but what was configured says some.
+    pub(super) fn all(&self) -> (Vec<IpNet>, bool) {
+        let all = self.read();
+        let mut objects = all.iter().filter(|(name, _)| !name.is_empty());
+        let each_says = objects.all(|(_, aside)| !aside.ranges.is_empty());
+        (all.values().flat_map(|aside| aside.ranges.iter().copied()).collect(), each_says)
+    }
+
+    /// Those that were configured.
+    pub(super) fn configured(&self) -> Vec<IpNet> {
+        self.read().get("").map(|aside| aside.ranges.clone()).unwrap_or_default()
+    }
+
+    /// Whether an object's own range has an address; nothing, if it says none of that family.
+    pub(super) fn has_of(&self, name: &str, ip: IpAddr) -> Option<bool> {
+        let all = self.read();
+        let is_same = |range: &&IpNet| range.addr().is_ipv4() == ip.is_ipv4();
+        let mut same = all.get(name)?.ranges.iter().filter(is_same).peekable();
+        same.peek()?;
+        Some(same.any(|range| range.contains(&ip)))
     }
 
     /// Whether an address is in one.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
-        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().flat_map(|aside| &aside.ranges).any(|range| range.contains(&ip))
+        self.read().values().flat_map(|aside| &aside.ranges).any(|range| range.contains(&ip))
     }
 
     /// In which zone an object is.
     pub(super) fn zone(&self, name: &str) -> Option<Box<str>> {
-        self.all.read().unwrap_or_else(PoisonError::into_inner).get(name)?.zone.clone()
+        self.read().get(name)?.zone.clone()
     }
 
-    fn note<K: SetsAside>(&self, object: &K) {
-        let ranges = object.ranges().filter_map(|range| range.parse().ok()).collect();
+    /// Returns the ranges that it says now or said before, if they are others.
+    fn note<K: SetsAside>(&self, object: &K) -> Vec<IpNet> {
+        let mut ranges: Vec<IpNet> =
+            object.ranges().filter_map(|range| range.parse().ok()).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
         let aside = Aside { ranges, zone: object.zone().map(Into::into) };
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(object.name_any(), aside);
+        let now = aside.ranges.clone();
+        let before = all.insert(object.name_any(), aside).unwrap_or_default().ranges;
+        if now == before { Vec::new() } else { [now, before].concat() }
     }
 
-    fn forget<K: SetsAside>(&self, object: &K) {
+    fn forget<K: SetsAside>(&self, object: &K) -> Vec<IpNet> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.remove(&object.name_any());
+        all.remove(&object.name_any()).unwrap_or_default().ranges
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Aside>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Follows them, for as long as it is polled.
-pub(super) async fn follow<K: SetsAside>(client: Client, ranges: &Ranges) {
+/// Follows them, for as long as it is polled; `changed` is given those that came or went.
+pub(super) async fn follow<K: SetsAside>(
+    client: Client,
+    ranges: &Ranges,
+    changed: impl Fn(&[IpNet]),
+) {
     let api: Api<K> = Api::all(client);
     let config = watcher::Config::default().page_size(PAGE);
     let mut events = watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => ranges.note(&object),
+            Ok(Event::Apply(object) | Event::InitApply(object)) => changed(&ranges.note(&object)),
             // While all are read anew, those of before stand: they are hardly ever taken away.
-            Ok(Event::Delete(object)) => ranges.forget(&object),
-            Ok(Event::InitDone) => ranges.read.set(),
+            Ok(Event::Delete(object)) => changed(&ranges.forget(&object)),
+            Ok(Event::InitDone) => ranges.was_read.set(),
             Ok(Event::Init) => {}
             Err(error) if is_unknown(&error) => {
                 info!("this cluster does not say which addresses are for {}", K::FOR);
-                ranges.read.set();
+                ranges.was_read.set();
                 return std::future::pending().await;
             }
             Err(error) => warn!(%error, "watching the addresses that are for {}", K::FOR),
@@ -179,9 +214,18 @@ mod tests {
         ranges.note(&node(json!({ "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"] })));
         assert!(has("10.244.1.7") && has("fd00:1::7") && has("192.0.2.7"));
         assert!(!has("10.244.2.7"));
+        let has_of = |name: &str, ip: &str| ranges.has_of(name, ip.parse().unwrap());
+        assert_eq!(has_of("one", "10.244.1.7"), Some(true));
+        assert_eq!(has_of("one", "192.0.2.7"), Some(false));
+        assert_eq!(has_of("two", "10.244.1.7"), None);
+        assert!(ranges.all().1, "every node says a range");
+        assert!(
+            ranges.note(&node(json!({ "podCIDRs": ["fd00:1::/64", "10.244.1.0/24"] }))).is_empty()
+        );
         // Some networks give nodes no range of their own.
         ranges.note(&node(json!({})));
         assert!(!has("10.244.1.7") && has("192.0.2.7"));
+        assert!(!ranges.all().1 && ranges.has_of("one", [10, 244, 1, 7].into()).is_none());
         assert_eq!(ranges.zone("one"), None);
         let zoned = json!({ "metadata": { "name": "one", "labels": { "topology.kubernetes.io/zone": "x" } } });
         ranges.note::<Node>(&serde_json::from_value(zoned).unwrap());

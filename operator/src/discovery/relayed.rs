@@ -9,6 +9,7 @@ use tonic::{Status, Streaming};
 use tracing::{debug, info};
 
 use super::methods::Asked;
+use crate::policy::believed;
 
 /// The method, for one replica.
 pub(super) struct Relayed(pub(super) Asked);
@@ -57,7 +58,11 @@ async fn hear(
         };
         let Some(Relay { told }) = relay else { return Ok(()) };
         let now = context.clock.now();
-        told.iter().for_each(|told| replica.note(told, now));
+        for mut told in told {
+            let document = context.documents.of(&told.namespace);
+            told.report = told.report.map(|report| believed(&report, &document, None));
+            replica.note(&told, now);
+        }
         if to.send(Ok(Heard {})).await.is_err() {
             return Ok(());
         }

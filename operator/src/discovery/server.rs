@@ -24,7 +24,7 @@ use super::hub::Hub;
 use super::methods::{Asked, answer};
 use super::own::Own;
 use super::pending::Pending;
-use super::places::{LIMITS, Place, Places};
+use super::places::{Place, Places, Shares, Who, limits, memory};
 use super::relay::{self, Leader};
 use super::{own, plain, ranges, strangers};
 use crate::context::Context;
@@ -37,6 +37,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection ends after this long at most, and later by up to a fourth, so that not all come back
 /// at once; whoever comes back is looked at anew, by the roots of then.
 const LASTS: Duration = Duration::from_secs(3600);
+
+/// So many bytes of a stream may be under way.
+const WINDOW: u32 = 64 * 1024;
 
 /// How often a client that says nothing is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
@@ -82,8 +85,8 @@ pub async fn serve(
         () = hub.run() => {}
         () = plain::ask(hub.clone(), context.client.clone()) => {}
         () = strangers::ask(hub.clone(), context.client.clone()) => {}
-        () = ranges::follow::<ServiceCIDR>(context.client.clone(), &hub.ranges) => {}
-        () = ranges::follow::<Node>(context.client.clone(), &hub.pod_ranges) => {}
+        () = ranges::follow::<ServiceCIDR>(context.client.clone(), &hub.ranges, |it| hub.reranged(it)) => {}
+        () = ranges::follow::<Node>(context.client.clone(), &hub.pod_ranges, |it| hub.reranged(it)) => {}
         () = stop.cancelled() => {}
     }
 }
@@ -95,7 +98,8 @@ async fn accept(
     mut current: watch::Receiver<Option<Arc<Own>>>,
     stop: CancellationToken,
 ) {
-    let (places, pending) = (Places::new(LIMITS), Arc::new(Pending::default()));
+    let (places, pending) = (Places::new(limits(memory())), Arc::new(Pending::default()));
+    let shares = Arc::<Shares>::default();
     let live = TaskTracker::new();
     // Nobody can be answered before there is a certificate; they wait in the kernel's queue.
     let _ = current.wait_for(Option::is_some).await;
@@ -113,7 +117,7 @@ async fn accept(
             continue;
         };
         let (context, hub, stop) = (context.clone(), hub.clone(), stop.clone());
-        let (turn, places) = (pending.begin(), places.clone());
+        let (turn, places, shares) = (pending.begin(), places.clone(), shares.clone());
         live.spawn(async move {
             let shaken = tokio::select! {
                 shaken = timeout(HANDSHAKE, shake(stream, config)) => shaken,
@@ -125,19 +129,26 @@ async fn accept(
                 Ok(Err(error)) => return debug!(%error, "discovery: handshake failed"),
                 Err(_) => return debug!("discovery: handshake took too long"),
             };
-            if let Some((caller, _place)) =
-                let_in(facts, from.ip().to_canonical(), &context, &places)
-            {
-                requests(stream, caller, context, hub, stop).await;
+            let from = from.ip().to_canonical();
+            let Some(caller) = facts.as_ref().and_then(|facts| caller(facts, from, &context))
+            else {
+                return warn!(
+                    "discovery: a client whose certificate is no workload's of this trust domain"
+                );
+            };
+            if let Some(_place) = let_in(&caller, &hub, &context, &places) {
+                let lasts = caller.lasts;
+                requests(stream, Asked { caller, context, hub, shares, stop }, lasts).await;
             }
         });
     }
 }
 
-/// Who asks, by its certificate, and until when that is valid.
+/// Who asks, by its certificate, from which address, and until when that is valid.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) id: SpiffeId,
+    pub(super) from: IpAddr,
     lasts: Duration,
 }
 
@@ -153,7 +164,7 @@ async fn shake(
 }
 
 /// The one SPIFFE ID of a certificate, of the form that workloads have (X.509-SVID, section 2).
-fn caller(facts: &CertificateFacts, context: &Context) -> Option<Caller> {
+fn caller(facts: &CertificateFacts, from: IpAddr, context: &Context) -> Option<Caller> {
     let [uri] = facts.says.uris.as_slice() else { return None };
     let id: SpiffeId = uri.parse().ok()?;
     let left = facts.validity.not_after.duration_since(context.clock.now());
@@ -165,40 +176,25 @@ fn caller(facts: &CertificateFacts, context: &Context) -> Option<Caller> {
         .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     let longer = LASTS / 4 / 256 * (place % 256);
     let is_ours = *id.trust_domain() == context.settings.trust_domain;
-    is_ours.then_some(Caller { id, lasts: left.min(LASTS + longer) })
+    is_ours.then_some(Caller { id, from, lasts: left.min(LASTS + longer) })
 }
 
 /// Who has proved who they are, and finds no room, asks another replica.
-fn let_in(
-    facts: Option<CertificateFacts>,
-    from: IpAddr,
-    context: &Context,
-    places: &Arc<Places>,
-) -> Option<(Caller, Place)> {
-    let Some(caller) = facts.as_ref().and_then(|facts| caller(facts, context)) else {
-        warn!("discovery: a client whose certificate is no workload's of this trust domain");
-        return None;
-    };
-    match places.take((caller.id.clone(), from.to_canonical())) {
-        Ok(place) => Some((caller, place)),
+fn let_in(caller: &Caller, hub: &Hub, context: &Context, places: &Arc<Places>) -> Option<Place> {
+    let Caller { id, from, .. } = caller;
+    let who = Who { id: id.clone(), from: *from, is_pods: hub.is_of_a_pod(*from) };
+    match places.take(who) {
+        Ok(place) => Some(place),
         Err(full) => {
             let reason = full.reason();
-            warn!(caller = %caller.id, %from, reason, "discovery: refused: {full}");
+            warn!(caller = %id, %from, reason, "discovery: refused: {full}");
             context.metrics.discovery_refused.get_or_create(&ReasonLabels { reason }).inc();
             None
         }
     }
 }
 
-async fn requests(
-    stream: TlsStream<TcpStream>,
-    caller: Caller,
-    context: Arc<Context>,
-    hub: Arc<Hub>,
-    stop: CancellationToken,
-) {
-    let lasts = caller.lasts;
-    let asked = Asked { caller, context, hub, stop };
+async fn requests(stream: TlsStream<TcpStream>, asked: Asked, lasts: Duration) {
     let service = service_fn(move |request| answer(request, asked.clone()));
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -207,6 +203,9 @@ async fn requests(
         // One stream, and one more for as long as the server has not noticed that the first has ended.
         .max_concurrent_streams(2)
         .max_header_list_size(16 * 1024)
+        // What a client sends and is not read yet is in memory.
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
         .serve_connection(TokioIo::new(stream), service);
     if let Ok(Err(error)) = timeout(lasts, connection).await {
         debug!(%error, "discovery: connection ended");

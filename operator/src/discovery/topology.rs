@@ -1,7 +1,7 @@
 //! Which of a Service's endpoints serve whom, by where both are: as kube-proxy has it (KEP-2433, KEP-3015,
 //! KEP-2086); pure.
 
-use k8s_openapi::api::discovery::v1::Endpoint;
+use crate::kept::MeshEndpoint;
 
 /// Whom a caller is led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl<'a> Topology<'a> {
     /// What hints say to a caller on a node of a zone. They count where every ready endpoint has one and
     /// one of them is meant for the caller; those for nodes go before those for zones.
     pub(super) fn hinted<'e>(
-        ready: impl Iterator<Item = &'e Endpoint> + Clone,
+        ready: impl Iterator<Item = &'e MeshEndpoint> + Clone,
         node: Option<&'a str>,
         zone: Option<Box<str>>,
     ) -> Self {
@@ -42,54 +42,54 @@ impl<'a> Topology<'a> {
 
     /// Whether an endpoint serves the caller. Hints are for those that are ready: the others serve only
     /// where nobody is.
-    pub(super) fn has(&self, endpoint: &Endpoint, is_ready: bool) -> bool {
+    pub(super) fn has(&self, endpoint: &MeshEndpoint, is_ready: bool) -> bool {
         match self {
             Self::Same | Self::All => true,
-            Self::Local(node) => endpoint.node_name.as_deref() == *node,
+            Self::Local(node) => endpoint.node.as_deref() == *node,
             Self::ForNode(node) => !is_ready || is_for_node(endpoint, node),
             Self::ForZone(zone) => !is_ready || is_for_zone(endpoint, zone),
         }
     }
 }
 
-fn is_for_node(endpoint: &Endpoint, node: &str) -> bool {
-    nodes(endpoint).any(|name| name == node)
+fn is_for_node(endpoint: &MeshEndpoint, node: &str) -> bool {
+    nodes(endpoint).any(|name| **name == *node)
 }
 
-fn is_for_zone(endpoint: &Endpoint, zone: &str) -> bool {
-    zones(endpoint).any(|name| name == zone)
+fn is_for_zone(endpoint: &MeshEndpoint, zone: &str) -> bool {
+    zones(endpoint).any(|name| **name == *zone)
 }
 
-fn nodes(endpoint: &Endpoint) -> impl Iterator<Item = &String> {
-    let hints = endpoint.hints.iter();
-    hints.flat_map(|hints| hints.for_nodes.iter().flatten()).map(|node| &node.name)
+fn nodes(endpoint: &MeshEndpoint) -> impl Iterator<Item = &Box<str>> {
+    endpoint.hints.iter().flat_map(|hints| &hints.nodes)
 }
 
-fn zones(endpoint: &Endpoint) -> impl Iterator<Item = &String> {
-    let hints = endpoint.hints.iter();
-    hints.flat_map(|hints| hints.for_zones.iter().flatten()).map(|zone| &zone.name)
+fn zones(endpoint: &MeshEndpoint) -> impl Iterator<Item = &Box<str>> {
+    endpoint.hints.iter().flat_map(|hints| &hints.zones)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
+    use crate::kept::{EndpointState, Hints};
 
     /// An endpoint called as its node, with hints.
-    fn endpoint(node: &str, nodes: &[&str], zones: &[&str]) -> Endpoint {
-        let named = |names: &[&str]| -> Vec<Value> {
-            names.iter().map(|name| json!({ "name": name })).collect()
-        };
-        let hints = json!({ "forNodes": named(nodes), "forZones": named(zones) });
-        serde_json::from_value(json!({ "addresses": [], "nodeName": node, "hints": hints }))
-            .unwrap()
+    fn endpoint(node: &str, nodes: &[&str], zones: &[&str]) -> MeshEndpoint {
+        let named = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect();
+        let hints = Hints { nodes: named(nodes), zones: named(zones) };
+        MeshEndpoint {
+            ip: [10, 0, 0, 1].into(),
+            state: EndpointState::Ready,
+            node: Some(node.into()),
+            pod: None,
+            hints: (hints != Hints::default()).then(|| Box::new(hints)),
+        }
     }
 
-    fn led(endpoints: &[Endpoint], node: Option<&str>, zone: Option<&str>) -> String {
+    fn led(endpoints: &[MeshEndpoint], node: Option<&str>, zone: Option<&str>) -> String {
         let topology = Topology::hinted(endpoints.iter(), node, zone.map(Into::into));
         let all = endpoints.iter().filter(|endpoint| topology.has(endpoint, true));
-        all.filter_map(|endpoint| endpoint.node_name.clone()).collect::<Vec<_>>().join(" ")
+        all.filter_map(|endpoint| endpoint.node.as_deref()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -6,11 +6,10 @@ use countersign_contract::{SpiffeId, names};
 use countersign_crds::{
     Certificate, CertificateSpec, IssuerRef, KeyAlgorithm, KeyEncoding, KeyUsage, PrivateKeySpec,
 };
-use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
 use crate::context::Settings;
-use crate::kept::MeshPod;
+use crate::kept::{MeshPod, MeshService};
 
 /// So many Services are named in one certificate; each has two names.
 const MOST_SERVICES: usize = 100;
@@ -83,9 +82,9 @@ pub fn dns_names<'a>(
     cluster_domain: &str,
     namespace: &str,
     pods: impl Iterator<Item = &'a MeshPod> + Clone,
-    services: impl Iterator<Item = &'a Service>,
+    services: impl Iterator<Item = &'a MeshService>,
 ) -> Vec<String> {
-    let selects_one = |service: &&Service| pods.clone().any(|pod| selects(service, pod));
+    let selects_one = |service: &&MeshService| pods.clone().any(|pod| selects(service, pod));
     let names: BTreeSet<String> = services.filter(selects_one).map(ResourceExt::name_any).collect();
     names
         .into_iter()
@@ -97,11 +96,9 @@ pub fn dns_names<'a>(
 }
 
 /// A Service without a selector selects nothing.
-fn selects(service: &Service, pod: &MeshPod) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    let Some(selector) = selector.filter(|selector| !selector.is_empty()) else { return false };
-    let labels = pod.labels();
-    selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+fn selects(service: &MeshService, pod: &MeshPod) -> bool {
+    let (selector, labels) = (&service.selector, pod.labels());
+    !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
 #[cfg(test)]

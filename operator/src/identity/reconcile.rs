@@ -94,8 +94,7 @@ pub(crate) fn service_names(context: &Context, namespace: &str, account: &str) -
     let pods = context.seen.pods.state_filter(|pod| {
         pod.is_in(namespace) && *pod.service_account == *account && !is_over(pod)
     });
-    let services =
-        context.seen.services.state_filter(|s| s.metadata.namespace.as_deref() == Some(namespace));
+    let services = context.seen.services.state_filter(|service| service.is_in(namespace));
     desired::dns_names(
         &context.settings.cluster_domain,
         namespace,

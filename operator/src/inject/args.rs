@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use countersign_contract::{ExpectedPeer, TrustDomain, names};
+use countersign_contract::{ExpectedPeer, TrustDomain, names, upstream};
 use kube::core::Duration;
 
 use super::time_limits::{DIAL, HALF_CLOSED, IDLE, PEER_EXPIRY, STALL, TimeLimit};
+use crate::discovery::HomeAddresses;
 use crate::listen::any;
 
 /// How the sidecar is injected.
@@ -87,6 +88,10 @@ pub struct InjectArgs {
     )]
     pub sidecar_discovery: String,
 
+    /// The addresses of discovery's Service, as the watch has them.
+    #[arg(skip)]
+    pub discovery_addresses: HomeAddresses,
+
     /// Who must answer there.
     #[arg(
         long,
@@ -109,6 +114,17 @@ pub struct InjectArgs {
     /// annotation countersign.dev/replace-uninjected asks for it.
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub replace_uninjected: bool,
+}
+
+impl InjectArgs {
+    /// The addresses at which sidecars find discovery where its name cannot be resolved, comma separated.
+    pub(super) fn discovery_addresses(&self) -> String {
+        let port = upstream::split_host_port(&self.sidecar_discovery).map(|(_, port)| port);
+        let port = port.unwrap_or(names::DISCOVERY_PORT);
+        let all = self.discovery_addresses.get();
+        let texts = all.iter().map(|ip| SocketAddr::new(*ip, port).to_string());
+        texts.collect::<Vec<_>>().join(",")
+    }
 }
 
 fn idle(text: &str) -> Result<Duration, String> {

@@ -15,6 +15,9 @@ const NAMESPACE: &str = "COUNTERSIGN_NAMESPACE";
 const POD: &str = "COUNTERSIGN_POD";
 const POD_IPS: &str = "COUNTERSIGN_POD_IPS";
 
+/// The variable with the addresses of discovery; a sidecar that does not know it goes by the name alone.
+const DISCOVERY_ADDRESSES: &str = "COUNTERSIGN_DISCOVERY_ADDRESSES";
+
 /// What is said, on each pod, of the only container that `restricted` (Pod Security) does not allow.
 pub(super) const NEEDS: &str = "container countersign-redirect runs once, before all others, as user 0 with the capability NET_ADMIN, to lay nftables rules in the pod's own network namespace, which no lesser right allows; it reads no file of the node, and countersign.dev/mode: explicit does without it";
 
@@ -96,6 +99,7 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
             { "name": "COUNTERSIGN_LOG_FORMAT", "value": args.sidecar_log_format },
             { "name": POD, "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
             { "name": POD_IPS, "valueFrom": { "fieldRef": { "fieldPath": "status.podIPs" } } },
+            { "name": DISCOVERY_ADDRESSES, "value": args.discovery_addresses() },
         ],
         "restartPolicy": "Always",
         "ports": [{ "name": "countersign", "containerPort": names::ADMIN_PORT, "protocol": "TCP" }],
@@ -155,4 +159,27 @@ pub(super) fn volume(service_account: &str) -> Value {
             ],
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn a_sidecar_is_given_the_addresses_of_discovery_once_they_are_known() {
+        let args = Args::try_parse_from(["countersign-operator"]).unwrap().inject;
+        let addresses = || {
+            let container = proxy(&args, "web", &[]);
+            let all = container["env"].as_array().unwrap().clone();
+            let found = all.into_iter().find(|it| it["name"] == DISCOVERY_ADDRESSES);
+            found.unwrap()["value"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(addresses(), "");
+        let both = ["10.96.0.9", "fd00::9"].map(|ip| ip.parse().unwrap());
+        args.discovery_addresses.note(Some(&both));
+        assert_eq!(addresses(), "10.96.0.9:14142,[fd00::9]:14142");
+    }
 }

@@ -6,5 +6,9 @@
 
 mod metadata;
 mod pod;
+mod service;
+mod slice;
 
 pub use pod::MeshPod;
+pub use service::{MeshPort, MeshService};
+pub use slice::{EndpointState, Hints, MeshEndpoint, MeshSlice, SERVICE_NAME, TargetPod};

@@ -30,6 +30,8 @@ pub struct MeshPod {
     pub has_ended: bool,
     /// Whether its condition says so.
     pub is_ready: bool,
+    /// Whether it uses its node's network, so that its addresses are the node's.
+    pub is_host_network: bool,
     redirect: Option<Options>,
     sidecar: Option<Options>,
 }
@@ -42,6 +44,18 @@ impl MeshPod {
     #[must_use]
     pub fn is_in(&self, namespace: &str) -> bool {
         self.metadata.namespace.as_deref() == Some(namespace)
+    }
+
+    /// The addresses that it alone may have: none with the node's network, none once it ended.
+    #[must_use]
+    pub fn claims(&self) -> &[IpAddr] {
+        if self.is_host_network || self.has_ended { &[] } else { &self.ips }
+    }
+
+    /// Whether its deletion has begun, so that its address may be given to another pod.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
     }
 
     /// Whether it has the sidecar.
@@ -75,6 +89,7 @@ struct Told {
 struct Spec {
     service_account_name: Option<String>,
     node_name: Option<String>,
+    host_network: Option<bool>,
     init_containers: Option<Vec<Container>>,
 }
 
@@ -115,6 +130,7 @@ impl From<Told> for MeshPod {
             ips: ips.filter_map(|pod_ip| pod_ip.ip.parse().ok()).collect(),
             controller: metadata.controller().map(Into::into),
             has_ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
+            is_host_network: spec.host_network.unwrap_or_default(),
             is_ready: conditions.any(|one| one.type_ == "Ready" && one.status == "True"),
             redirect: spec.options(names::REDIRECT_CONTAINER, SKIP),
             sidecar: spec.options(names::SIDECAR_CONTAINER, SERVE),

@@ -15,8 +15,11 @@ use self::namespace::Source;
 use self::untold::{Namespaces, Untold};
 use crate::watch::Once;
 
+mod believed;
 mod namespace;
 mod untold;
+
+pub use believed::believed;
 
 /// So many changes are kept for who is slow to hear of them; who misses some is told so.
 const MOST_CHANGES: usize = 1024;

@@ -25,6 +25,7 @@ pub(crate) fn settings() -> Settings {
         replaces_uninjected: false,
         access: Default::default(),
         pod_ranges: Vec::new(),
+        external_ranges: Vec::new(),
     }
 }
 

@@ -4,8 +4,6 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use countersign_crds::AccessPolicy;
-use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::reflector::store::Writer;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -14,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::Controllers;
 use crate::discovery::Hub;
 use crate::identity;
-use crate::kept::MeshPod;
-use crate::watch::{Change, Once, Routes, Scope, follow, slim};
+use crate::kept::{MeshPod, MeshService, MeshSlice};
+use crate::watch::{Change, Once, Routes, Scope, follow};
 
 /// Where the watches write what they see that every replica has.
 pub(super) struct MeshWriters {
     pub(super) pods: Writer<MeshPod>,
-    pub(super) services: Writer<Service>,
-    pub(super) slices: Writer<EndpointSlice>,
+    pub(super) services: Writer<MeshService>,
+    pub(super) slices: Writer<MeshSlice>,
     pub(super) access_policies: Writer<AccessPolicy>,
 }
 
@@ -40,10 +38,10 @@ impl Controllers {
             read: pods_read,
         };
         self.share(scope, pods, stop, Hub::pod, Routes::pod);
-        let scope = Scope { config: config(), slim: slim::service, read: services_read };
+        let scope = Scope { config: config(), slim: MeshService::lessen, read: services_read };
         self.share(scope, services, stop, Hub::service, Routes::service);
         if self.context.settings.process.role.serves() {
-            let scope = Scope { config: config(), slim: slim::slice, read: slices_read };
+            let scope = Scope { config: config(), slim: MeshSlice::lessen, read: slices_read };
             self.share(scope, slices, stop, Hub::slice, |_, _| {});
             let scope = Scope::default();
             self.share(scope, access_policies, stop, Hub::access_policy, Routes::access_policy);

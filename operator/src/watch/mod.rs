@@ -11,7 +11,6 @@ mod own_writes;
 mod queues;
 mod routes;
 mod secrets;
-pub mod slim;
 mod versions;
 
 pub use authorities::{Named, follow_authorities};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use countersign_crds::{
     AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
 };
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -24,7 +24,7 @@ use crate::certificate::repairs::Repairs;
 use crate::context::Watched;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
-use crate::kept::MeshPod;
+use crate::kept::{MeshPod, MeshService};
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
@@ -153,7 +153,7 @@ impl Routes {
     }
 
     /// A Service concerns the pods of its namespace, whose identities bear its name.
-    pub fn service(&self, change: Change<'_, Service>) {
+    pub fn service(&self, change: Change<'_, MeshService>) {
         let (Change::There(service) | Change::Gone(service)) = change;
         if !self.role.issues() {
             return;

@@ -1,19 +1,21 @@
 //! What is known of destinations, for all workers; and what the client has to ask.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_contract::Refusal;
-use countersign_contract::discovery::{Answer, MOST_DESTINATIONS};
+use countersign_contract::discovery::{Answer, MOST_DESTINATIONS, Ranges};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::Endpoint;
 use super::destination::Destination;
+use super::inside::{Inside, Unusable};
 use super::pick::{self, Seen};
+use super::questions::{Questions, Waiting};
 use crate::connection::Refused;
 
 /// A destination that nobody called for so long is followed no longer.
@@ -29,19 +31,16 @@ pub(crate) struct Book {
     affinity: u64,
     /// How many calls there were.
     calls: AtomicU64,
+    /// What is outside of the cluster, all of it.
+    outside: Arc<Destination>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: HashMap<SocketAddr, Entry>,
-    questions: Questions,
-}
-
-/// What the client has to ask.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Questions {
-    pub(super) follow: Vec<SocketAddr>,
-    pub(super) forget: Vec<SocketAddr>,
+    questions: Waiting,
+    /// Which addresses may be of the cluster, if that is known.
+    inside: Option<Inside>,
 }
 
 #[derive(Debug)]
@@ -54,7 +53,8 @@ impl Book {
     /// Nothing is known yet.
     pub(crate) fn new(affinity: u64) -> Self {
         let (inner, asked, calls) = Default::default();
-        Self { inner, asked, affinity, calls }
+        let outside = Arc::new(Destination::outside());
+        Self { inner, asked, affinity, calls, outside }
     }
 
     /// What is known of a destination; what is not, is asked for, and waited for.
@@ -66,14 +66,19 @@ impl Book {
         let mut known = {
             let mut inner = self.lock();
             let now = Instant::now();
+            let is_outside = inner.inside.as_ref().is_some_and(|inside| !inside.has(to.ip()));
             match inner.entries.get_mut(&to) {
                 Some(entry) => {
                     entry.used = now;
                     if let Some(destination) = &*entry.known.borrow() {
                         return Ok(destination.clone());
                     }
+                    if is_outside {
+                        return Ok(self.outside.clone());
+                    }
                     entry.known.subscribe()
                 }
+                None if is_outside => return Ok(self.outside.clone()),
                 None => self.begin(&mut inner, to, now)?,
             }
         };
@@ -99,7 +104,7 @@ impl Book {
         }
         let (known, receiver) = watch::channel(None);
         inner.entries.insert(to, Entry { known, used: now });
-        inner.questions.follow.push(to);
+        inner.questions.follow(to);
         self.asked.notify_one();
         Ok(receiver)
     }
@@ -123,8 +128,8 @@ impl Book {
     /// What was not asked yet; waits while there is nothing.
     pub(super) async fn questions(&self) -> Questions {
         loop {
-            let questions = std::mem::take(&mut self.lock().questions);
-            if questions != Questions::default() {
+            let questions = self.lock().questions.take();
+            if let Some(questions) = questions {
                 return questions;
             }
             self.asked.notified().await;
@@ -134,8 +139,20 @@ impl Book {
     /// Everything that is followed: what a new stream asks first.
     pub(super) fn all(&self) -> Questions {
         let mut inner = self.lock();
-        inner.questions = Questions::default();
+        inner.questions.clear();
         Questions { follow: inner.entries.keys().copied().collect(), forget: Vec::new() }
+    }
+
+    /// Takes in which addresses may be of the cluster, for a pod with addresses of its own. What cannot be
+    /// used has every address asked about; what was known before holds until something else is said.
+    pub(super) fn note_ranges(&self, told: &Ranges, own: &[IpAddr]) -> Result<(), Unusable> {
+        let read = Inside::read(told, own);
+        let (inside, result) = match read {
+            Ok(inside) => (inside, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.lock().inside = inside;
+        result
     }
 
     /// Takes an answer in, unless nobody asked.
@@ -153,16 +170,16 @@ impl Book {
     pub(super) fn tidy(&self) {
         let mut inner = self.lock();
         let now = Instant::now();
-        let Inner { entries, questions } = &mut *inner;
-        let before = questions.forget.len();
+        let Inner { entries, questions, .. } = &mut *inner;
+        let before = entries.len();
         entries.retain(|destination, entry| {
             let stays = now.duration_since(entry.used) < KEPT;
             if !stays {
-                questions.forget.push(*destination);
+                questions.forget(*destination);
             }
             stays
         });
-        if questions.forget.len() != before {
+        if entries.len() != before {
             self.asked.notify_one();
         }
     }
@@ -192,7 +209,7 @@ impl Inner {
         let oldest = known.min_by_key(|(_, entry)| entry.used).map(|(destination, _)| *destination);
         if let Some(oldest) = oldest {
             self.entries.remove(&oldest);
-            self.questions.forget.push(oldest);
+            self.questions.forget(oldest);
         }
         oldest.is_some()
     }
@@ -210,7 +227,7 @@ mod tests {
         ([10, 0, high, low], 80).into()
     }
 
-    fn outside(destination: SocketAddr) -> Answer {
+    fn outside_of(destination: SocketAddr) -> Answer {
         let destination = destination.to_string();
         Answer { destination, kind: Kind::Outside.into(), ..Answer::default() }
     }
@@ -227,10 +244,34 @@ mod tests {
             .collect();
         let questions = book.questions().await;
         assert_eq!(questions.follow, [at(1)]);
-        assert!(book.note(&outside(at(1))));
+        assert!(book.note(&outside_of(at(1))));
         for waiting in waiting {
             assert_eq!(waiting.await.unwrap().unwrap().kind, Kind::Outside);
         }
+    }
+
+    #[tokio::test]
+    async fn an_address_outside_of_all_ranges_is_known_without_a_question() {
+        let book = Book::new(0);
+        let ranges = |inside: &[&str], whole| Ranges {
+            inside: inside.iter().map(|text| (*text).to_owned()).collect(),
+            whole,
+        };
+        let outside: SocketAddr = ([192, 0, 2, 1], 443).into();
+        let find = async |to| book.find(to, Duration::ZERO).await.map(|found| found.kind).ok();
+        assert_eq!(find(outside).await, None, "nothing was said of ranges");
+        book.note_ranges(&ranges(&["10.0.0.0/8"], true), &[at(9).ip()]).unwrap();
+        assert_eq!(find(outside).await, Some(Kind::Outside), "though it waits for an answer");
+        let other: SocketAddr = ([192, 0, 2, 2], 443).into();
+        assert_eq!((find(other).await, find(at(1)).await), (Some(Kind::Outside), None));
+        assert_eq!(book.questions().await.follow, [at(1), outside], "it is not even asked for");
+        // What the operator answers comes first.
+        let answer = Answer { kind: Kind::Service.into(), ..outside_of(outside) };
+        assert!(book.note(&answer));
+        assert_eq!(find(outside).await, Some(Kind::Service));
+        let third: SocketAddr = ([192, 0, 2, 3], 443).into();
+        assert!(book.note_ranges(&ranges(&["10.0.0.0/8"], true), &[third.ip()]).is_err());
+        assert_eq!(find(third).await, None, "our own address is not in them");
     }
 
     #[tokio::test]
@@ -238,7 +279,10 @@ mod tests {
         let book = Book::new(0);
         let refused = book.find(at(1), Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(refused.reason, Refusal::DestinationUnknown);
-        assert!(!book.note(&Answer { kind: 0, ..outside(at(1)) }), "an answer that says nothing");
+        assert!(
+            !book.note(&Answer { kind: 0, ..outside_of(at(1)) }),
+            "an answer that says nothing"
+        );
         let refused = book.find(at(1), Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(refused.reason, Refusal::DestinationUnknown);
     }
@@ -262,8 +306,9 @@ mod tests {
         }
         let refused = book.find(at(MOST_DESTINATIONS), Duration::ZERO).await.unwrap_err();
         assert_eq!(refused.reason, Refusal::Overloaded, "all of them are waited for");
-        book.note(&outside(at(7)));
-        book.note(&outside(at(3)));
+        drop(book.all());
+        book.note(&outside_of(at(7)));
+        book.note(&outside_of(at(3)));
         drop(book.find(at(MOST_DESTINATIONS), Duration::ZERO).await);
         assert_eq!(book.questions().await.forget, [at(3)]);
         assert_eq!(book.len(), MOST_DESTINATIONS);

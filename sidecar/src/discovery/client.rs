@@ -1,26 +1,32 @@
 //! The stream to discovery: made again whenever it ends, for as long as the sidecar runs.
 
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use countersign_contract::ExpectedPeer;
-use countersign_contract::discovery::{Hello, LONGEST_MESSAGE, PATH, Report, Request, Response};
-use futures::SinkExt;
+use countersign_contract::discovery::{
+    Denial, Hello, LONGEST_MESSAGE, LONGEST_REQUEST, PATH, Ranges, Report, Request, Response,
+};
 use futures::channel::mpsc;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::{ServerName, UnixTime};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::body::Body;
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tracing::{info, warn};
 
-use super::book::{Book, Questions};
+use super::book::Book;
+use super::questions::Questions;
 use super::report::Denials;
 use crate::args::Target;
 use crate::credentials::Watched;
@@ -28,7 +34,10 @@ use crate::dial::dial_target;
 use crate::tls;
 
 /// How long connecting may take, the handshakes included.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(8);
+
+/// How long each place may take at which it may be.
+const PLACE: Duration = Duration::from_secs(2);
 
 /// How soon after a failure it is tried again: at once, and then less and less often.
 const SOONEST: Duration = Duration::from_millis(100);
@@ -47,10 +56,14 @@ const GATHERED: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub(crate) struct Connecting {
     pub(crate) to: Target,
+    /// Where it is, if that name leads nowhere.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Who must answer.
     pub(crate) peer: ExpectedPeer,
     /// Our pod.
     pub(crate) pod: String,
+    /// Its addresses.
+    pub(crate) own: Vec<IpAddr>,
 }
 
 /// Asks discovery.
@@ -101,6 +114,7 @@ impl Client {
     }
 
     async fn stream(&mut self) -> Result<(), Error> {
+        let mut outgoing = Outgoing::new(self.denials.clone());
         let (mut to, requests) = mpsc::channel(8);
         let mut responses =
             timeout(CONNECT, self.connect(requests)).await.map_err(|_| Error::Late)??;
@@ -108,42 +122,67 @@ impl Client {
             pod: self.connecting.pod.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let first = Request { hello: Some(hello), ..asking(self.book.all()) };
         let mut revision = self.revision();
-        send(&mut to, Request { report: Some(report(&revision)), ..first }).await?;
+        let first = asking(self.book.all());
+        outgoing.put(Request {
+            hello: Some(hello),
+            report: Some(report(&revision, Vec::new())),
+            ..first
+        });
         info!(to = self.connecting.to.host, "discovery reached");
         let (mut tidy, mut earliest) = (tokio::time::interval(TIDY), Instant::now());
         loop {
+            // Whether or not the operator reads, its answers are read.
             tokio::select! {
                 response = responses.message() => match response? {
-                    Some(Response { answers }) => {
-                        for answer in answers.iter().filter(|answer| !self.book.note(answer)) {
-                            // As good as none: whoever waits for it fails by name.
-                            warn!(destination = answer.destination, "an answer is not understood");
-                        }
-                    }
+                    Some(response) => self.note(&response),
                     None => return Ok(()),
                 },
-                questions = self.book.questions() => send(&mut to, asking(questions)).await?,
+                sent = outgoing.send(&mut to), if !outgoing.is_empty() => sent?,
+                questions = self.book.questions(), if outgoing.is_empty() => {
+                    outgoing.put(asking(questions));
+                }
                 _ = tidy.tick() => self.book.tidy(),
                 changed = self.serving.changed() => {
                     let now = self.revision();
                     if changed.is_ok() && now != revision {
                         revision = now;
-                        let report = Some(report(&revision));
-                        send(&mut to, Request { report, ..Request::default() }).await?;
+                        outgoing.put(Request {
+                            report: Some(report(&revision, Vec::new())),
+                            ..Request::default()
+                        });
                     }
                 }
-                () = gathered(&self.denials, earliest) => {
+                () = gathered(&self.denials, earliest), if outgoing.is_empty() => {
                     earliest = Instant::now() + GATHERED;
-                    let denials = self.denials.take();
-                    let report = Report { denials: denials.clone(), ..report(&revision) };
-                    let told = Request { report: Some(report), ..Request::default() };
-                    if let Err(error) = send(&mut to, told).await {
-                        self.denials.put_back(denials);
-                        return Err(error);
+                    for denials in self.denials.take() {
+                        let report = Some(report(&revision, denials));
+                        outgoing.put(Request { report, ..Request::default() });
                     }
                 }
+            }
+        }
+    }
+
+    fn note(&self, response: &Response) {
+        for answer in response.answers.iter().filter(|answer| !self.book.note(answer)) {
+            // As good as none: whoever waits for it fails by name.
+            warn!(destination = answer.destination, "an answer is not understood");
+        }
+        if let Some(ranges) = &response.ranges {
+            self.note_ranges(ranges);
+        }
+    }
+
+    fn note_ranges(&self, ranges: &Ranges) {
+        match self.book.note_ranges(ranges, &self.connecting.own) {
+            Ok(()) => info!(
+                ranges = ranges.inside.len(),
+                whole = ranges.whole,
+                "ranges of the cluster received"
+            ),
+            Err(error) => {
+                warn!(%error, "ranges of the cluster are not used: every address is asked about");
             }
         }
     }
@@ -153,6 +192,23 @@ impl Client {
         let state = self.serving.borrow();
         let policy = state.current.as_ref().and_then(|current| current.policy.revision.clone());
         policy.unwrap_or_default()
+    }
+
+    /// Connects to the first place at which the operator proves to be there. A name may lead to somebody
+    /// else: a wildcard in the pod's search list, or a name server of the pod's own.
+    async fn dial(
+        &self,
+        connector: &TlsConnector,
+        name: &ServerName<'static>,
+    ) -> Result<TlsStream<TcpStream>, Error> {
+        let mut first = None;
+        for place in places(&self.connecting.to, &self.connecting.addresses) {
+            match shake(&place, connector, name).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or(Error::Late))
     }
 
     async fn connect(
@@ -173,10 +229,10 @@ impl Client {
         );
         let connector = TlsConnector::from(config.map_err(|error| tls(&error))?);
         let to = &self.connecting.to;
-        let name = ServerName::try_from(to.host.clone()).map_err(|error| tls(&error))?;
-        let stream = dial_target(to, CONNECT, None).await;
-        let stream = stream.map_err(|refused| Error::Dial(refused.detail))?;
-        let stream = connector.connect(name, stream).await.map_err(|error| tls(&error))?;
+        // An absolute name is one for the resolver only.
+        let host = to.host.trim_end_matches('.').to_owned();
+        let name = ServerName::try_from(host).map_err(|error| tls(&error))?;
+        let stream = self.dial(&connector, &name).await?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)
@@ -189,13 +245,46 @@ impl Client {
         let origin = axum::http::Uri::from_static("https://discovery");
         let mut grpc = tonic::client::Grpc::with_origin(Channel(sender), origin)
             .max_decoding_message_size(LONGEST_MESSAGE)
-            .max_encoding_message_size(LONGEST_MESSAGE);
+            .max_encoding_message_size(LONGEST_REQUEST);
         let codec = ProstCodec::<Request, Response>::default();
         let path = axum::http::uri::PathAndQuery::from_static(PATH);
         grpc.ready().await?;
         let response = grpc.streaming(tonic::Request::new(requests), path, codec).await?;
         Ok(response.into_inner())
     }
+}
+
+/// Where the operator is looked for: by its name as an absolute one, which no search list completes; by its
+/// addresses; and by its name as it was given, since that may be a short one.
+fn places(to: &Target, addresses: &[SocketAddr]) -> Vec<Target> {
+    let is_name = to.host.parse::<IpAddr>().is_err();
+    let absolute = (is_name && to.host.contains('.')).then(|| {
+        let host = format!("{}.", to.host.trim_end_matches('.'));
+        Target { host, port: to.port }
+    });
+    let known = addresses.iter().map(|at| Target { host: at.ip().to_string(), port: at.port() });
+    // An address that was given needs no other. A short name comes last: a search list may lead anywhere.
+    if !is_name {
+        return vec![to.clone()];
+    }
+    let mut places: Vec<_> = absolute.into_iter().chain(known).collect();
+    if !places.contains(to) {
+        places.push(to.clone());
+    }
+    places
+}
+
+async fn shake(
+    to: &Target,
+    connector: &TlsConnector,
+    name: &ServerName<'static>,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let shaking = async {
+        let stream = dial_target(to, PLACE, None).await;
+        let stream = stream.map_err(|refused| Error::Dial(refused.detail))?;
+        connector.connect(name.clone(), stream).await.map_err(|error| Error::Tls(error.to_string()))
+    };
+    timeout(PLACE, shaking).await.map_err(|_| Error::Late)?
 }
 
 /// A replica that ends is not all of them: another one is there to be asked, however long none was
@@ -206,7 +295,7 @@ fn is_soon_tried_again(lasted: Duration, ended: &Result<(), Error>) -> bool {
 }
 
 fn asking(questions: Questions) -> Request {
-    let texts = |all: Vec<std::net::SocketAddr>| all.iter().map(ToString::to_string).collect();
+    let texts = |all: Vec<SocketAddr>| all.iter().map(ToString::to_string).collect();
     Request {
         follow: texts(questions.follow),
         forget: texts(questions.forget),
@@ -214,12 +303,47 @@ fn asking(questions: Questions) -> Request {
     }
 }
 
-fn report(revision: &str) -> Report {
-    Report { policy_revision: revision.to_owned(), denials: Vec::new() }
+fn report(revision: &str, denials: Vec<Denial>) -> Report {
+    Report { policy_revision: revision.to_owned(), denials }
 }
 
-async fn send(to: &mut Sender, request: Request) -> Result<(), Error> {
-    to.send(request).await.map_err(|_| Error::Status(Status::cancelled("the stream has ended")))
+/// What is to be sent. Denials that were not sent when the stream ends are told over the next one.
+struct Outgoing {
+    waiting: VecDeque<Request>,
+    denials: Arc<Denials>,
+}
+
+impl Outgoing {
+    fn new(denials: Arc<Denials>) -> Self {
+        Self { waiting: VecDeque::new(), denials }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn put(&mut self, request: Request) {
+        self.waiting.push_back(request);
+    }
+
+    /// Sends the next one, once there is room for it; may be given up at any time.
+    async fn send(&mut self, to: &mut Sender) -> Result<(), Error> {
+        let ended = |_| Error::Status(Status::cancelled("the stream has ended"));
+        std::future::poll_fn(|cx| to.poll_ready(cx)).await.map_err(ended)?;
+        match self.waiting.pop_front() {
+            Some(request) => to.start_send(request).map_err(ended),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        for request in self.waiting.drain(..) {
+            let denials = request.report.map(|report| report.denials).unwrap_or_default();
+            self.denials.put_back(denials);
+        }
+    }
 }
 
 /// Waits until there are denials, and that it is not too soon after the last ones.
@@ -259,6 +383,32 @@ impl tower::Service<axum::http::Request<Body>> for Channel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_operator_is_looked_for_by_a_name_that_no_search_list_completes() {
+        let target = |host: &str| Target { host: host.to_owned(), port: 14142 };
+        let at: SocketAddr = ([10, 96, 0, 9], 14142).into();
+        let cases = [
+            (
+                "countersign-discovery.countersign-system.svc.cluster.local",
+                vec![],
+                vec![
+                    "countersign-discovery.countersign-system.svc.cluster.local.",
+                    "countersign-discovery.countersign-system.svc.cluster.local",
+                ],
+            ),
+            ("discovery.svc", vec![at], vec!["discovery.svc.", "10.96.0.9", "discovery.svc"]),
+            ("discovery.svc.", vec![], vec!["discovery.svc."]),
+            ("discovery", vec![at], vec!["10.96.0.9", "discovery"]),
+            ("192.0.2.1", vec![], vec!["192.0.2.1"]),
+            ("fd00::1", vec![], vec!["fd00::1"]),
+        ];
+        for (host, addresses, expected) in cases {
+            let found: Vec<_> =
+                places(&target(host), &addresses).into_iter().map(|place| place.host).collect();
+            assert_eq!(found, expected, "{host}");
+        }
+    }
 
     #[test]
     fn after_a_replica_that_ends_another_is_asked_soon_and_after_other_failures_less_and_less_often()

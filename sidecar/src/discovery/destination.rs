@@ -71,6 +71,11 @@ impl Endpoint {
 }
 
 impl Destination {
+    /// What is outside of the cluster.
+    pub(super) fn outside() -> Self {
+        Self { name: "".into(), kind: Kind::Outside, endpoints: Vec::new(), is_sticky: false }
+    }
+
     /// Of an answer; nothing of one that we do not understand, which is none. What is known of an
     /// endpoint that was there before is kept.
     pub(super) fn of(answer: &Answer, before: Option<&Self>) -> Option<Self> {

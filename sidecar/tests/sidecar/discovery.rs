@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use countersign_contract::discovery::{
-    Answer, Endpoint, Kind, PATH, Protocol, Report, Request, Response,
+    Answer, Endpoint, Kind, PATH, Protocol, Ranges, Report, Request, Response,
 };
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
@@ -69,9 +69,22 @@ impl Discovery {
         let kind = kind.into();
         let answer = Answer { destination, kind, name, endpoints, sticky: false };
         let mut said = self.said.lock().unwrap();
-        let response = Response { answers: vec![answer.clone()] };
+        let response = Response { answers: vec![answer.clone()], ranges: None };
         said.answers.insert(answer.destination.clone(), answer);
         said.streams.retain(|stream| stream.unbounded_send(Ok(response.clone())).is_ok());
+    }
+
+    /// Says which addresses may be of the cluster, to every stream that there is.
+    pub(crate) fn say_ranges(&self, inside: &[&str], whole: bool) {
+        let inside = inside.iter().map(|range| (*range).to_owned()).collect();
+        let response = Response { answers: vec![], ranges: Some(Ranges { inside, whole }) };
+        let said = self.said.lock().unwrap();
+        said.streams.iter().for_each(|to| drop(to.unbounded_send(Ok(response.clone()))));
+    }
+
+    /// Whether a destination was asked for.
+    pub(crate) fn has_heard_of(&self, destination: SocketAddr) -> bool {
+        self.said.lock().unwrap().followed.contains(&destination.to_string())
     }
 
     /// Waits until a destination was asked for.
@@ -150,7 +163,7 @@ async fn hear(
         said.reports.extend(request.report);
         for destination in request.follow {
             if let Some(answer) = said.answers.get(&destination) {
-                let response = Response { answers: vec![answer.clone()] };
+                let response = Response { answers: vec![answer.clone()], ranges: None };
                 drop(stream.unbounded_send(Ok(response)));
             }
             said.followed.push(destination);

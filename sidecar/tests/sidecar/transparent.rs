@@ -225,6 +225,69 @@ fn while_discovery_is_away_what_is_known_goes_on_and_what_is_not_waits() {
 }
 
 #[test]
+fn known_outside_addresses_need_no_operator() {
+    let mut stage = Stage::with(&["--discovery-timeout", "300ms"], OPERATOR);
+    let plain = serve_application(stage.listener(OUTSIDE[0]));
+    let received = |stage: &mut Stage, is_whole: bool| {
+        crate::program::until("the ranges are received", || {
+            let line = stage.sidecar.line("message", "ranges of the cluster received");
+            (line["whole"] == is_whole).then_some(())
+        });
+    };
+    // A first question shows that the stream is there.
+    assert!(stage.call(service(0)).is_err());
+    stage.discovery().was_asked(service(0));
+    let ours = ["10.203.0.2/32", "fd03::2/128", "10.203.0.99/32"];
+    stage.discovery().say_ranges(&ours, true);
+    received(&mut stage, true);
+    assert_eq!(stage.call(plain).unwrap(), "heard: x");
+    assert!(!stage.discovery().has_heard_of(plain), "it is outside of all ranges");
+    // The operator vouches for them no longer.
+    stage.discovery().say_ranges(&[], false);
+    received(&mut stage, false);
+    assert!(stage.call(plain).is_err());
+    stage.refusals("destination_unknown");
+    stage.discovery().say_ranges(&ours, true);
+    received(&mut stage, true);
+    stage.discovery = None;
+    let other = serve_application(stage.listener(OUTSIDE[0]));
+    assert_eq!(stage.call(other).unwrap(), "heard: x");
+    assert!(stage.call(service(0)).is_err(), "what may be of the cluster waits");
+}
+
+#[test]
+fn ranges_without_our_own_address_are_not_used() {
+    let mut stage = Stage::with(&["--discovery-timeout", "300ms"], OPERATOR);
+    let plain = serve_application(stage.listener(OUTSIDE[0]));
+    assert!(stage.call(service(0)).is_err());
+    stage.discovery().was_asked(service(0));
+    stage.discovery().say_ranges(&["10.244.0.0/16"], true);
+    let line = stage
+        .sidecar
+        .line("message", "ranges of the cluster are not used: every address is asked about");
+    assert!(line["error"].as_str().unwrap().contains("our own address"), "{line}");
+    assert!(stage.call(plain).is_err());
+    stage.refusals("destination_unknown");
+}
+
+#[test]
+fn a_long_name_of_a_refused_caller_is_cut_and_ends_no_stream() {
+    let stage = Stage::new();
+    let long = format!("spiffe://partner.example/ns/{}/sa/x", "y".repeat(4000));
+    let caller = stage.authority.issue(&long);
+    let application =
+        serve_application(inside(&stage.cable.pod, || TcpListener::bind(at(POD[0], 0)).unwrap()));
+    let refused = inside(&stage.cable.outside, || {
+        let stream = connect(application);
+        ask(&mut client(stream, &stage.authority.pem(), Some(&caller)), b"x")
+    });
+    assert!(refused.is_err());
+    let report = stage.discovery().report(|report| !report.denials.is_empty());
+    assert_eq!(report.denials[0].peer, long[..256]);
+    assert_eq!(stage.discovery().pods(), ["caller-0"], "the stream is still the first one");
+}
+
+#[test]
 fn a_discovery_that_is_somebody_else_is_not_asked() {
     let mut stage = Stage::with(&["--discovery-timeout", "300ms"], WEB);
     let plain = serve_application(stage.listener(OUTSIDE[0]));

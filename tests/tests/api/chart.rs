@@ -168,6 +168,24 @@ fn apart(pods: &Value) -> Vec<&Value> {
     spread.chain(apart).collect()
 }
 
+pub(crate) async fn external_ranges_reach_the_operator_and_the_policy(space: Space) {
+    let ranges = r#"discovery.externalCIDRs=["203.0.113.0/24","2001:db8::/64"]"#;
+    let cases: [(&[&str], &[&str], usize); 3] = [
+        (&[], &[], 1),
+        (&[ranges], &["203.0.113.0/24", "2001:db8::/64"], 1),
+        (&["discovery.refuseExternalIPs=false"], &[], 0),
+    ];
+    for (values, expected, policies) in cases {
+        let objects = objects(&space, values);
+        let found = args(&objects).external_cidrs;
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{values:?}");
+        let is_ours = |policy: &&&Value| policy["metadata"]["name"] == "countersign-addresses";
+        let ours = of_kind(&objects, "ValidatingAdmissionPolicy");
+        assert_eq!(ours.iter().filter(is_ours).count(), policies, "{values:?}");
+    }
+}
+
 pub(crate) async fn two_replicas_are_spread_and_one_alone_holds_up_no_drain(space: Space) {
     let own = r#"topologySpreadConstraints=[{"topologyKey":"rack"}]"#;
     // A constraint whose label some nodes lack would make the scheduler forget the other one there.
@@ -262,6 +280,7 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         ("accessPolicy.unmeshed=true", "unmeshed"),
         ("accessPolicy.allow=[]", "allow"),
         ("podDisruptionBudget.minAvailable=1", "minAvailable"),
+        (r#"discovery.externalCIDRs=["everywhere"]"#, "externalCIDRs"),
         (r#"topologySpreadConstraints={"a":"b"}"#, "topologySpreadConstraints"),
     ];
     for (value, named) in cases {

@@ -44,7 +44,7 @@ pub(crate) async fn identity_of_the_operator(space: &Space) {
 }
 
 /// A stream of somebody who is of no pod.
-async fn stream(space: &Space) -> Stream {
+pub(crate) async fn stream(space: &Space) -> Stream {
     identity_of_the_operator(space).await;
     let credentials = credentials(space, "asker").await;
     let opening = Stream::open(space.world.discovery(), Some(&credentials), "");
@@ -111,7 +111,7 @@ pub(crate) fn ip(space: &Space, place: u8) -> String {
     format!("10.77.{number}.{place}")
 }
 
-fn endpoints(answer: &Answer) -> Vec<(String, bool)> {
+pub(crate) fn endpoints(answer: &Answer) -> Vec<(String, bool)> {
     let is_mutual = |protocol: i32| protocol == i32::from(Protocol::Mutual);
     answer.endpoints.iter().map(|e| (e.address.clone(), is_mutual(e.protocol))).collect()
 }

@@ -280,6 +280,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             the_default_issuer_reaches_the_operator,
             the_default_of_access_reaches_the_operator,
             the_time_limits_of_sidecars_reach_the_operator,
+            external_ranges_reach_the_operator_and_the_policy,
             two_replicas_are_spread_and_one_alone_holds_up_no_drain,
             metrics_are_found_by_whoever_is_to_read_them,
             a_value_that_the_chart_does_not_know_is_refused_with_its_name,

@@ -187,6 +187,7 @@ impl World {
             injects_authorities: true,
             access: Default::default(),
             pod_ranges: Vec::new(),
+            external_ranges: vec!["198.51.100.0/24".parse().unwrap()],
             excluded_namespaces: vec!["left-alone".to_owned()],
             replaces_uninjected: true,
             api_server_authority: ApiServerAuthority::of(&self.config()),

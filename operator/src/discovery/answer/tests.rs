@@ -9,6 +9,39 @@ struct Cluster {
     pods: Vec<Value>,
     plain: Vec<&'static str>,
     off: Vec<u16>,
+    /// Further Services, and the addresses that Services may claim.
+    others: Vec<Value>,
+    claimable: &'static str,
+    /// Of pods on this node no address is believed.
+    distrusted: &'static str,
+    /// Whether the ranges of pods are known.
+    ranges_known: bool,
+}
+
+impl Addresses for Cluster {
+    fn is_for_services(&self, ip: IpAddr) -> bool {
+        ip.to_string().starts_with("10.96.")
+    }
+
+    fn is_for_pods(&self, ip: IpAddr) -> bool {
+        self.ranges_known && ip.to_string().starts_with("10.0.0.")
+    }
+
+    fn is_for_claims(&self, ip: IpAddr) -> bool {
+        !self.claimable.is_empty() && ip.to_string().starts_with(self.claimable)
+    }
+
+    fn hints_count(&self) -> bool {
+        !self.ranges_known
+    }
+
+    fn is_known_unmeshed(&self, ip: IpAddr) -> bool {
+        ip.to_string().ends_with('9')
+    }
+
+    fn may_have(&self, pod: &MeshPod, _: IpAddr) -> bool {
+        pod.node.as_deref() != Some(self.distrusted)
+    }
 }
 
 fn endpoint(name: &str, ip: &str, conditions: Value) -> Value {
@@ -50,12 +83,20 @@ impl Cluster {
             pods: vec![pod("a", "10.0.0.1"), pod("b", "10.0.0.2")],
             plain: vec!["uid-c"],
             off: vec![],
+            others: vec![],
+            claimable: "",
+            distrusted: "nowhere",
+            ranges_known: true,
         }
     }
 
     fn ask(&self, destination: &str, node: Option<&str>) -> Found {
-        let service: Arc<Service> = Arc::new(serde_json::from_value(self.service.clone()).unwrap());
-        let slice: Arc<EndpointSlice> = Arc::new(
+        let read = |value: &Value| -> Arc<MeshService> {
+            Arc::new(serde_json::from_value(value.clone()).unwrap())
+        };
+        let services: Vec<_> =
+            std::iter::once(&self.service).chain(&self.others).map(read).collect();
+        let slice: Arc<MeshSlice> = Arc::new(
             serde_json::from_value(json!({
                 "metadata": {"name": "web-1", "namespace": "shop",
                              "labels": {"kubernetes.io/service-name": "web"}},
@@ -71,21 +112,21 @@ impl Cluster {
             .map(|pod| Arc::new(serde_json::from_value(pod.clone()).unwrap()))
             .collect();
         let mut directory = Directory::default();
-        directory.note_service(&service, true);
+        services.iter().for_each(|service| drop(directory.note_service(service, true)));
         directory.note_slice(&slice, true);
         pods.iter().for_each(|pod| drop(directory.note_pod(pod, true)));
         let view = View {
             directory: &directory,
             trust_domain: &"d".parse().unwrap(),
-            service: &|_| Some(service.clone()),
+            service: &|key| services.iter().find(|it| it.name_any() == key.1).cloned(),
             slice: &|_| Some(slice.clone()),
             pod: &|key| pods.iter().find(|pod| pod.name_any() == key.1).cloned(),
-            is_reserved: &|ip| ip.to_string().starts_with("10.96."),
-            is_strange: &|ip| {
-                ip.to_string().starts_with("10.0.0.") && !ip.to_string().ends_with('9')
-            },
+            addresses: self,
             zone: &|node| Some(node.trim_start_matches("node-of-").into()),
-            is_plain: &|uid| self.plain.contains(&uid),
+            asked: &|uid, _| match uid {
+                "uid-gone" => Some(Verdict::Gone),
+                uid => self.plain.contains(&uid).then_some(Verdict::Unmeshed),
+            },
             mode: &|_, _, port| if self.off.contains(&port) { Mode::Off } else { Mode::Mutual },
         };
         view.answer(destination.parse().unwrap(), node)
@@ -119,7 +160,8 @@ fn a_destination_is_whoever_is_behind_it() {
         ("10.0.0.1:8080", "Pod +10.0.0.1:8080"),
         ("10.0.0.1:7777", "Pod +10.0.0.1:7777"),
         ("10.0.0.1:9999", "Pod 10.0.0.1:9999"),
-        ("10.0.0.3:8080", "Outside"),
+        // A pod's address of which the API server was not asked, whatever a slice says.
+        ("10.0.0.3:8080", "not known yet"),
         ("192.0.2.1:443", "Outside"),
         // A pod's address that no Service names: nobody's as far as it was asked, and not asked yet.
         ("10.0.0.9:8080", "Outside"),
@@ -145,13 +187,117 @@ fn a_pod_that_is_not_known_yet_is_asked_for_and_never_called_as_it_is() {
     let found = cluster.ask("10.96.0.7:80", None);
     assert_eq!(found.answer.unwrap().endpoints.len(), 2);
     let key = ("shop".to_owned(), "c".to_owned());
-    let unknown = Unknown { key, uid: "uid-c".to_owned(), ip: "10.0.0.3".parse().unwrap() };
+    let unknown = Unknown { key, uid: "uid-c".into(), ip: "10.0.0.3".parse().unwrap() };
     assert_eq!(found.unknown, std::slice::from_ref(&unknown));
-    // By its own address, as a headless Service names it.
-    let by_address = cluster.ask("10.0.0.3:8080", None);
-    assert_eq!(by_address, Found { unknown: vec![unknown], ..Found::default() });
+    // By its own address, as a headless Service names it, it is asked who has that.
+    for ranges_known in [true, false] {
+        cluster.ranges_known = ranges_known;
+        let by_address = cluster.ask("10.0.0.3:8080", None);
+        let strange = vec!["10.0.0.3".parse().unwrap()];
+        assert_eq!(by_address, Found { strange, was: Some(Kind::Pod), ..Found::default() });
+    }
     cluster.pods.clear();
     assert_eq!(cluster.said("10.96.0.7:80", None), "not known yet");
+}
+
+#[test]
+fn an_endpoint_whose_pod_is_gone_withholds_no_answer() {
+    let mut cluster = Cluster::new();
+    cluster.endpoints = vec![endpoint("gone", "10.0.0.4", json!({"ready": true}))];
+    assert_eq!(cluster.said("10.96.0.7:80", None), "Service");
+}
+
+#[test]
+fn a_slice_decides_nothing_about_an_address_that_is_no_pods() {
+    let mut cluster = Cluster::new();
+    // Neither a pod that does not exist, nor no pod at all.
+    let bare = json!({"addresses": ["192.0.2.2"], "conditions": {"ready": true}});
+    cluster.endpoints.extend([endpoint("nobody", "192.0.2.1", json!({})), bare]);
+    assert_eq!(cluster.said("192.0.2.1:443", None), "Outside");
+    assert_eq!(cluster.said("192.0.2.2:443", None), "Outside");
+    // A slice without a pod does not make a fresh pod's address one outside of the mesh.
+    let fresh = json!({"addresses": ["10.0.0.8"], "conditions": {"ready": true}});
+    cluster.endpoints = vec![fresh];
+    assert_eq!(cluster.said("10.0.0.8:8080", None), "not known yet");
+    let found = cluster.ask("10.96.0.7:80", None);
+    assert_eq!((found.answer, found.was), (None, None));
+    assert_eq!(found.strange, ["10.0.0.8".parse::<IpAddr>().unwrap()]);
+}
+
+#[test]
+fn an_external_address_counts_only_where_it_can_be_no_other() {
+    let claims = |ip: &str| {
+        json!({"metadata": {"name": "sink", "namespace": "evil"},
+        "spec": {"clusterIPs": ["10.96.9.9"], "externalIPs": [ip], "ports": [{"port": 80}]}})
+    };
+    let cases = [
+        // Nothing was configured.
+        ("", "192.0.2.1", "Outside"),
+        ("192.0.2.", "192.0.2.1", "Service"),
+        ("192.0.2.", "198.51.100.1", "Outside"),
+        // A cluster IP, one that no Service has, a pod's, and one of the range of pods.
+        ("10.", "10.96.0.7", "Service +10.0.0.1:8080 +10.0.0.2:8080 10.0.0.3:8080"),
+        ("10.", "10.96.0.8", "not known yet"),
+        ("10.", "10.0.0.1", "Pod +10.0.0.1:80"),
+        ("10.", "10.0.0.8", "not known yet"),
+        ("10.", "10.0.0.9", "Outside"),
+    ];
+    for (claimable, ip, expected) in cases {
+        let cluster = Cluster { others: vec![claims(ip)], claimable, ..Cluster::new() };
+        let (to, found) = (format!("{ip}:80"), format!("{claimable} {ip}"));
+        assert_eq!(cluster.said(&to, None), expected, "{found}");
+        let name = cluster.ask(&to, None).answer.map(|answer| answer.name);
+        let is_theirs = name.as_deref() == Some("Service evil/sink");
+        assert_eq!(is_theirs, (claimable, ip) == ("192.0.2.", "192.0.2.1"), "{found}");
+    }
+}
+
+#[test]
+fn of_two_pods_that_claim_an_address_none_is_believed_unless_one_is_being_deleted() {
+    let deleting = json!("2026-01-01T00:00:00Z");
+    let cases = [
+        ([json!(null), json!(null)], "Pod", "Service +10.0.0.2:8080 10.0.0.3:8080"),
+        (
+            [deleting.clone(), json!(null)],
+            "Pod +10.0.0.1:8080",
+            "Service +10.0.0.2:8080 10.0.0.3:8080",
+        ),
+        (
+            [json!(null), deleting.clone()],
+            "Pod +10.0.0.1:8080",
+            "Service +10.0.0.1:8080 +10.0.0.2:8080 10.0.0.3:8080",
+        ),
+        ([deleting.clone(), deleting], "Pod", "Service +10.0.0.2:8080 10.0.0.3:8080"),
+    ];
+    for (deleted, by_address, by_service) in cases {
+        let mut cluster = Cluster::new();
+        cluster.pods.push(pod("thief", "10.0.0.1"));
+        cluster.pods[0]["metadata"]["deletionTimestamp"] = deleted[0].clone();
+        cluster.pods[2]["metadata"]["deletionTimestamp"] = deleted[1].clone();
+        assert_eq!(cluster.said("10.0.0.1:8080", None), by_address, "{deleted:?}");
+        assert_eq!(cluster.said("10.96.0.7:80", None), by_service, "{deleted:?}");
+    }
+}
+
+#[test]
+fn a_claim_that_its_node_cannot_give_out_counts_for_nothing() {
+    let mut cluster = Cluster { distrusted: "far", ..Cluster::new() };
+    let mut thief = pod("thief", "10.0.0.1");
+    thief["spec"]["nodeName"] = json!("far");
+    cluster.pods.push(thief.clone());
+    assert_eq!(cluster.said("10.0.0.1:8080", None), "Pod +10.0.0.1:8080");
+    thief["status"]["podIPs"][0]["ip"] = json!("192.0.2.1");
+    cluster.pods[2] = thief;
+    assert_eq!(cluster.said("192.0.2.1:443", None), "Outside");
+}
+
+#[test]
+fn a_pod_with_its_nodes_network_claims_no_address() {
+    let mut cluster = Cluster::new();
+    let mut pod = pod("exporter", "192.0.2.1");
+    pod["spec"]["hostNetwork"] = json!(true);
+    cluster.pods.push(pod);
+    assert_eq!(cluster.said("192.0.2.1:9100", None), "Outside");
 }
 
 #[test]
@@ -202,6 +348,15 @@ fn a_service_for_its_own_node_is_answered_by_that_node() {
     assert!(cluster.ask("10.96.0.7:80", Some("one")).is_near);
     assert_eq!(cluster.said("10.96.0.7:80", Some("node-of-b")), "Service +10.0.0.2:8080");
     assert_eq!(cluster.said("10.96.0.7:80", None), "Service");
+}
+
+#[test]
+fn an_answer_has_room_in_a_message_however_many_endpoints_there_are() {
+    let endpoint = plain(([10, 0, 0, 1], 8080).into());
+    let many = vec![Told { identity: "x".repeat(400), ..endpoint }; 5000];
+    let most = most_of(&many);
+    assert!((1000..1300).contains(&most), "{most}");
+    assert_eq!(most_of(&many[..10]), 10);
 }
 
 #[test]

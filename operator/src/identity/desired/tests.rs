@@ -24,6 +24,7 @@ fn settings() -> Settings {
         injects_authorities: true,
         access: Default::default(),
         pod_ranges: Vec::new(),
+        external_ranges: Vec::new(),
         api_server_authority: Default::default(),
     }
 }
@@ -33,7 +34,7 @@ fn pod(labels: &[(&str, &str)]) -> MeshPod {
     serde_json::from_value(json!({ "metadata": { "name": "p", "labels": labels } })).unwrap()
 }
 
-fn service(name: &str, selector: &[(&str, &str)]) -> Service {
+fn service(name: &str, selector: &[(&str, &str)]) -> MeshService {
     let selector: BTreeMap<_, _> = selector.iter().copied().collect();
     serde_json::from_value(
         json!({ "metadata": { "name": name }, "spec": { "selector": selector } }),
@@ -41,7 +42,7 @@ fn service(name: &str, selector: &[(&str, &str)]) -> Service {
     .unwrap()
 }
 
-fn names(pods: &[MeshPod], services: &[Service]) -> Vec<String> {
+fn names(pods: &[MeshPod], services: &[MeshService]) -> Vec<String> {
     dns_names("cluster.local", "shop", pods.iter(), services.iter())
 }
 

@@ -25,6 +25,7 @@ fn settings() -> Settings {
         injects_authorities: true,
         access: Default::default(),
         pod_ranges: Vec::new(),
+        external_ranges: Vec::new(),
         api_server_authority: Default::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use countersign_contract::discovery::Denial;
+use countersign_contract::discovery::{Denial, LONGEST_PEER};
 use countersign_crds::RecentDenial;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,10 +14,7 @@ pub(super) const MOST_PODS: usize = 10_000;
 pub(super) const MOST_POLICIES: usize = 256;
 
 /// of which each has so many; those that were seen last stay.
-pub(super) const MOST_DENIALS: usize = 256;
-
-/// No name of a peer is longer; what claims to be one is cut.
-pub(super) const LONGEST_PEER: usize = 512;
+pub(super) const MOST_DENIALS: usize = 64;
 
 /// So many denials are told in a status.
 pub(super) const TOLD: usize = 20;

@@ -1,6 +1,6 @@
-use countersign_contract::discovery::Denial;
+use countersign_contract::discovery::{Denial, LONGEST_PEER};
 
-use super::namespace::{LONGEST_PEER, MOST_DENIALS, MOST_PODS, MOST_POLICIES, TOLD};
+use super::namespace::{MOST_DENIALS, MOST_PODS, MOST_POLICIES, TOLD};
 use super::*;
 
 fn at(second: i64) -> Timestamp {
@@ -67,7 +67,7 @@ fn whatever_pods_say_there_is_an_end_to_what_is_kept() {
     }
     let peer = |number: usize| "ä".repeat(LONGEST_PEER) + &number.to_string();
     reports.note("shop", "0", &report("1", vec![denial(&peer(0), 1, &["web"])]), at(0));
-    for number in 0..MOST_DENIALS * 2 {
+    for number in 0..MOST_POLICIES * 2 {
         let many = vec![denial(&number.to_string(), 1, &["web", &format!("policy-{number}")])];
         reports.note("shop", "0", &report("1", many), at(i64::try_from(number).unwrap()));
     }

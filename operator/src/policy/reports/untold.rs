@@ -170,7 +170,7 @@ mod tests {
         let here = all.entry("shop".to_owned()).or_default();
         for number in 0..PODS + 1 {
             here.follows(Source::Here, &format!("{number:04}"), "1");
-            let policies = vec![format!("policy-{}", number % 2)];
+            let policies = vec![format!("policy-{}", number % 8)];
             here.denied(&Denial { policies, ..denial(&number.to_string(), 1) }, NOW);
         }
         untold.begin(&mut all, NOW);
