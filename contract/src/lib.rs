@@ -1,8 +1,8 @@
 //! What the operator and the sidecar both rely on, and nothing else.
 //!
 //! Names that both must spell the same (annotations, files, ports), the form of an identity, the
-//! syntax of an upstream and of a served port, the policy document, the probes of a pod and the
-//! reasons for which a connection is refused.
+//! syntax of an upstream and of a served port, the policy document, the probes of a pod, the reasons
+//! for which a connection is refused, and how the sections of a PEM text are found.
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
@@ -13,6 +13,7 @@ pub mod ending;
 pub mod health;
 pub mod identity;
 pub mod names;
+pub mod pem;
 pub mod policy;
 pub mod probe;
 pub mod refusal;
