@@ -58,7 +58,10 @@ impl Election {
             match self.try_hold().await {
                 Ok(true) => break info!(identity = self.identity, "leading"),
                 Ok(false) => debug!("another replica leads"),
-                Err(error) => warn!(%error, "the Lease could not be read or written"),
+                Err(error) => warn!(
+                    error = crate::story::story(&error),
+                    "the Lease could not be read or written"
+                ),
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -72,7 +75,9 @@ impl Election {
             match self.try_hold().await {
                 Ok(true) => held_at = self.clock.now(),
                 Ok(false) => return Lost,
-                Err(error) => warn!(%error, "the Lease could not be renewed"),
+                Err(error) => {
+                    warn!(error = crate::story::story(&error), "the Lease could not be renewed")
+                }
             }
             // Ends before another may take over, by a margin for what is under way.
             if self.clock.now().duration_since(held_at) > DURATION / 3 * 2 {
@@ -91,7 +96,7 @@ impl Election {
             spec.holder_identity = None;
         }
         if let Err(error) = self.api.replace(NAME, &PostParams::default(), &lease).await {
-            debug!(%error, "the Lease was not released");
+            debug!(error = crate::story::story(&error), "the Lease was not released");
         }
     }
 

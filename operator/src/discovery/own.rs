@@ -18,7 +18,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,7 @@ use tracing::{info, warn};
 use crate::certificate::names::{CA_CRT, TLS_CRT, TLS_KEY};
 use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::identity::desired;
+use crate::pki::{KeyError, PemError, certificates_from_pem, private_key_for_tls};
 
 /// How often the leader sees whether the Certificate is as it should be.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -37,7 +37,9 @@ enum Unusable {
     #[error("Secret {0} has no {1}")]
     Missing(String, &'static str),
     #[error("reading {0}")]
-    Pem(&'static str, #[source] rustls_pki_types::pem::Error),
+    Pem(&'static str, #[source] PemError),
+    #[error("reading {TLS_KEY}")]
+    Key(#[source] KeyError),
     #[error("the authority in ca.crt")]
     Authority(#[source] rustls::server::VerifierBuilderError),
     #[error("TLS")]
@@ -91,7 +93,7 @@ pub async fn keep(context: Arc<Context>, stop: CancellationToken) {
             let parameters = PatchParams::apply(FIELD_MANAGER).force();
             let applied = api.patch(&wanted.name_any(), &parameters, &Patch::Apply(&wanted)).await;
             if let Err(error) = applied {
-                warn!(%error, certificate = %key, "applying the certificate of discovery");
+                warn!(error = crate::story::story(&error), certificate = %key, "applying the certificate of discovery");
             }
         }
         tokio::select! { () = tokio::time::sleep(PERIOD) => {} () = stop.cancelled() => return }
@@ -116,10 +118,12 @@ pub(super) async fn follow(
                 to.send_replace(Some(Arc::new(own)));
             }
             Ok(Err(error)) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "the credentials of discovery cannot be used");
             }
-            Err(error) => warn!(%error, "watching the credentials of discovery"),
+            Err(error) => {
+                warn!(error = crate::story::story(&error), "watching the credentials of discovery")
+            }
         }
     }
 }
@@ -131,11 +135,9 @@ fn configuration(secret: &Secret, provider: &Arc<CryptoProvider>) -> Result<Own,
         found.map(|bytes| bytes.0.as_slice()).ok_or_else(|| Unusable::Missing(secret_name(), key))
     };
     let all = |key: &'static str| {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value(key)?).collect();
-        found.map_err(|source| Unusable::Pem(key, source))
+        certificates_from_pem(value(key)?).map_err(|source| Unusable::Pem(key, source))
     };
-    let key = PrivateKeyDer::from_pem_slice(value(TLS_KEY)?)
-        .map_err(|source| Unusable::Pem(TLS_KEY, source))?;
+    let key = private_key_for_tls(value(TLS_KEY)?).map_err(Unusable::Key)?;
     let mut roots = RootCertStore::empty();
     for root in all(CA_CRT)? {
         roots.add(root)?;

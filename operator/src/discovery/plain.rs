@@ -139,7 +139,12 @@ async fn one(client: Client, pod: Unknown) -> Asked {
             Asked::Later(pod.uid)
         }
         Err(error) => {
-            warn!(namespace, name, %error, "asking whether a pod is injected");
+            warn!(
+                namespace,
+                name,
+                error = crate::story::story(&error),
+                "asking whether a pod is injected"
+            );
             Asked::Later(pod.uid)
         }
     }

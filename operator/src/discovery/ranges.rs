@@ -127,7 +127,11 @@ pub(super) async fn follow<K: SetsAside>(client: Client, ranges: &Ranges) {
                 ranges.read.set();
                 return std::future::pending().await;
             }
-            Err(error) => warn!(%error, "watching the addresses that are for {}", K::FOR),
+            Err(error) => warn!(
+                error = crate::story::story(&error),
+                "watching the addresses that are for {}",
+                K::FOR
+            ),
         }
     }
 }

@@ -191,7 +191,7 @@ async fn who_has(client: Client, ip: IpAddr) -> Seen {
             _ => Seen::Plain,
         },
         Err(error) => {
-            warn!(%ip, %error, "asking who has an address");
+            warn!(%ip, error = crate::story::story(&error), "asking who has an address");
             Seen::Failed
         }
     }

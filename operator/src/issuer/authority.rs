@@ -25,7 +25,7 @@ pub enum AuthorityUnavailable {
     Missing { secret: Box<ObjectRef<Secret>> },
     #[error("{secret} has no {key}")]
     MissingKey { secret: Box<ObjectRef<Secret>>, key: &'static str },
-    #[error("{secret} is no authority: {source}")]
+    #[error("{secret} cannot sign")]
     Invalid {
         secret: Box<ObjectRef<Secret>>,
         #[source]
