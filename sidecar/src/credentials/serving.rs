@@ -12,7 +12,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::UnixTime;
 
 use super::files::Files;
-use super::load::{Credentials, Error, pair};
+use super::load::{Credentials, Error, Role, pair};
 use crate::tls::{self, Peer};
 use crate::{file, policy};
 
@@ -29,12 +29,14 @@ pub struct Sources {
     pub compiled: Option<(PathBuf, PathBuf)>,
     /// A folder with a folder for each further certificate.
     pub certificates: Option<PathBuf>,
+    /// The roles in which our own certificate is shown: peers must accept it there.
+    pub roles: Vec<Role>,
 }
 
 /// What was read: equal if nothing changed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Read {
-    files: Files,
+    pub(super) files: Files,
     policy: Vec<u8>,
     labels: Vec<u8>,
     others: BTreeMap<String, Files>,
@@ -67,6 +69,11 @@ impl Serving {
         let before = before.map(|before| &*before.credentials);
         let identity = sources.identity.as_deref();
         let credentials = Arc::new(Credentials::of(&read.files, identity, before, now)?);
+        if let Some(unfit) = &credentials.unfit
+            && sources.roles.contains(&unfit.role)
+        {
+            return Err(Error::Unfit(unfit.clone()));
+        }
         let policy = match (&sources.policy, &sources.compiled) {
             (Some(_), _) => policy::parse(&read.policy),
             (None, Some(_)) => policy::of_namespace(&read.policy, &read.labels),
