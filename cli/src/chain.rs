@@ -1,6 +1,7 @@
 //! From a leaf up to the root: what stands above each other in `tls.crt` and `ca.crt`, and what is
 //! wrong with it; pure.
 
+use countersign_pki::path::{BestPath, best_path};
 use countersign_pki::{
     CertificateError, CertificateFacts, PrivateKey, Redacted, certificates_from_pem,
 };
@@ -202,26 +203,21 @@ type Path<'a> = Vec<(Source, &'a CertificateFacts)>;
 /// The way from a leaf upwards, through `tls.crt` and then `ca.crt`, and what of `tls.crt` is no
 /// part of it.
 fn climb(given: &Given, own: usize) -> (Path<'_>, Vec<&CertificateFacts>) {
-    let mut pool: Vec<_> = given.leaf.iter().map(|facts| (Source::Certificate, facts)).collect();
-    if pool.is_empty() {
+    if given.leaf.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let mut path = vec![pool.remove(own)];
-    pool.extend(given.roots.iter().map(|facts| (Source::Roots, facts)));
-    while let Some((_, top)) = path.last() {
-        if top.is_self_signed() {
-            break;
-        }
-        let Some(next) = pool.iter().position(|(_, above)| top.verify_issued_by(above)) else {
-            break;
-        };
-        path.push(pool.remove(next));
-    }
-    let strangers = pool.into_iter().filter(|(source, facts)| {
-        *source == Source::Certificate && !path.iter().any(|(_, link)| link.der == facts.der)
-    });
-    let strangers = strangers.map(|(_, facts)| facts).collect();
-    (path, strangers)
+    let pool: Vec<_> = given.leaf.iter().chain(&given.roots).cloned().collect();
+    // Where there are too many to try, the certificate stands alone, and the chain is broken.
+    let found = best_path(&pool, &[own])
+        .unwrap_or_else(|_| BestPath { path: vec![own], ..BestPath::default() });
+    let link = |at: &usize| match given.leaf.get(*at) {
+        Some(facts) => Some((Source::Certificate, facts)),
+        None => given.roots.get(at - given.leaf.len()).map(|facts| (Source::Roots, facts)),
+    };
+    let path = found.path.iter().filter_map(link).collect();
+    let leaf = given.leaf.iter().enumerate();
+    let strangers = leaf.filter(|(at, _)| !found.related.contains(at)).map(|(_, facts)| facts);
+    (path, strangers.collect())
 }
 
 fn is_trusted(given: &Given, top: &CertificateFacts) -> bool {

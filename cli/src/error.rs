@@ -105,15 +105,19 @@ impl Asked {
 
 /// An error with its causes, each said once.
 #[must_use]
-pub fn story(error: &dyn std::error::Error) -> String {
+pub fn story(error: &(dyn std::error::Error + 'static)) -> String {
     let mut story = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    let mut next = Some(error);
+    while let Some(error) = next {
         let said = error.to_string();
         if !story.contains(&said) {
             story = format!("{story}: {said}");
         }
-        cause = error.source();
+        // The client shows an answer of the API server as a dump of the whole object.
+        if let Some(kube::Error::Api(status)) = error.downcast_ref() {
+            return story.replace(&said, &format!("{} {}", status.code, status.message));
+        }
+        next = error.source();
     }
     story
 }

@@ -2,7 +2,7 @@
 //!
 //! Names that both must spell the same (annotations, files, ports), the form of an identity, the
 //! syntax of an upstream, of a served port and of a log filter, the policy document, the labels that people write, the
-//! probes of a pod and the reasons for which a connection is refused.
+//! probes of a pod, the reasons for which a connection is refused, and how the sections of a PEM text are found.
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
@@ -16,6 +16,7 @@ pub mod labels;
 pub mod log_filter;
 pub mod log_queue;
 pub mod names;
+pub mod pem;
 pub mod policy;
 pub mod probe;
 pub mod refusal;

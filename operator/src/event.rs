@@ -186,7 +186,7 @@ async fn write_all(client: kube::Client, mut desk: Desk) {
             }
         };
         if let Err(error) = recorder.publish(&event, &about).await {
-            warn!(%error, event.reason, "event not written");
+            warn!(error = crate::story::story(&error), event.reason, "event not written");
         }
         written += 1;
         if written % REMEMBERED == 0 {

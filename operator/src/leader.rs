@@ -163,12 +163,12 @@ impl Election {
             spec.holder_identity = None;
         }
         if let Err(error) = self.api.replace(self.lease, &PostParams::default(), &lease).await {
-            debug!(%error, "the Lease was not released");
+            debug!(error = crate::story::story(&error), "the Lease was not released");
         }
     }
 
     fn warn(&self, error: &Failed) {
-        let cause = std::error::Error::source(error).map(ToString::to_string);
+        let cause = crate::story::cause(error);
         warn!(%error, cause, lease = self.lease, "the Lease is not renewed");
     }
 

@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use super::digest::sha256_hex;
 use super::key::{KeyError, PrivateKey};
 use super::leaf::{CertificateError, CertificateFacts};
+use super::path::{BestPath, TooManyPaths, best_path};
 use super::pem::{certificates_from_pem, certificates_to_pem};
 use super::template::Validity;
 use super::usage::Usage;
@@ -48,6 +49,17 @@ pub enum AuthorityError {
         /// Its subject.
         subject: String,
     },
+    /// A signature that cannot be checked, where the chain would go on.
+    #[error("the chain ends at the certificate of {subject}: {why} is not accepted")]
+    Unchecked {
+        /// Its subject.
+        subject: String,
+        /// The algorithm, or the key above it.
+        why: String,
+    },
+    /// More than can be tried.
+    #[error("reading tls.crt and ca.crt")]
+    TooManyPaths(#[from] TooManyPaths),
     /// An authority further up forbids the one that signs.
     #[error("the path length of {subject} does not allow the authorities below it")]
     PathTooLong {
@@ -77,13 +89,15 @@ pub struct Authority {
     path: Vec<CertificateFacts>,
     ends_in_root: bool,
     path_len: Option<u32>,
+    /// Why `ca.crt`, or some of it, was left alone although it could not be read.
+    unread_roots: Option<CertificateError>,
 }
 
 impl Authority {
     /// Reads an authority as it stands in a Secret.
     ///
-    /// `tls.crt` may be in any order and hold a certificate twice. `ca.crt` is used where it
-    /// completes the chain, and otherwise left alone.
+    /// `tls.crt` may be in any order and hold a certificate twice, or several forms of it. `ca.crt`
+    /// is used where it completes the chain, and otherwise left alone, even if it cannot be read.
     pub fn from_pems(
         tls_crt: &[u8],
         tls_key: &[u8],
@@ -91,31 +105,46 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         let given = CertificateFacts::all_from_pem(tls_crt).map_err(AuthorityError::Certificate)?;
         let key = PrivateKey::from_pem(tls_key).map_err(AuthorityError::Key)?;
-        let roots = match ca_crt.filter(|text| !text.is_empty()) {
-            Some(text) => CertificateFacts::all_from_pem(text).map_err(AuthorityError::Roots)?,
-            None => Vec::new(),
-        };
-        Self::assemble(key, deduplicated(given), deduplicated(roots))
+        let (roots, unread) = roots(ca_crt.filter(|text| !text.is_empty()));
+        let authority = Self::assemble(key, deduplicated(given), roots)?;
+        match unread {
+            Some(error) if !authority.ends_in_root => Err(AuthorityError::Roots(error)),
+            unread_roots => Ok(Self { unread_roots, ..authority }),
+        }
     }
 
     fn assemble(
         key: PrivateKey,
-        mut given: Vec<CertificateFacts>,
-        mut roots: Vec<CertificateFacts>,
+        given: Vec<CertificateFacts>,
+        roots: Vec<CertificateFacts>,
     ) -> Result<Self, AuthorityError> {
-        let Some(own) = given.iter().position(|certificate| certificate.matches_key(&key)) else {
+        if !given.iter().any(|certificate| certificate.matches_key(&key)) {
             let subject = given.first().map(CertificateFacts::subject_text).unwrap_or_default();
             return Err(AuthorityError::KeyMismatch { subject });
-        };
-        let mut path = vec![given.remove(own)];
-        let mut ends_in_root = climb(&mut path, &mut given);
-        if let Some(stranger) = given.first() {
-            return Err(AuthorityError::BrokenChain { subject: stranger.subject_text() });
         }
-        ends_in_root = ends_in_root || climb(&mut path, &mut roots);
+        let count = given.len();
+        let (pool, found) = search(given, roots, &key)?;
+        let subject = |at: usize| pool[at].subject_text();
+        let stranger = (0..count).find(|at| !found.related.contains(at));
+        match (&found.unchecked, stranger) {
+            // It may well have signed: nobody can tell.
+            (Some((at, why)), _) if stranger.is_some() || !found.ends_in_root => {
+                return Err(AuthorityError::Unchecked { subject: subject(*at), why: why.clone() });
+            }
+            (_, Some(at)) => return Err(AuthorityError::BrokenChain { subject: subject(at) }),
+            _ => {}
+        }
+        let path: Vec<_> = found.path.iter().map(|at| pool[*at].clone()).collect();
         path.iter().try_for_each(may_sign)?;
         let path_len = path_len(&path)?;
-        Ok(Self { key, path, ends_in_root, path_len })
+        let ends_in_root = found.ends_in_root;
+        Ok(Self { key, path, ends_in_root, path_len, unread_roots: None })
+    }
+
+    /// Why `ca.crt`, or some of it, was left alone although it could not be read: the chain is
+    /// complete without it.
+    pub fn unread_roots(&self) -> Option<&CertificateError> {
+        self.unread_roots.as_ref()
     }
 
     /// Whether it can sign now.
@@ -228,19 +257,38 @@ fn deduplicated(mut certificates: Vec<CertificateFacts>) -> Vec<CertificateFacts
     certificates
 }
 
-/// Moves from `pool` to `path` whatever signed its last certificate, as far up as it goes; true if
-/// that is up to a root.
-fn climb(path: &mut Vec<CertificateFacts>, pool: &mut Vec<CertificateFacts>) -> bool {
-    while let Some(top) = path.last() {
-        // A root has nothing above it. What else bears its name and key is another form of it.
-        if top.is_self_signed() {
-            return true;
+/// What `ca.crt` holds, and why some of it cannot be read.
+fn roots(ca_crt: Option<&[u8]>) -> (Vec<CertificateFacts>, Option<CertificateError>) {
+    let ders = match ca_crt.map(certificates_from_pem).transpose() {
+        Ok(ders) => ders.unwrap_or_default(),
+        Err(error) => return (Vec::new(), Some(error.into())),
+    };
+    let (mut read, mut unread) = (Vec::new(), None);
+    for der in ders {
+        match CertificateFacts::from_der(der) {
+            Ok(facts) => read.push(facts),
+            Err(error) => unread = unread.or(Some(error)),
         }
-        let signed_it = |above: &CertificateFacts| top.verify_issued_by(above);
-        let Some(next) = pool.iter().position(signed_it) else { return false };
-        path.push(pool.remove(next));
     }
-    false
+    (read, unread)
+}
+
+/// The best path through `tls.crt` alone, if that leads to a root, or else with the help of `ca.crt`.
+fn search(
+    given: Vec<CertificateFacts>,
+    roots: Vec<CertificateFacts>,
+    key: &PrivateKey,
+) -> Result<(Vec<CertificateFacts>, BestPath), AuthorityError> {
+    let own = |pool: &[CertificateFacts]| -> Vec<usize> {
+        (0..pool.len()).filter(|at| pool[*at].matches_key(key)).collect()
+    };
+    let alone = best_path(&given, &own(&given))?;
+    if alone.ends_in_root || roots.is_empty() {
+        return Ok((given, alone));
+    }
+    let pool = deduplicated(given.into_iter().chain(roots).collect());
+    let found = best_path(&pool, &own(&pool))?;
+    Ok((pool, found))
 }
 
 fn may_sign(certificate: &CertificateFacts) -> Result<(), AuthorityError> {

@@ -14,7 +14,7 @@ use super::der::written_sequence;
 use super::key::{KeyError, PrivateKey};
 use super::signature::{SignatureAlgorithm, UnfitSignature};
 use super::template::{OtherName, Pointers, Request, Template, Validity};
-use super::{oid, usage};
+use super::{domain, oid, usage};
 
 /// Why something could not be written as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,14 @@ pub enum ComposeError {
         field: &'static str,
         /// The name.
         name: String,
+    },
+    /// A name that no verifier accepts for any host.
+    #[error("{name:?} among dnsNames matches no host: {problem}")]
+    MatchesNothing {
+        /// The name.
+        name: String,
+        /// Why not.
+        problem: &'static str,
     },
     /// Neither a subject nor any other name: nobody could tell whose certificate it is.
     #[error("there is no name in the request")]
@@ -90,7 +98,8 @@ pub(crate) fn certificate(
     params.not_after = date_time(not_after)?;
     params.serial_number = Some(SerialNumber::from_slice(template.serial.as_bytes()));
     params.use_authority_key_identifier_extension = true;
-    params.is_ca = match (template.request.is_ca, template.path_len) {
+    let path_len = template.path_len.or(template.request.path_len);
+    params.is_ca = match (template.request.is_ca, path_len) {
         (false, _) => IsCa::ExplicitNoCa,
         (true, None) => IsCa::Ca(BasicConstraints::Unconstrained),
         (true, Some(length)) => IsCa::Ca(BasicConstraints::Constrained(length)),
@@ -116,7 +125,11 @@ pub(crate) fn csr(
             usage::purposes(&request.effective_usages());
     }
     if options.encode_is_ca && request.is_ca {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let constraints = match request.path_len {
+            Some(length) => BasicConstraints::Constrained(length),
+            None => BasicConstraints::Unconstrained,
+        };
+        params.is_ca = IsCa::Ca(constraints);
     }
     Ok(params)
 }
@@ -163,7 +176,11 @@ fn alternative_names(request: &Request) -> Result<Vec<SanType>, ComposeError> {
     let Request { dns_names, ip_addresses, uris, email_addresses, other_names, .. } = request;
     let mut names = Vec::new();
     for name in dns_names {
-        names.push(SanType::DnsName(ascii("dnsNames", name)?));
+        let written = ascii("dnsNames", name)?;
+        if let Some(problem) = domain::matches_nothing(name) {
+            return Err(ComposeError::MatchesNothing { name: name.clone(), problem });
+        }
+        names.push(SanType::DnsName(written));
     }
     names.extend(ip_addresses.iter().copied().map(SanType::IpAddress));
     for uri in uris {

@@ -1,11 +1,11 @@
 //! Certificate signing requests (PKCS#10): made, and read from whoever sends one.
 
 use rustls_pki_types::CertificateSigningRequestDer;
-use rustls_pki_types::pem::SectionKind;
 use x509_parser::asn1_rs::FromDer;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
+use x509_parser::extensions::X509Extension;
 
+use super::attributes::{self, Asked};
 use super::compose::{self, ComposeError};
 use super::extensions::{DamagedExtension, Extensions};
 use super::key::{KeyAlgorithm, PrivateKey, Unsigned};
@@ -14,7 +14,8 @@ use super::name::{self, NameParts};
 use super::pem::{self, PemError};
 use super::signature::SignatureAlgorithm;
 use super::template::Request;
-use super::{der, verify};
+use super::verify::{self, Verdict};
+use super::{algorithm, der};
 
 /// Why a request was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,20 +30,47 @@ pub enum CsrError {
     #[error("the request cannot be read")]
     Extension(#[from] DamagedExtension),
     /// It is not signed with the key that it names: nobody has proved to hold that key.
-    #[error(
-        "the signature of the request was not made with its key, or with an algorithm that is not accepted"
-    )]
+    #[error("the signature of the request was not made with its key")]
     NotSignedByItsKey,
+    /// It is signed in a way that is not accepted, so that nothing is proved.
+    #[error("the request is signed with {algorithm}, which is not accepted: sign it with SHA-256")]
+    UnacceptedSignature {
+        /// The algorithm.
+        algorithm: String,
+    },
     /// Its key is of a kind or size that is not signed.
     #[error(
-        "the key of the request is neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519"
+        "the key of the request is {found}: RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) and Ed25519 are accepted"
     )]
-    UnsupportedKey,
+    UnsupportedKey {
+        /// What it is.
+        found: String,
+    },
     /// It asks for a name of a kind that cannot be checked, hence not granted.
     #[error("the request asks for {kind}, which is not supported")]
     UnsupportedName {
         /// The kind.
         kind: &'static str,
+    },
+    /// It asks for an extended key usage that no spec can name, hence nobody can approve.
+    #[error("the request asks for the extended key usage {purpose}, which usages cannot name")]
+    UnsupportedPurpose {
+        /// Its object identifier.
+        purpose: String,
+    },
+    /// It asks for an extension that is critical and has no meaning here.
+    #[error("the request asks for the critical extension {oid}, which is not supported")]
+    UnsupportedExtension {
+        /// Its object identifier.
+        oid: String,
+    },
+    /// It asks for something in an attribute that cannot be read.
+    #[error("the attribute {oid} of the request {problem}")]
+    Attribute {
+        /// Its object identifier.
+        oid: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// Two common names: whichever is checked, somebody may read the other.
     #[error("the request has more than one common name")]
@@ -107,7 +135,7 @@ pub fn make_csr_with(
 
 /// Reads a request, in PEM, and checks that it was signed with its own key.
 pub fn parse_csr(text: &[u8]) -> Result<ParsedCsr, CsrError> {
-    let found = pem::sections(text, "CERTIFICATE REQUEST", 1, &[SectionKind::Csr])?;
+    let found = pem::sections(text, pem::Kind::Request, 1)?;
     let (_, der) = found.into_iter().next().ok_or(CsrError::Malformed)?;
     parse_csr_der(&CertificateSigningRequestDer::from(der))
 }
@@ -119,10 +147,12 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
     let info = &csr.certification_request_info;
     let spki = info.subject_pki.raw;
     let key_algorithm = accepted_key(spki)?;
-    if !verify::signed_by(der, spki) {
-        return Err(CsrError::NotSignedByItsKey);
+    match verify::judge(der, spki) {
+        Verdict::Holds => {}
+        Verdict::Fails => return Err(CsrError::NotSignedByItsKey),
+        Verdict::Unchecked(algorithm) => return Err(CsrError::UnacceptedSignature { algorithm }),
     }
-    let extensions = requested_extensions(&csr)?;
+    let extensions = requested_extensions(info.raw)?;
     let subject = NameParts::read(&info.subject);
     if subject.common_names.len() > 1 {
         return Err(CsrError::SeveralCommonNames);
@@ -138,6 +168,7 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
             subject: subject.subject,
             usages: extensions.usages.into_iter().flatten().collect(),
             is_ca: extensions.is_ca == Some(true),
+            path_len: extensions.path_len.and_then(|length| u8::try_from(length).ok()),
             ..extensions.names
         },
         subject_der: info.subject.as_raw().to_vec(),
@@ -149,26 +180,35 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
 
 /// A key that is worth a certificate.
 pub(crate) fn accepted_key(spki: &[u8]) -> Result<KeyAlgorithm, CsrError> {
-    match key_algorithm(spki) {
-        Some(KeyAlgorithm::Rsa { bits }) if !(2048..=8192).contains(&bits) => {
-            Err(CsrError::UnsupportedKey)
-        }
-        Some(algorithm) => Ok(algorithm),
-        None => Err(CsrError::UnsupportedKey),
+    if let Some(found) = algorithm::unaccepted_key(spki) {
+        return Err(CsrError::UnsupportedKey { found });
     }
+    let damaged = || CsrError::UnsupportedKey { found: "a damaged key".to_owned() };
+    key_algorithm(spki).ok_or_else(damaged)
 }
 
-fn requested_extensions(csr: &X509CertificationRequest<'_>) -> Result<Extensions, CsrError> {
-    let attributes = csr.certification_request_info.iter_attributes();
-    let requested = attributes.filter_map(|attribute| match attribute.parsed_attribute() {
-        ParsedCriAttribute::ExtensionRequest(request) => Some(&request.extensions),
-        _ => None,
-    });
-    let extensions = Extensions::read(requested.flatten())?;
+/// What the attributes of a CertificationRequestInfo ask for. All of it is granted, or the request is
+/// refused: who signs for less would hand out a certificate that nobody asked for.
+fn requested_extensions(info: &[u8]) -> Result<Extensions, CsrError> {
+    let Asked { extensions } = attributes::read(info)?;
+    let parsed: Vec<X509Extension<'_>> = extensions
+        .iter()
+        .map(|der| match X509Extension::from_der(der) {
+            Ok(([], extension)) => Ok(extension),
+            _ => Err(CsrError::Malformed),
+        })
+        .collect::<Result<_, _>>()?;
+    let extensions = Extensions::read(parsed.iter())?;
     let unchecked = has_unchecked_constraints(&extensions)
         .then_some("a name constraint that is not understood");
-    match extensions.strange_names.first().copied().or(unchecked) {
-        Some(kind) => Err(CsrError::UnsupportedName { kind }),
+    if let Some(kind) = extensions.strange_names.first().copied().or(unchecked) {
+        return Err(CsrError::UnsupportedName { kind });
+    }
+    if let Some(purpose) = extensions.unknown_purposes.first().cloned() {
+        return Err(CsrError::UnsupportedPurpose { purpose });
+    }
+    match extensions.unknown_critical.first().cloned() {
+        Some(oid) => Err(CsrError::UnsupportedExtension { oid }),
         None => Ok(extensions),
     }
 }

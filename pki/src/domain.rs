@@ -7,6 +7,18 @@ pub(crate) fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
+/// Why a DNS name of a certificate is that of no host, whatever verifies it.
+pub(crate) fn matches_nothing(name: &str) -> Option<&'static str> {
+    if name.len() > 1 && name.ends_with('.') {
+        return Some("it ends with a dot, which verifiers do not take away");
+    }
+    let mut labels = name.split('.');
+    if labels.any(|label| !(1..=63).contains(&label.len())) {
+        return Some("a label between its dots is empty or longer than 63 bytes");
+    }
+    (name.len() > 253).then_some("it is longer than 253 bytes")
+}
+
 /// What may stand in front of the `@` without quotes (RFC 5321, 4.1.2).
 pub(crate) fn is_local_part(text: &str) -> bool {
     let character =
@@ -60,6 +72,17 @@ mod tests {
         for (name, subtree, within, host) in cases {
             assert_eq!(is_within(name, subtree), within, "{name} {subtree}");
             assert_eq!(is_host_within(name, subtree), host, "{name} {subtree}");
+        }
+    }
+
+    #[test]
+    fn names_of_no_host_are_told_from_names_of_hosts() {
+        for name in ["a", "*.a.b", "_x.a", "10.0.0.1", &"a.".repeat(126).trim_end_matches('.')] {
+            assert_eq!(matches_nothing(name), None, "{name}");
+        }
+        let long_label = format!("{}.b", "a".repeat(64));
+        for name in ["a.", "*.a.", "a..b", ".a", ".", &long_label, &"a.b".repeat(90)] {
+            assert!(matches_nothing(name).is_some(), "{name}");
         }
     }
 

@@ -26,6 +26,11 @@ pub(crate) struct Extensions {
     pub(crate) is_ca: Option<bool>,
     pub(crate) path_len: Option<u32>,
     pub(crate) subject_key_id: Option<Vec<u8>>,
+    pub(crate) authority_key_id: Option<Vec<u8>>,
+    /// Object identifiers of critical extensions without a meaning here.
+    pub(crate) unknown_critical: Vec<String>,
+    /// Extended key usages that have no name.
+    pub(crate) unknown_purposes: Vec<String>,
 }
 
 /// An extension that stands twice, or does not hold what its identifier promises.
@@ -53,13 +58,13 @@ impl Extensions {
                 let constraints = NameConstraints::read(extension.value, extension.critical);
                 read.names.name_constraints = Some(constraints.ok_or(DamagedExtension { oid })?);
             }
-            read.take(parsed);
+            read.take(parsed, extension);
         }
         Ok(read)
     }
 
-    fn take(&mut self, extension: &ParsedExtension<'_>) {
-        match extension {
+    fn take(&mut self, parsed: &ParsedExtension<'_>, extension: &X509Extension<'_>) {
+        match parsed {
             ParsedExtension::SubjectAlternativeName(names) => {
                 names.general_names.iter().for_each(|name| self.take_name(name));
             }
@@ -69,12 +74,18 @@ impl Extensions {
             }
             ParsedExtension::ExtendedKeyUsage(extended) => {
                 self.usages.get_or_insert_default().extend(usage::from_extended(extended));
+                self.unknown_purposes.extend(usage::unknown_purposes(extended));
             }
             ParsedExtension::BasicConstraints(constraints) => {
                 self.is_ca = Some(constraints.ca);
                 self.path_len = constraints.path_len_constraint;
             }
             ParsedExtension::SubjectKeyIdentifier(id) => self.subject_key_id = Some(id.0.to_vec()),
+            ParsedExtension::AuthorityKeyIdentifier(issuer) => {
+                self.authority_key_id = issuer.key_identifier.as_ref().map(|id| id.0.to_vec());
+            }
+            ParsedExtension::NameConstraints(_) => {}
+            _ if extension.critical => self.unknown_critical.push(extension.oid.to_id_string()),
             _ => {}
         }
     }

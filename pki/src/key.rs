@@ -9,13 +9,14 @@ use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair,
 };
 use rcgen::{PublicKeyData, SigningKey};
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::SectionKind;
 use zeroize::Zeroizing;
 
-use super::der;
 use super::pem::{self, PemError};
 use super::redacted::{PrivateKeyPem, Redacted};
 use super::signature::SignatureAlgorithm;
+use super::{algorithm, der};
 
 /// The algorithm of a key, with its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,14 @@ pub enum KeyError {
         "the private key is damaged, or neither RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) nor Ed25519"
     )]
     Unsupported,
+    /// It is a key of a kind that TLS does not take, or that is not read.
+    #[error(
+        "it is {found}: RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) and Ed25519 are accepted"
+    )]
+    UnsupportedKind {
+        /// The kind.
+        found: String,
+    },
     /// The library makes RSA keys of some sizes only.
     #[error("an RSA key of {bits} bits cannot be made: choose 2048, 3072, 4096 or 8192")]
     UnsupportedSize {
@@ -126,18 +135,16 @@ fn rsa_size(bits: u32) -> Result<KeySize, KeyError> {
 impl PrivateKey {
     /// Reads the first private key in a PEM text: PKCS#8, PKCS#1 (RSA) or SEC 1 (ECDSA).
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        const LIMIT: usize = 16;
-        let kinds =
-            [SectionKind::PrivateKey, SectionKind::RsaPrivateKey, SectionKind::EcPrivateKey];
-        let found = pem::sections(text, "PRIVATE KEY", LIMIT, &kinds)?;
-        let (kind, der) = found.into_iter().next().ok_or(KeyError::Unsupported)?;
-        let der = Zeroizing::new(der);
+        let (kind, der) = first_section(text)?;
         let key = match kind {
             SectionKind::RsaPrivateKey => RsaKeyPair::from_der(&der).ok().map(Self::rsa),
             SectionKind::EcPrivateKey => Self::ecdsa(&der),
             _ => Self::from_pkcs8(&der),
         };
-        key.filter(Self::is_strong).ok_or(KeyError::Unsupported)
+        key.filter(Self::is_strong).ok_or_else(|| match algorithm::unaccepted_private_key(&der) {
+            Some(found) => KeyError::UnsupportedKind { found },
+            None => KeyError::Unsupported,
+        })
     }
 
     fn from_pkcs8(der: &[u8]) -> Option<Self> {
@@ -276,9 +283,25 @@ fn owned(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// The first private key in a PEM text in DER, in the form in which it stands there.
 pub fn private_key_der(text: &[u8]) -> Result<Redacted<Vec<u8>>, KeyError> {
-    let kinds = [SectionKind::PrivateKey, SectionKind::RsaPrivateKey, SectionKind::EcPrivateKey];
-    let found = pem::sections(text, "PRIVATE KEY", 16, &kinds)?;
-    found.into_iter().next().map(|(_, der)| Redacted::new(der)).ok_or(KeyError::Unsupported)
+    first_section(text).map(|(_, der)| Redacted::new(der.to_vec()))
+}
+
+/// The same, for TLS.
+pub fn private_key_for_tls(text: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
+    let (kind, der) = first_section(text)?;
+    let der = der.to_vec();
+    Ok(match kind {
+        SectionKind::RsaPrivateKey => PrivateKeyDer::Pkcs1(der.into()),
+        SectionKind::EcPrivateKey => PrivateKeyDer::Sec1(der.into()),
+        _ => PrivateKeyDer::Pkcs8(der.into()),
+    })
+}
+
+fn first_section(text: &[u8]) -> Result<(SectionKind, Zeroizing<Vec<u8>>), KeyError> {
+    const LIMIT: usize = 16;
+    let found = pem::sections(text, pem::Kind::PrivateKey, LIMIT)?;
+    let mut found = found.into_iter().map(|(kind, der)| (kind, Zeroizing::new(der)));
+    found.next().ok_or(KeyError::Unsupported)
 }
 
 impl fmt::Debug for PrivateKey {

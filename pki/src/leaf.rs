@@ -15,7 +15,7 @@ use super::name::{self, NameParts};
 use super::pem::{PemError, certificates_from_pem};
 use super::template::{Request, Validity};
 use super::usage::Usage;
-use super::verify;
+use super::verify::{self, Verdict};
 
 /// Why a certificate could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,8 @@ pub struct CertificateFacts {
     pub path_len: Option<u32>,
     /// The subject key identifier, if there is one.
     pub subject_key_id: Option<Vec<u8>>,
+    /// The key identifier of its issuer, if it says that.
+    pub(crate) authority_key_id: Option<Vec<u8>>,
     /// The usages in the KeyUsage extension; `None` without one, which allows all of them.
     pub(crate) key_usage: Option<BTreeSet<Usage>>,
 }
@@ -100,6 +102,7 @@ impl CertificateFacts {
             },
             path_len: extensions.path_len,
             subject_key_id: extensions.subject_key_id,
+            authority_key_id: extensions.authority_key_id,
             key_usage: extensions.key_usage,
             der: der.clone(),
         })
@@ -128,8 +131,15 @@ impl CertificateFacts {
     /// True if `authority` is named as the issuer, and its key made the signature. Neither time
     /// nor what the authority may do is looked at.
     pub fn verify_issued_by(&self, authority: &Self) -> bool {
-        self.issuer_der == authority.subject_der
-            && verify::signed_by(&self.der, &authority.public_key_spki)
+        self.judged_by(authority) == Verdict::Holds
+    }
+
+    /// The same, where what cannot be checked is told from what was not signed.
+    pub(crate) fn judged_by(&self, authority: &Self) -> Verdict {
+        match self.issuer_der == authority.subject_der {
+            true => verify::judge(&self.der, &authority.public_key_spki),
+            false => Verdict::Fails,
+        }
     }
 
     /// True if it may sign others: it is an authority's, and its key usage does not leave that out.
@@ -138,9 +148,18 @@ impl CertificateFacts {
         self.says.is_ca && usages.is_none_or(|usages| usages.contains(&Usage::CertSign))
     }
 
-    /// True if it is its own issuer.
+    /// True if it is its own issuer: the names are the same, and so is the key. No verifier checks
+    /// the signature of a root, hence one with SHA-1 does not make it another certificate.
     pub fn is_self_signed(&self) -> bool {
-        self.verify_issued_by(self)
+        if self.issuer_der != self.subject_der {
+            return false;
+        }
+        let verdict = verify::judge(&self.der, &self.public_key_spki);
+        match (&self.subject_key_id, &self.authority_key_id) {
+            _ if verdict == Verdict::Holds => true,
+            (Some(own), Some(issuer)) => own == issuer,
+            _ => matches!(verdict, Verdict::Unchecked(_)),
+        }
     }
 
     /// The fields of a Certificate's spec that this certificate does not satisfy, by their names
@@ -241,14 +260,15 @@ pub fn key_algorithm(spki: &[u8]) -> Option<KeyAlgorithm> {
         (alg_id::ED25519, KeyAlgorithm::Ed25519),
     ];
     if *algorithm == *alg_id::RSA_ENCRYPTION {
-        return rsa_bits(whole_bytes(key)?).map(|bits| KeyAlgorithm::Rsa { bits });
+        // The modulus is the first of the two numbers.
+        let [modulus, _] = exactly(whole_bytes(key)?)?;
+        return rsa_bits(modulus).map(|bits| KeyAlgorithm::Rsa { bits });
     }
     known.into_iter().find(|(id, _)| **id == *algorithm).map(|(_, algorithm)| algorithm)
 }
 
-/// The length of the modulus, which is the first of the two numbers.
-fn rsa_bits(key: &[u8]) -> Option<u32> {
-    let [modulus, _] = exactly(key)?;
+/// The length of a modulus, an INTEGER.
+pub(crate) fn rsa_bits(modulus: &[u8]) -> Option<u32> {
     let modulus = contents(modulus)?;
     let first = modulus.iter().position(|byte| *byte != 0)?;
     let bits = (modulus.len() - first) * 8 - modulus.get(first)?.leading_zeros() as usize;

@@ -10,6 +10,7 @@
 //! csr          make_csr(&Request, &PrivateKey) -> PEM, parse_csr(PEM) -> ParsedCsr
 //! sign         self_sign(&Template, &PrivateKey), sign(&Template, spki, &Authority) -> DER
 //! chain        Authority::from_pems(tls.crt, tls.key, ca.crt): may it sign, until when, its chain
+//! path         the best way from a certificate up to a root, among several forms of each
 //! permits      Authority::permits(&Request): whether its name constraints allow every name
 //! leaf         CertificateFacts: what a certificate says, and how that differs from a Request
 //! pem          certificates_from_pem, certificates_to_pem
@@ -19,9 +20,12 @@
 //!
 //! rcgen writes the certificates, x509-parser reads them, aws-lc signs, and rustls' algorithms
 //! verify. What is refused: keys that TLS would refuse, signatures with SHA-1, requests that are not
-//! signed with their own key, names that an authority of the path forbids, texts over 1 MiB. Nothing
-//! here panics on any input.
+//! signed with their own key or ask for what cannot be granted, names that an authority of the path
+//! forbids, texts over 1 MiB, and PEM in which a section would be passed over. Nothing here panics on
+//! any input.
 
+mod algorithm;
+mod attributes;
 pub mod chain;
 mod compose;
 pub mod constraints;
@@ -30,6 +34,8 @@ mod der;
 mod digest;
 mod domain;
 mod extensions;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod ip_range;
 pub mod key;
 pub mod keystore;
@@ -37,6 +43,7 @@ pub mod leaf;
 pub mod literal;
 mod name;
 mod oid;
+pub mod path;
 pub mod pem;
 pub mod permits;
 pub mod redacted;
@@ -57,11 +64,14 @@ pub use csr::{CsrError, CsrOptions, ParsedCsr, make_csr, make_csr_with, parse_cs
 pub use digest::sha256_hex;
 pub use extensions::DamagedExtension;
 pub use ip_range::{IpRange, NoIpRange};
-pub use key::{KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key, private_key_der};
+pub use key::{
+    KeyAlgorithm, KeyEncoding, KeyError, PrivateKey, generate_key, private_key_der,
+    private_key_for_tls,
+};
 pub use leaf::{CertificateError, CertificateFacts, key_algorithm};
 pub use literal::{LiteralSubject, LiteralSubjectError};
 pub use name::NameParts;
-pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
+pub use pem::{PemError, PemProblem, certificates_from_pem, certificates_to_pem};
 pub use permits::{NameForbidden, NameRule};
 pub use redacted::{PrivateKeyPem, Redacted};
 pub use rustls_pki_types::CertificateDer;

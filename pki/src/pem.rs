@@ -1,72 +1,36 @@
-//! PEM in and out, with a limit on what is read.
+//! PEM in and out. What stands where is found by the strict reader that the sidecar shares
+//! (`countersign_contract::pem`); here it is decoded.
 
+pub use countersign_contract::pem::{PemError, Problem as PemProblem};
+
+pub(crate) use countersign_contract::pem::Kind;
+use countersign_contract::pem::sections as find;
 use pem::{EncodeConfig, LineEnding, Pem};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{PemObject, SectionKind};
+use zeroize::Zeroizing;
 
-/// The API server keeps no object larger than about 1.5 MiB, hence nothing honest is larger.
-const MAX_BYTES: usize = 1 << 20;
-
-/// Why a PEM text was not accepted.
-///
-/// The reader's own error is left out on purpose: it quotes the line, which may be of a key.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PemError {
-    /// More than is ever read.
-    #[error("{bytes} bytes of PEM are more than the {limit} that are read")]
-    TooLong {
-        /// How many there are.
-        bytes: usize,
-        /// How many are read.
-        limit: usize,
-    },
-    /// Nothing of the wanted kind.
-    #[error("there is no PEM section {label}")]
-    Missing {
-        /// The wanted label.
-        label: &'static str,
-    },
-    /// More sections of the wanted kind than are read.
-    #[error("there are more than {limit} PEM sections {label}")]
-    TooMany {
-        /// The label.
-        label: &'static str,
-        /// How many are read.
-        limit: usize,
-    },
-    /// A section without an end, or that is not base64.
-    #[error("a PEM section is damaged")]
-    Damaged,
-}
-
-/// Every section of `text` whose kind is wanted, in order; one at least, `limit` at most.
+/// Every section of a kind, decoded, in order; one at least, `limit` at most.
 pub(crate) fn sections(
     text: &[u8],
-    label: &'static str,
+    kind: Kind,
     limit: usize,
-    wanted: &[SectionKind],
 ) -> Result<Vec<(SectionKind, Vec<u8>)>, PemError> {
-    if text.len() > MAX_BYTES {
-        return Err(PemError::TooLong { bytes: text.len(), limit: MAX_BYTES });
-    }
-    let mut found = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-        let Ok(section) = section else { return Err(PemError::Damaged) };
-        if !wanted.contains(&section.0) {
-            continue;
-        }
-        if found.len() == limit {
-            return Err(PemError::TooMany { label, limit });
-        }
-        found.push(section);
-    }
-    if found.is_empty() { Err(PemError::Missing { label }) } else { Ok(found) }
+    let found = find(text, kind, limit)?;
+    let decode = |section: countersign_contract::pem::Section| {
+        let (label, line) = (section.label.to_owned(), section.line);
+        // It may be of a key. The decoder's own error is left out, since it quotes the text.
+        let text = Zeroizing::new(section.text);
+        let decoded = <(SectionKind, Vec<u8>)>::from_pem_slice(&text);
+        decoded.map_err(|_| PemError::Line { line, problem: PemProblem::Content { label } })
+    };
+    found.into_iter().map(decode).collect()
 }
 
 /// One certificate or several, in the order in which they stand.
 pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     const LIMIT: usize = 1000;
-    let found = sections(text, "CERTIFICATE", LIMIT, &[SectionKind::Certificate])?;
+    let found = sections(text, Kind::Certificate, LIMIT)?;
     Ok(found.into_iter().map(|(_, der)| CertificateDer::from(der)).collect())
 }
 
@@ -89,15 +53,23 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused_by_name() {
-        let huge = vec![b'-'; MAX_BYTES + 1];
+        let missing = |other: Option<&str>| PemError::Missing {
+            label: "CERTIFICATE",
+            other: other.map(str::to_owned),
+        };
+        let of = |line, problem| PemError::Line { line, problem };
+        let label = || "CERTIFICATE".to_owned();
         let cases: [(&[u8], PemError); 5] = [
-            (b"", PemError::Missing { label: "CERTIFICATE" }),
-            (b"garbage \xff\x00", PemError::Missing { label: "CERTIFICATE" }),
-            (&huge, PemError::TooLong { bytes: MAX_BYTES + 1, limit: MAX_BYTES }),
-            (b"-----BEGIN CERTIFICATE-----\nMII", PemError::Damaged),
+            (b"", missing(None)),
+            (b"garbage \xff\x00", missing(None)),
+            (b"-----BEGIN CERTIFICATE-----\nMII", of(1, PemProblem::NoEnd { label: label() })),
+            (
+                b"\n-----BEGIN CERTIFICATE-----\nMI=I\n-----END CERTIFICATE-----\n",
+                of(2, PemProblem::Content { label: label() }),
+            ),
             (
                 b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-                PemError::Missing { label: "CERTIFICATE" },
+                missing(Some("PUBLIC KEY")),
             ),
         ];
         for (text, wanted) in cases {

@@ -95,7 +95,20 @@ pub fn sign(
     let key = authority.key();
     let algorithm = SignatureAlgorithm::natural(key.algorithm());
     let issuer = Issuer { name: &certificate.subject_der, key_id, key, algorithm };
-    signed(template, &public_key, issuer)
+    let path_len = path_len(template, authority);
+    signed(&Template { path_len, ..template.clone() }, &public_key, issuer)
+}
+
+/// What is asked for, and one less than the authority's own at most: who has this certificate alone
+/// sees no other limit.
+fn path_len(template: &Template, authority: &Authority) -> Option<u8> {
+    let asked = template.path_len.or(template.request.path_len);
+    let below = authority.path_len().map(|own| own.saturating_sub(1).min(u32::from(u8::MAX)));
+    let below = below.and_then(|below| u8::try_from(below).ok());
+    match (asked, below) {
+        (Some(asked), Some(below)) => Some(asked.min(below)),
+        (asked, below) => asked.or(below),
+    }
 }
 
 struct Issuer<'a> {

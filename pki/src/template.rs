@@ -56,6 +56,8 @@ pub struct Request {
     pub is_ca: bool,
     /// What names it may sign; for an authority only.
     pub name_constraints: Option<NameConstraints>,
+    /// How many authorities may follow below, where that is asked for; for an authority only.
+    pub path_len: Option<u8>,
 }
 
 /// A name of a kind that has an object identifier, such as the UPN of a Windows account
@@ -153,7 +155,8 @@ pub struct Template {
     /// The subject as it stood in a CSR (a DER Name); it is used byte for byte in place of the
     /// request's own subject.
     pub subject_der: Option<Vec<u8>>,
-    /// How many authorities may follow below; for an authority only.
+    /// How many authorities may follow below; for an authority only. `None` for what the request
+    /// asks for. An authority that is itself limited allows one less than its own, at most.
     pub path_len: Option<u8>,
     /// When it is valid; see `clamp_lifetime`.
     pub validity: Validity,
@@ -194,13 +197,15 @@ pub fn clamp_lifetime(
 ) -> Validity {
     let now = whole_seconds(now);
     let backdate = seconds(signed(backdate).min(signed(duration) / BACKDATED_PART));
-    let lasts = signed(duration) - backdate;
-    let ends = now.saturating_add(lasts).unwrap_or(now).min(end_of_time());
+    let begins = |backdate: SignedDuration| {
+        let begins = now.saturating_sub(backdate).unwrap_or(now);
+        authority.map_or(begins, |authority| begins.max(authority.not_before))
+    };
+    // From its own beginning on, so that a young authority does not cost it what it is not backdated.
+    let ends = begins(backdate).saturating_add(signed(duration)).unwrap_or(now).min(end_of_time());
     let not_after = authority.map_or(ends, |authority| ends.min(authority.not_after));
     let left = not_after.duration_since(now).max(SignedDuration::ZERO);
-    let backdate = backdate.min(seconds(left / (BACKDATED_PART - 1)));
-    let begins = now.saturating_sub(backdate).unwrap_or(now);
-    let not_before = authority.map_or(begins, |authority| begins.max(authority.not_before));
+    let not_before = begins(backdate.min(seconds(left / (BACKDATED_PART - 1))));
     Validity { not_before, not_after }
 }
 
@@ -250,7 +255,11 @@ mod tests {
             ),
             (
                 Some(between("2026-05-05T11:58:00Z", "2036-01-01T00:00:00Z")),
-                between("2026-05-05T11:58:00Z", "2026-05-05T12:55:00Z"),
+                between("2026-05-05T11:58:00Z", "2026-05-05T12:58:00Z"),
+            ),
+            (
+                Some(between("2026-05-05T12:00:00Z", "2036-01-01T00:00:00Z")),
+                between("2026-05-05T12:00:00Z", "2026-05-05T13:00:00Z"),
             ),
             (
                 Some(between("2020-01-01T00:00:00Z", "2026-05-05T12:01:00Z")),

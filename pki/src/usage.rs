@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use x509_parser::asn1_rs::Oid;
 use x509_parser::extensions::{ExtendedKeyUsage, KeyUsage};
 
 use self::Purpose::{Bit, Extended};
@@ -157,6 +158,27 @@ pub(crate) fn from_bits(bits: &KeyUsage) -> impl Iterator<Item = Usage> {
     set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, usage)| usage)
 }
 
+/// What people call purposes that have no name in a spec, where they are met.
+const UNNAMED: [(&str, &str); 6] = [
+    ("1.3.6.1.4.1.311.20.2.2", "Microsoft smart card logon"),
+    ("1.3.6.1.4.1.311.10.3.4", "Microsoft encrypting file system"),
+    ("1.3.6.1.4.1.311.10.3.12", "Microsoft document signing"),
+    ("1.3.6.1.5.2.3.4", "Kerberos client authentication"),
+    ("1.3.6.1.5.2.3.5", "Kerberos key distribution center"),
+    ("1.3.6.1.5.5.7.3.17", "IPsec IKE"),
+];
+
+/// The purposes in an ExtendedKeyUsage extension that have no name in a spec.
+pub(crate) fn unknown_purposes(extended: &ExtendedKeyUsage<'_>) -> impl Iterator<Item = String> {
+    extended.other.iter().filter(|oid| named(oid).is_none()).map(|oid| {
+        let oid = oid.to_id_string();
+        match UNNAMED.iter().find(|(known, _)| *known == oid) {
+            Some((_, name)) => format!("{oid} ({name})"),
+            None => oid,
+        }
+    })
+}
+
 /// The usages in an ExtendedKeyUsage extension that have a name.
 pub(crate) fn from_extended(extended: &ExtendedKeyUsage<'_>) -> impl Iterator<Item = Usage> {
     let set = [
@@ -169,12 +191,13 @@ pub(crate) fn from_extended(extended: &ExtendedKeyUsage<'_>) -> impl Iterator<It
         (extended.ocsp_signing, Usage::OcspSigning),
     ];
     let named = set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, usage)| usage);
-    let others = extended.other.iter().filter_map(|oid| {
-        let arcs: Vec<u64> = oid.iter()?.collect();
-        let is_it = |purpose: &Purpose| matches!(purpose, Extended(known) if *known == arcs);
-        ALL.iter().find(|(.., purpose)| is_it(purpose)).map(|(usage, ..)| *usage)
-    });
-    named.chain(others)
+    named.chain(extended.other.iter().filter_map(self::named))
+}
+
+fn named(oid: &Oid<'_>) -> Option<Usage> {
+    let arcs: Vec<u64> = oid.iter()?.collect();
+    let is_it = |purpose: &Purpose| matches!(purpose, Extended(known) if *known == arcs);
+    ALL.iter().find(|(.., purpose)| is_it(purpose)).map(|(usage, ..)| *usage)
 }
 
 #[cfg(test)]

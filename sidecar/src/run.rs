@@ -18,7 +18,7 @@ use crate::args::{
 };
 use crate::call::{Calling, Configurations};
 use crate::connection_limits::ConnectionLimits;
-use crate::credentials::{self, Sources, Watched};
+use crate::credentials::{self, Role, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
 use crate::inbound::Inbound;
 use crate::listen::{self, listen, listen_on_any};
@@ -136,7 +136,12 @@ impl Plan {
         let identity = common.identity.as_ref().map(ToString::to_string);
         let compiled = policies.zip(labels);
         let credentials = common.credentials.clone();
-        Ok(Sources { credentials, identity, policy, compiled, certificates })
+        let roles = match self {
+            Self::Inbound(_) => vec![Role::Server],
+            Self::Outbound(_) => vec![Role::Client],
+            Self::Pod(_) => vec![Role::Client, Role::Server],
+        };
+        Ok(Sources { credentials, identity, policy, compiled, certificates, roles })
     }
 }
 

@@ -223,7 +223,7 @@ fn text(report: &Report, now: Timestamp) -> String {
 }
 
 /// The command line is wrong in a way that only making a request shows.
-fn usage(error: &dyn std::error::Error) -> Error {
+fn usage(error: &(dyn std::error::Error + 'static)) -> Error {
     Error::Usage(story(error))
 }
 

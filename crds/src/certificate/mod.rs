@@ -130,7 +130,8 @@ pub struct CertificateSpec {
     /// Whether it is renewed at all, and in which windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Renewal>,
-    /// DNS names, with or without a leading wildcard label.
+    /// DNS names, with or without a leading wildcard label. A dot at the end, which no verifier
+    /// matches, is left out of the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),

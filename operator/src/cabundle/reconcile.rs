@@ -161,7 +161,7 @@ pub(super) fn error_policy<K: Target>(
     injection: Arc<Injection>,
 ) -> Action {
     let reason = "InjectAuthorityError";
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     injection.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(1))

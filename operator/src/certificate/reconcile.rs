@@ -386,7 +386,10 @@ async fn report(
 async fn told_of_new(context: &Context, certificate: &Certificate, note: String) {
     context.events.normal(certificate, "Issuing", note);
     if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
-        warn!(%error, "pods will see the new credentials with the kubelet's next look");
+        warn!(
+            error = crate::story::story(&error),
+            "pods will see the new credentials with the kubelet's next look"
+        );
     }
 }
 

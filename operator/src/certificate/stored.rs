@@ -194,10 +194,10 @@ fn contents_of(secret: &Secret) -> Contents {
     }
     let key = match PrivateKey::from_pem(value(names::TLS_KEY).unwrap_or_default()) {
         Ok(key) => Arc::new(key),
-        Err(error) => return Contents::BadKey(error.to_string()),
+        Err(error) => return Contents::BadKey(crate::story::story(&error)),
     };
     match CertificateFacts::from_pem(value(names::TLS_CRT).unwrap_or_default()) {
         Ok(leaf) => Contents::Pair(Box::new(Pair { leaf, key })),
-        Err(error) => Contents::BadCertificate(error.to_string()),
+        Err(error) => Contents::BadCertificate(crate::story::story(&error)),
     }
 }

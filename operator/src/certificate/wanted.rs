@@ -1,5 +1,6 @@
 //! What a spec asks for, in the terms of `pki`: parsed once, so that a bad value cannot go on.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,12 +46,12 @@ pub struct Wanted {
 pub struct InvalidField {
     field: &'static str,
     value: String,
-    problem: &'static str,
+    problem: String,
 }
 
 impl InvalidField {
-    pub(super) fn new(field: &'static str, value: &str, problem: &'static str) -> Self {
-        Self { field, value: value.to_owned(), problem }
+    pub(super) fn new(field: &'static str, value: &str, problem: impl Into<String>) -> Self {
+        Self { field, value: value.to_owned(), problem: problem.into() }
     }
 }
 
@@ -89,7 +90,7 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
     Ok(Request {
         common_name: said(spec.common_name.as_ref()).map(str::to_owned),
         subject: subject_of(spec.subject.as_ref()),
-        dns_names: spec.dns_names.clone(),
+        dns_names: dns_names(spec),
         ip_addresses: spec.ip_addresses.iter().map(|ip| ip_of(ip)).collect::<Result<_, _>>()?,
         uris: spec.uris.clone(),
         email_addresses: spec.email_addresses.clone(),
@@ -103,6 +104,7 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
             .map(name_constraints)
             .transpose()?
             .filter(|limits| !limits.is_empty()),
+        path_len: None,
     })
 }
 
@@ -114,10 +116,19 @@ fn said(text: Option<&String>) -> Option<&str> {
 /// RFC 5280, ub-common-name.
 const LONGEST_COMMON_NAME: usize = 64;
 
+/// Without the dot at the end that stands for the root of the DNS: no verifier compares it away, so
+/// that such a name in a certificate is that of no host.
+fn dns_names(spec: &CertificateSpec) -> Vec<String> {
+    let names = spec.dns_names.iter().map(|name| name.strip_suffix('.').unwrap_or(name));
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+}
+
 fn literal_subject(text: &str) -> Result<LiteralSubject, InvalidField> {
-    let invalid = |problem| InvalidField::new("literalSubject", text, problem);
-    let subject = LiteralSubject::parse(text)
-        .map_err(|_| invalid("is no subject in the text form of RFC 4514"))?;
+    let invalid = |problem: &str| InvalidField::new("literalSubject", text, problem);
+    let subject = LiteralSubject::parse(text).map_err(|error| {
+        invalid(&format!("is no subject in the text form of RFC 4514: {error}"))
+    })?;
     if subject.common_name().is_some_and(|name| name.len() > LONGEST_COMMON_NAME) {
         return Err(invalid("has a common name of more than 64 bytes"));
     }
@@ -169,7 +180,7 @@ fn ip_of(text: &str) -> Result<IpAddr, InvalidField> {
     let parsed = text.parse().map_err(|_: std::net::AddrParseError| InvalidField {
         field: "ipAddresses",
         value: text.to_owned(),
-        problem: "is not an IP address",
+        problem: "is not an IP address".to_owned(),
     });
     parsed.map(|address: IpAddr| address.to_canonical())
 }
@@ -236,7 +247,7 @@ fn algorithm_of(key: &PrivateKeySpec) -> Result<KeyAlgorithm, InvalidField> {
         (_, Some(size)) => Err(InvalidField {
             field: "privateKey.size",
             value: size.to_string(),
-            problem: "is not a size of this algorithm",
+            problem: "is not a size of this algorithm".to_owned(),
         }),
     }
 }

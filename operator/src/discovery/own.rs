@@ -16,7 +16,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use crate::certificate::names::{CA_CRT, TLS_CRT, TLS_KEY};
 use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::identity::desired;
 use crate::own_credentials::{Credentials, DISCOVERY, Source};
+use crate::pki::{KeyError, PemError, certificates_from_pem, private_key_for_tls};
 
 /// How often the leader sees whether the Certificate is as it should be.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -34,7 +34,9 @@ const PERIOD: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("reading {0}")]
-    Pem(&'static str, #[source] rustls_pki_types::pem::Error),
+    Pem(&'static str, #[source] PemError),
+    #[error("reading {TLS_KEY}")]
+    Key(#[source] KeyError),
     #[error("the authority in ca.crt")]
     Authority(#[source] rustls::server::VerifierBuilderError),
     #[error("TLS")]
@@ -88,7 +90,7 @@ pub async fn keep(context: Arc<Context>, stop: CancellationToken) {
             let parameters = PatchParams::apply(FIELD_MANAGER).force();
             let applied = api.patch(&wanted.name_any(), &parameters, &Patch::Apply(&wanted)).await;
             if let Err(error) = applied {
-                warn!(%error, certificate = %key, "applying the certificate of discovery");
+                warn!(error = crate::story::story(&error), certificate = %key, "applying the certificate of discovery");
             }
         }
         tokio::select! { () = tokio::time::sleep(PERIOD) => {} () = stop.cancelled() => return }
@@ -111,7 +113,7 @@ pub(super) async fn follow(
                 to.send_replace(Some(Arc::new(own)));
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "the credentials of discovery cannot be used");
             }
         }
@@ -121,11 +123,9 @@ pub(super) async fn follow(
 /// Either side must chain to the roots of identities.
 fn configuration(own: &Credentials, provider: &Arc<CryptoProvider>) -> Result<Own, Unusable> {
     let all = |name: &'static str, pem: &[u8]| {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        found.map_err(|source| Unusable::Pem(name, source))
+        certificates_from_pem(pem).map_err(|source| Unusable::Pem(name, source))
     };
-    let key = PrivateKeyDer::from_pem_slice(own.key.expose())
-        .map_err(|source| Unusable::Pem(TLS_KEY, source))?;
+    let key = private_key_for_tls(own.key.expose()).map_err(Unusable::Key)?;
     let mut roots = RootCertStore::empty();
     for root in all(CA_CRT, &own.roots)? {
         roots.add(root)?;

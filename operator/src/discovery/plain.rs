@@ -213,7 +213,8 @@ async fn one(client: Client, pod: &Unknown) -> Asked {
             asked
         }
         Err(error) => {
-            warn!(namespace, name, %error, "asking whether a pod is injected");
+            let error = crate::story::story(&error);
+            warn!(namespace, name, error, "asking whether a pod is injected");
             Asked::Later
         }
     }

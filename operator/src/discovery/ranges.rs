@@ -162,7 +162,11 @@ pub(super) async fn follow<K: SetsAside>(
                 ranges.was_read.set();
                 return std::future::pending().await;
             }
-            Err(error) => warn!(%error, "watching the addresses that are for {}", K::FOR),
+            Err(error) => warn!(
+                error = crate::story::story(&error),
+                "watching the addresses that are for {}",
+                K::FOR
+            ),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Telling {
             let ended = self.stream().await;
             self.context.reports.end_telling(self.context.clock.now());
             if let Err(error) = ended {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "the leader is not told what sidecars report");
             }
             if began.elapsed() > LATEST {

@@ -227,7 +227,7 @@ async fn who_has(client: Client, hub: &Hub, ip: IpAddr) -> Seen {
     match api.list_metadata(&ListParams::default().fields(&fields).limit(PODS)).await {
         Ok(pods) => seen(&pods.items, |pod| hub.has_seen(pod, ip)),
         Err(error) => {
-            warn!(%ip, %error, "asking who has an address");
+            warn!(%ip, error = crate::story::story(&error), "asking who has an address");
             Seen::Failed
         }
     }

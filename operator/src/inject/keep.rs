@@ -13,14 +13,13 @@ use kube::runtime::{WatchStreamExt, watcher};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::own_certificate::{self, MakeError, SECRET, Served};
 use crate::context::{Context, FIELD_MANAGER, Webhook};
+use crate::pki::{KeyError, PemError, certificates_from_pem, private_key_for_tls};
 
 /// How often it is looked after even when no watch says anything.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -76,7 +75,9 @@ pub(super) enum KeepError {
     #[error("loading the webhook's certificate")]
     Load(#[source] rustls::Error),
     #[error("reading the webhook's certificate")]
-    Pem(#[source] rustls_pki_types::pem::Error),
+    Pem(#[source] PemError),
+    #[error("reading the key of the webhook's certificate")]
+    Key(#[source] KeyError),
 }
 
 /// What is kept.
@@ -98,7 +99,7 @@ pub async fn keep(context: Arc<Context>, webhook: Webhook, stop: CancellationTok
         let wait = match keeper.keep().await {
             Ok(()) => PERIOD,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "the webhook's certificate is not right yet");
                 RETRY
             }
@@ -191,8 +192,7 @@ pub(super) fn certified(
     served: &Served,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, KeepError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&served.chain).collect();
-    let chain = chain.map_err(KeepError::Pem)?;
-    let key = PrivateKeyDer::from_pem_slice(served.key.expose()).map_err(KeepError::Pem)?;
+    let chain = certificates_from_pem(&served.chain).map_err(KeepError::Pem)?;
+    let key = private_key_for_tls(served.key.expose()).map_err(KeepError::Key)?;
     CertifiedKey::from_der(chain, key, provider).map_err(KeepError::Load)
 }

@@ -28,7 +28,7 @@ pub(super) async fn follow(
                 readiness.webhook_is_ready();
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "the webhook's certificate cannot be used");
             }
         }

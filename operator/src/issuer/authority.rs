@@ -32,7 +32,7 @@ pub enum AuthorityUnavailable {
         #[source]
         source: Box<Unverifiable>,
     },
-    #[error("{secret} is no authority: {source}")]
+    #[error("{secret} cannot sign")]
     Invalid {
         secret: Box<ObjectRef<Secret>>,
         #[source]

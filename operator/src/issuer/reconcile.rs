@@ -21,6 +21,7 @@ use super::authority::{self, AuthorityUnavailable};
 use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::metrics::ReasonLabels;
 use crate::pki::Authority;
+use crate::story::story;
 use crate::watch::OwnWrites;
 
 /// A Secret of which no watch tells (there are very many issuers, or the issuer is new) is looked at
@@ -197,11 +198,11 @@ fn chain<K: AnyIssuer>(issuer: &K, looked: &Looked, settings: &Settings) -> Opti
 /// The condition Ready; pure.
 fn ready<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Time) -> Condition {
     let (status, reason, message) = match looked {
-        Ok(Some(_)) => (ConditionStatus::True, "KeyPairVerified", "Signing CA verified".to_owned()),
+        Ok(Some(authority)) => (ConditionStatus::True, "KeyPairVerified", verified(authority)),
         Ok(None) => {
             (ConditionStatus::True, "IsReady", "Signs each certificate with its own key".to_owned())
         }
-        Err(error) => (ConditionStatus::False, error.reason(), error.to_string()),
+        Err(error) => (ConditionStatus::False, error.reason(), story(error)),
     };
     let before = issuer.common_status().into_iter().flat_map(|status| &status.conditions);
     let before = before.into_iter().find(|c| c.type_ == "Ready" && c.status == status);
@@ -212,6 +213,15 @@ fn ready<K: AnyIssuer>(issuer: &K, looked: &Looked, now: Time) -> Condition {
         reason: Some(reason.to_owned()),
         message: Some(message),
         observed_generation: issuer.meta().generation,
+    }
+}
+
+/// That it can sign, and what it left alone although it could not be read.
+fn verified(authority: &Authority) -> String {
+    let verified = "Signing CA verified";
+    match authority.unread_roots() {
+        Some(error) => format!("{verified}; ca.crt is not needed and not used: {}", story(error)),
+        None => verified.to_owned(),
     }
 }
 
@@ -272,7 +282,7 @@ fn tell<K: AnyIssuer>(context: &Context, issuer: &K, status: &IssuerStatus) {
 #[must_use]
 pub fn error_policy<K: AnyIssuer>(_: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
     let reason = "WriteIssuerStatusError";
-    warn!(reason, %error, "reconciliation failed");
+    warn!(reason, error = story(error), "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(5))
 }

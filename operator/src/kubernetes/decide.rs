@@ -16,8 +16,8 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// that stays as it was approved.
 const DURATION: &str = "experimental.countersign.dev/request-duration";
 
-/// `true` asks for an authority. Anybody who may update the request can write it after the approval,
-/// so that `cert sign` must stand among the usages, too.
+/// `true` asks for an authority, and adds `cert sign` to the usages, as `isCA` does. An admission
+/// policy of the chart keeps it as it was when the request was made, so that it is what was approved.
 const IS_CA: &str = "experimental.countersign.dev/request-is-ca";
 
 /// The Secret with the private key, in the namespace of a selfSigned issuer.
@@ -56,7 +56,7 @@ pub(super) enum Refusal {
     #[error("spec.request: the CSR names nobody, neither a common name nor an alternative name")]
     NamesNobody,
     #[error(
-        "{asks} asks for an authority, and {lacks}: both the usage \"cert sign\" and annotation {IS_CA} \"true\" are needed"
+        "{asks} asks for an authority, and {lacks}: annotate the request with {IS_CA}: \"true\" when it is made, or leave it out there"
     )]
     Authority { asks: &'static str, lacks: &'static str },
     #[error("spec.usages: {0:?} is no key usage")]
@@ -138,11 +138,10 @@ fn is_ca(
     let signs = usages.contains(&Usage::CertSign);
     let refused = |asks, lacks| Err(Refusal::Authority { asks, lacks });
     match (annotated, signs, encoded) {
-        (true, true, Some(false)) => {
+        (true, _, Some(false)) => {
             refused("the annotation", "the CSR in spec.request says that it is none")
         }
-        (true, true, _) => Ok(true),
-        (true, false, _) => refused("the annotation", "spec.usages have no \"cert sign\""),
+        (true, ..) => Ok(true),
         (false, true, _) => refused("\"cert sign\" in spec.usages", "no annotation does"),
         (false, false, Some(true)) => refused("the CSR in spec.request", "nothing else does"),
         (false, false, _) => Ok(false),

@@ -248,7 +248,7 @@ pub(super) fn error_policy(
         Error::Review { .. } => "AccessReviewError",
         Error::WriteStatus { .. } => "WriteStatusError",
     };
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     signing.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(1))

@@ -158,7 +158,7 @@ pub fn error_policy(
     policies: Arc<Policies>,
 ) -> Action {
     let reason = error.reason();
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     policies.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(1))

@@ -334,7 +334,7 @@ fn set(
 #[must_use]
 pub fn error_policy(_: Arc<CertificateRequest>, error: &Error, context: Arc<Context>) -> Action {
     let reason = "WriteStatusError";
-    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(Duration::from_secs(1))

@@ -151,7 +151,13 @@ async fn follow_one(client: Client, named: Arc<Named>, key: Key, told: mpsc::Unb
             Ok(Event::Apply(_) | Event::Delete(_)) => {}
             Ok(Event::Init | Event::InitApply(_)) => continue,
             Err(error) => {
-                warn!(kind = "Secret", namespace = key.0, name = key.1, %error, "watching again");
+                warn!(
+                    kind = "Secret",
+                    namespace = key.0,
+                    name = key.1,
+                    error = crate::story::story(&error),
+                    "watching again"
+                );
                 continue;
             }
         }

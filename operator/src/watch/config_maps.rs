@@ -154,7 +154,7 @@ pub async fn follow_config_maps(
                 told(&map.namespace().unwrap_or_default());
             }
             Err(error) => {
-                warn!(kind = "ConfigMap", %error, "watching again");
+                warn!(kind = "ConfigMap", error = crate::story::story(&error), "watching again");
                 restarts.inc();
             }
         }

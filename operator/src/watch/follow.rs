@@ -79,7 +79,7 @@ pub async fn follow<K>(
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                warn!(kind = %K::kind(&K::DynamicType::default()), %error, "watching again");
+                warn!(kind = %K::kind(&K::DynamicType::default()), error = crate::story::story(&error), "watching again");
                 restarts.inc();
                 continue;
             }

@@ -55,7 +55,7 @@ pub async fn follow_secrets(
                 versions.all_were_read();
             }
             Err(error) => {
-                warn!(kind = "Secret", %error, "watching again");
+                warn!(kind = "Secret", error = crate::story::story(&error), "watching again");
                 restarts.inc();
             }
         }

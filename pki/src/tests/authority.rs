@@ -20,7 +20,9 @@ fn hierarchy(root_path_len: Option<u8>) -> Hierarchy {
     let mut top = authority_template("root");
     top.path_len = root_path_len;
     let root_pem = root(&top, &keys[0]);
-    let upper = signed(&authority_template("upper"), &keys[1], &authority(&root_pem, &keys[0]));
+    // Signed by the same name and key without a limit, since what is signed is limited by it.
+    let unlimited = root(&authority_template("root"), &keys[0]);
+    let upper = signed(&authority_template("upper"), &keys[1], &authority(&unlimited, &keys[0]));
     let lower = signed(&authority_template("lower"), &keys[2], &authority(&upper, &keys[1]));
     Hierarchy { keys, pems: [root_pem, upper, lower] }
 }
@@ -78,13 +80,16 @@ fn what_is_no_authority_is_refused_by_name() {
     let leaf = signed(&leaf_template("web"), &leaf_key, &top);
     let stranger = root(&authority_template("stranger"), &ecdsa());
     let torn = [&lower, &stranger].map(String::as_str).concat();
-    let missing = PemError::Missing { label: "CERTIFICATE" };
+    let missing = PemError::Missing { label: "CERTIFICATE", other: None };
     let cases = [
         (read("", &key, None), AuthorityError::Certificate(CertificateError::Pem(missing.clone()))),
         (read(&lower, &key, Some("x")), AuthorityError::Roots(CertificateError::Pem(missing))),
         (
             Authority::from_pems(lower.as_bytes(), b"", None),
-            AuthorityError::Key(KeyError::Pem(PemError::Missing { label: "PRIVATE KEY" })),
+            AuthorityError::Key(KeyError::Pem(PemError::Missing {
+                label: "PRIVATE KEY",
+                other: None,
+            })),
         ),
         (read(&upper, &key, None), AuthorityError::KeyMismatch { subject: "CN=upper".into() }),
         (read(&leaf, &leaf_key, None), AuthorityError::NotAnAuthority { subject: String::new() }),

@@ -54,17 +54,46 @@ fn keys_made_by_openssl_are_read() {
 
 #[test]
 fn keys_that_tls_would_refuse_are_refused() {
+    let secp256k1 = "an ECDSA key on curve secp256k1";
     let cases = [
-        "genrsa -out key.pem 1024",
-        "ecparam -name secp256k1 -genkey -noout -out key.pem",
-        "genpkey -algorithm X25519 -out key.pem",
-        "genpkey -algorithm RSA-PSS -out key.pem",
+        ("genrsa -out key.pem 1024", "an RSA key of 1024 bits"),
+        ("genrsa -traditional -out key.pem 1024", "an RSA key of 1024 bits"),
+        ("ecparam -name secp256k1 -genkey -noout -out key.pem", secp256k1),
+        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out key.pem", secp256k1),
+        (
+            "ecparam -name secp256k1 -param_enc explicit -genkey -noout -out key.pem",
+            "an ECDSA key with curve parameters of its own",
+        ),
+        ("genpkey -algorithm X25519 -out key.pem", "an X25519 key"),
+        ("genpkey -algorithm ED448 -out key.pem", "an Ed448 key"),
+        ("genpkey -algorithm RSA-PSS -out key.pem", "an RSA-PSS key"),
     ];
     let workshop = Workshop::new();
-    for command in cases {
+    for (command, found) in cases {
         workshop.openssl(command);
         let refused = PrivateKey::from_pem(&workshop.read("key.pem")).expect_err(command);
-        assert_eq!(refused, KeyError::Unsupported, "{command}");
+        assert_eq!(refused, KeyError::UnsupportedKind { found: found.to_owned() }, "{command}");
+    }
+}
+
+#[test]
+fn encrypted_keys_are_told_from_missing_ones() {
+    let workshop = Workshop::new();
+    let made = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem";
+    workshop.openssl(made);
+    let cases = [
+        ("ec -in key.pem -aes128 -passout pass:hush -out locked.pem", "line 2: section EC PRIVATE"),
+        (
+            "pkcs8 -topk8 -in key.pem -passout pass:hush -out locked.pem",
+            "line 1: section ENCRYPTED",
+        ),
+    ];
+    for (command, wanted) in cases {
+        workshop.openssl(command);
+        let refused = PrivateKey::from_pem(&workshop.read("locked.pem")).expect_err(command);
+        let KeyError::Pem(why) = refused else { panic!("{refused:?}") };
+        let why = why.to_string();
+        assert!(why.starts_with(wanted) && why.contains("is encrypted"), "{why}");
     }
 }
 

@@ -1,3 +1,5 @@
+use std::error::Error;
+
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
 
 use super::{ALGORITHMS, Workshop, authority_template, ecdsa, facts, key_pem, root};
@@ -45,8 +47,8 @@ fn a_spoilt_certificate_is_read_or_refused_and_never_verified() {
 fn a_spoilt_request_is_refused() {
     let request = Request { dns_names: vec!["web".to_owned()], ..Request::default() };
     let pem = make_csr(&request, &ecdsa()).expect("a request");
-    let kinds = [rustls_pki_types::pem::SectionKind::Csr];
-    let (_, der) = crate::pem::sections(pem.as_bytes(), "", 1, &kinds).expect("PEM").remove(0);
+    let found = crate::pem::sections(pem.as_bytes(), crate::pem::Kind::Request, 1);
+    let (_, der) = found.expect("PEM").remove(0);
     for bytes in spoilt(&der) {
         let read = parse_csr_der(&CertificateSigningRequestDer::from(bytes));
         assert!(read.is_err(), "{read:?}");
@@ -67,7 +69,7 @@ fn a_spoilt_key_never_panics() {
         }
     }
     for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
-        for der in [vec![], vec![0x30], vec![0x30, 0x84, 0xff, 0xff, 0xff, 0xff], vec![7; 5000]] {
+        for der in [vec![0x30], vec![0x30, 0x84, 0xff, 0xff, 0xff, 0xff], vec![7; 5000]] {
             let refused = PrivateKey::from_pem(section(label, der).as_bytes());
             assert_eq!(refused.map(|_| ()), Err(KeyError::Unsupported), "{label}");
         }
@@ -78,7 +80,8 @@ fn a_spoilt_key_never_panics() {
 fn what_bears_the_wrong_label_is_missing() {
     let key = ecdsa();
     let certificate = root(&authority_template("root"), &key);
-    let missing = |label| PemError::Missing { label };
+    let other = || Some("CERTIFICATE".to_owned());
+    let missing = |label| PemError::Missing { label, other: other() };
     let no_key = PrivateKey::from_pem(certificate.as_bytes()).map(|_| ());
     assert_eq!(no_key, Err(KeyError::Pem(missing("PRIVATE KEY"))));
     let no_request = parse_csr(certificate.as_bytes());
@@ -94,5 +97,6 @@ fn an_encrypted_key_is_no_key_of_ours() {
     let workshop = Workshop::new();
     workshop.openssl("genpkey -algorithm ED25519 -aes256 -pass pass:secret -out key.pem");
     let refused = PrivateKey::from_pem(&workshop.read("key.pem")).map(|_| ());
-    assert_eq!(refused, Err(KeyError::Pem(PemError::Missing { label: "PRIVATE KEY" })));
+    let said = refused.expect_err("it is encrypted").source().expect("a cause").to_string();
+    assert!(said.starts_with("line 1: section ENCRYPTED PRIVATE KEY is encrypted"), "{said}");
 }

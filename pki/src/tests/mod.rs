@@ -1,6 +1,7 @@
 //! What we make, the openssl program reads; what it makes, we read.
 
 mod authority;
+mod bundles;
 mod constraints;
 mod keys;
 mod literal;
@@ -8,6 +9,7 @@ mod malformed;
 mod names;
 mod other_names;
 mod requests;
+mod requests_of_windows;
 mod signatures;
 mod signing;
 

@@ -88,14 +88,8 @@ fn a_request_without_extensions_asks_for_its_subject_only() {
 #[test]
 fn a_request_that_was_altered_is_refused() {
     let pem = make_csr(&full_request(), &ecdsa()).expect("a request");
-    let (_, der) = crate::pem::sections(
-        pem.as_bytes(),
-        "CERTIFICATE REQUEST",
-        1,
-        &[rustls_pki_types::pem::SectionKind::Csr],
-    )
-    .expect("PEM")
-    .remove(0);
+    let found = crate::pem::sections(pem.as_bytes(), crate::pem::Kind::Request, 1);
+    let (_, der) = found.expect("PEM").remove(0);
     let at = der.windows(9).position(|bytes| bytes == b"a.example").expect("the name");
     let mut altered = der;
     altered[at] = b'x';
@@ -106,14 +100,45 @@ fn a_request_that_was_altered_is_refused() {
 #[test]
 fn what_openssl_asks_for_and_nobody_can_check_is_refused() {
     let new = "req -new -nodes -keyout k -out csr.pem";
+    let unsupported = |found: &str| CsrError::UnsupportedKey { found: found.to_owned() };
     let cases = [
         (
             "-newkey ed25519 -subj /CN=a -addext subjectAltName=otherName:1.2.3;IA5STRING:x",
             CsrError::UnsupportedName { kind: "an otherName that is no UTF8String" },
         ),
         ("-newkey ed25519 -subj /CN=a/CN=b", CsrError::SeveralCommonNames),
-        ("-newkey rsa:1024 -subj /CN=a", CsrError::UnsupportedKey),
-        ("-newkey rsa:2048 -sha1 -subj /CN=a", CsrError::NotSignedByItsKey),
+        ("-newkey rsa:1024 -subj /CN=a", unsupported("an RSA key of 1024 bits")),
+        (
+            "-newkey ec -pkeyopt ec_paramgen_curve:secp256k1 -subj /CN=a",
+            unsupported("an ECDSA key on curve secp256k1"),
+        ),
+        (
+            "-newkey rsa-pss -pkeyopt rsa_keygen_bits:2048 -subj /CN=a",
+            unsupported("an RSA-PSS key"),
+        ),
+        ("-newkey ed448 -subj /CN=a", unsupported("an Ed448 key")),
+        (
+            "-newkey rsa:2048 -sha1 -subj /CN=a",
+            CsrError::UnacceptedSignature { algorithm: "SHA-1 with RSA".to_owned() },
+        ),
+        (
+            "-newkey rsa:2048 -md5 -subj /CN=a",
+            CsrError::UnacceptedSignature { algorithm: "MD5 with RSA".to_owned() },
+        ),
+        (
+            "-newkey ed25519 -subj /CN=a -addext extendedKeyUsage=clientAuth,msSmartcardLogin",
+            CsrError::UnsupportedPurpose {
+                purpose: "1.3.6.1.4.1.311.20.2.2 (Microsoft smart card logon)".to_owned(),
+            },
+        ),
+        (
+            "-newkey ed25519 -subj /CN=a -addext 1.2.3.4=critical,ASN1:NULL",
+            CsrError::UnsupportedExtension { oid: "1.2.3.4".to_owned() },
+        ),
+        (
+            "-newkey ed25519 -subj /CN=a -addext policyConstraints=critical,requireExplicitPolicy:0",
+            CsrError::UnsupportedExtension { oid: "2.5.29.36".to_owned() },
+        ),
     ];
     let workshop = Workshop::new();
     for (arguments, wanted) in cases {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_contract::access::Authorities;
 use countersign_contract::names::{CERTIFICATE_FILE, KEY_FILE, REVOCATIONS_FILE, ROOTS_FILE};
+use countersign_contract::pem::{Kind, PemError, Problem, sections};
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -25,6 +26,8 @@ pub struct Credentials {
     pub not_after: u64,
     /// Our certificate's serial number, for people.
     pub serial: String,
+    /// What our certificate cannot be used for, though it can be used.
+    pub unfit: Option<Unfit>,
     /// What `trust` was made of, so that it is kept while that stays the same.
     trusted: Trusted,
 }
@@ -37,6 +40,33 @@ struct Trusted {
     authorities: Option<Authorities>,
 }
 
+/// A role in a handshake in which every peer would refuse our certificate.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{CERTIFICATE_FILE} does not verify as a {role}'s: {problem}")]
+pub struct Unfit {
+    /// Which one.
+    pub role: Role,
+    problem: rustls::Error,
+}
+
+/// A role in a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Who calls.
+    Client,
+    /// Who is called.
+    Server,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
+}
+
 /// Why a set cannot be used. No variant holds any of the key.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's text says what it is")]
@@ -45,8 +75,10 @@ pub enum Error {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{0}: swapped again and again while it was read")]
     Swapped(PathBuf),
-    #[error("{file}: holds no {what} in PEM")]
-    Pem { file: &'static str, what: &'static str },
+    #[error("{file}: {source}")]
+    Pem { file: &'static str, source: PemError },
+    #[error("{file}: holds no X.509 certificate")]
+    NoCertificate { file: &'static str },
     #[error("{ROOTS_FILE}: {0}")]
     Root(rustls::Error),
     #[error("{REVOCATIONS_FILE}: {0}")]
@@ -57,6 +89,8 @@ pub enum Error {
     Expired,
     #[error("{CERTIFICATE_FILE} does not chain to a root in {ROOTS_FILE}: {0}")]
     Chain(rustls::Error),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     #[error("{CERTIFICATE_FILE} is of {found}, and not of --identity {wanted}")]
     Identity { found: String, wanted: String },
     #[error("--certificates: {name}: {source}")]
@@ -101,11 +135,12 @@ impl Credentials {
             Some(before) => before.trust.clone(),
             None => Arc::new(trust(&trusted)?),
         };
-        let credentials = Self { key, trust, not_after, serial, trusted };
+        let mut credentials = Self { key, trust, not_after, serial, unfit: None, trusted };
         if credentials.is_expired(now) {
             return Err(Error::Expired);
         }
-        let peer = credentials.own(now)?;
+        let (peer, unfit) = credentials.own(now)?;
+        credentials.unfit = unfit;
         match identity.filter(|wanted| peer.spiffe_id() != Some(wanted)) {
             Some(wanted) => {
                 Err(Error::Identity { found: peer.to_string(), wanted: wanted.to_owned() })
@@ -125,15 +160,21 @@ impl Credentials {
             false => Arc::new(trust(&trusted)?),
         };
         let (key, serial) = (self.key.clone(), self.serial.clone());
-        Ok(Self { key, trust, not_after: self.not_after, serial, trusted })
+        let unfit = self.unfit.clone();
+        Ok(Self { key, trust, not_after: self.not_after, serial, unfit, trusted })
     }
 
     /// A chain that does not lead to our own roots would be refused by every peer of ours; better
     /// before it is used than after. It may be meant for clients, for servers, or for both.
-    fn own(&self, now: UnixTime) -> Result<Arc<Peer>, Error> {
+    fn own(&self, now: UnixTime) -> Result<(Arc<Peer>, Option<Unfit>), Error> {
         let chain = &self.key.cert;
-        let found = self.trust.client(chain, now).or_else(|_| self.trust.server(chain, now));
-        found.map_err(Error::Chain)
+        let unfit = |role, problem| Some(Unfit { role, problem });
+        match (self.trust.client(chain, now), self.trust.server(chain, now)) {
+            (Ok(peer), Ok(_)) => Ok((peer, None)),
+            (Ok(peer), Err(problem)) => Ok((peer, unfit(Role::Server, problem))),
+            (Err(problem), Ok(peer)) => Ok((peer, unfit(Role::Client, problem))),
+            (Err(_), Err(problem)) => Err(Error::Chain(problem)),
+        }
     }
 
     /// Whether our certificate has ended.
@@ -145,29 +186,40 @@ impl Credentials {
 
 /// A chain and its key, which belong together.
 pub(super) fn pair(files: &Files) -> Result<Arc<CertifiedKey>, Error> {
-    let none = |what| Error::Pem { file: files.name, what };
-    let chain = certificates(&files.certificate).ok_or_else(|| none("certificate"))?;
-    let private = PrivateKeyDer::from_pem_slice(&files.key)
-        .map_err(|_: rustls_pki_types::pem::Error| none("private key"))?;
+    let chain = decoded(&files.certificate, Kind::Certificate, files.name)?;
+    // A bundle holds both.
+    let name = if files.name == CERTIFICATE_FILE { KEY_FILE } else { files.name };
+    let mut keys = decoded::<PrivateKeyDer<'_>>(&files.key, Kind::PrivateKey, name)?;
+    let private = keys.swap_remove(0);
     CertifiedKey::from_der(chain, private, &provider()).map(Arc::new).map_err(Error::Pair)
 }
 
-fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    found.ok().filter(|found| !found.is_empty())
+/// Every section of a kind, decoded; one at least.
+fn decoded<T: PemObject>(pem: &[u8], kind: Kind, file: &'static str) -> Result<Vec<T>, Error> {
+    // The file is bounded, hence their number.
+    let found = sections(pem, kind, usize::MAX);
+    let found = found.map_err(|source| Error::Pem { file, source })?;
+    let decode = |section: countersign_contract::pem::Section| {
+        // The decoder's own error is left out, since it quotes what may be of a key.
+        T::from_pem_slice(&section.text).map_err(|_: rustls_pki_types::pem::Error| {
+            let problem = Problem::Content { label: section.label.to_owned() };
+            Error::Pem { file, source: PemError::Line { line: section.line, problem } }
+        })
+    };
+    found.into_iter().map(decode).collect()
 }
 
 fn trust(of: &Trusted) -> Result<Trust, Error> {
-    let none = || Error::Pem { file: ROOTS_FILE, what: "certificate" };
     let mut roots = RootCertStore::empty();
-    for root in certificates(&of.roots).ok_or_else(none)? {
+    let certificates: Vec<CertificateDer<'static>> =
+        decoded(&of.roots, Kind::Certificate, ROOTS_FILE)?;
+    for root in certificates {
         roots.add(root).map_err(Error::Root)?;
     }
-    let lists: Result<Vec<_>, _> =
-        CertificateRevocationListDer::pem_slice_iter(&of.revocations).collect();
-    let lists = lists.ok().filter(|lists| lists.is_empty() == of.revocations.is_empty());
-    let lists =
-        lists.ok_or(Error::Pem { file: REVOCATIONS_FILE, what: "certificate revocation list" })?;
+    let lists: Vec<CertificateRevocationListDer<'_>> = match of.revocations.as_slice() {
+        [] => Vec::new(),
+        revocations => decoded(revocations, Kind::RevocationList, REVOCATIONS_FILE)?,
+    };
     let trust = Trust::new(Arc::new(roots), &lists)?;
     Ok(match &of.authorities {
         Some(authorities) => trust.with_authorities(authorities)?,
@@ -180,7 +232,7 @@ fn end_and_serial(
     chain: &[CertificateDer<'_>],
     file: &'static str,
 ) -> Result<(u64, String), Error> {
-    let none = || Error::Pem { file, what: "X.509 certificate" };
+    let none = || Error::NoCertificate { file };
     let leaf = chain.first().ok_or_else(none)?;
     let (_, leaf) = parse_x509_certificate(leaf).map_err(|_| none())?;
     let serial = leaf.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();

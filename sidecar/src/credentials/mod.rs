@@ -6,6 +6,9 @@ mod serving;
 mod watch;
 
 pub use files::Files;
-pub use load::{Credentials, Error};
+pub use load::{Credentials, Error, Role, Unfit};
 pub use serving::{Serving, Sources};
 pub use watch::{State, Watched, watch};
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::UnixTime;
 
 use super::files::Files;
-use super::load::{Credentials, Error, pair};
+use super::load::{Credentials, Error, Role, pair};
 use crate::tls::{self, Peer};
 use crate::{file, policy};
 
@@ -29,13 +29,15 @@ pub struct Sources {
     pub compiled: Option<(PathBuf, PathBuf)>,
     /// A folder with a folder for each further certificate.
     pub certificates: Option<PathBuf>,
+    /// The roles in which our own certificate is shown: peers must accept it there.
+    pub roles: Vec<Role>,
 }
 
 /// What was read: equal if nothing changed. The policy is read apart: one that cannot be read never
 /// stops credentials from being renewed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Read {
-    files: Files,
+    pub(super) files: Files,
     policy: Text,
     others: BTreeMap<String, Files>,
 }
@@ -116,6 +118,11 @@ impl Serving {
         let identity = sources.identity.as_deref();
         let authorities = policy.authorities.as_ref();
         let credentials = Credentials::of(&read.files, identity, authorities, before, now)?;
+        if let Some(unfit) = &credentials.unfit
+            && sources.roles.contains(&unfit.role)
+        {
+            return Err(Error::Unfit(unfit.clone()));
+        }
         Self::made(Arc::new(credentials), policy, &others(read)?)
     }
 

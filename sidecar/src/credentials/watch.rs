@@ -132,6 +132,9 @@ impl Look {
             self.metrics.expiration.set(i64::try_from(credentials.not_after).unwrap_or(i64::MAX));
             let (serial, not_after) = (&credentials.serial, credentials.not_after);
             info!(serial, not_after, "credentials in use");
+            if let Some(unfit) = &credentials.unfit {
+                warn!(problem = %unfit, "peers refuse our certificate in one of the two roles");
+            }
         }
         // Credentials that cannot be used are tried again: their time may come.
         if problem.is_none() || is_of_policy {

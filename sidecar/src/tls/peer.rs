@@ -8,6 +8,9 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 
+/// The tag of a URI among the alternative names (RFC 5280, 4.2.1.6).
+const URI: u32 = 6;
+
 /// A peer whose chain was verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
@@ -50,6 +53,11 @@ impl Peer {
             match name {
                 GeneralName::URI(uri) => peer.uris.push((*uri).to_owned()),
                 GeneralName::DNSName(dns) => peer.dns_names.push((*dns).to_owned()),
+                // A URI that is not UTF-8 is one all the same: beside it, no other is the only one.
+                // What stands in front keeps it from being taken for an identity itself.
+                GeneralName::Invalid(tag, bytes) if tag.0 == URI => {
+                    peer.uris.push(format!("\u{fffd}{}", String::from_utf8_lossy(bytes)));
+                }
                 _ => {}
             }
         }
@@ -109,4 +117,40 @@ pub(super) fn validity(chain: &[CertificateDer<'_>]) -> Option<(u64, u64)> {
         all = (all.0.max(from), all.1.min(until));
     }
     Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, KeyPair};
+
+    use super::*;
+
+    /// A certificate with these URIs, whatever bytes they are.
+    fn with_uris(uris: &[&[u8]]) -> CertificateDer<'static> {
+        let names: Vec<u8> = uris
+            .iter()
+            .flat_map(|uri| [&[0x86, u8::try_from(uri.len()).expect("short")], *uri].concat())
+            .collect();
+        let content = [&[0x30, u8::try_from(names.len()).expect("short")], &names[..]].concat();
+        let mut params = CertificateParams::default();
+        params.custom_extensions =
+            vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], content)];
+        let key = KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").der().clone()
+    }
+
+    #[test]
+    fn uri_that_is_not_utf8_counts_as_a_uri() {
+        let id: &[u8] = b"spiffe://a/ns/b/sa/c";
+        let cases: [(&[&[u8]], Option<&str>); 4] = [
+            (&[id], Some("spiffe://a/ns/b/sa/c")),
+            (&[id, b"\xff"], None),
+            (&[b"spiffe://a/ns/b/sa/\xff", id], None),
+            (&[b"spiffe://a/ns/b/sa/\xff"], None),
+        ];
+        for (uris, wanted) in cases {
+            let peer = Peer::of(&with_uris(uris));
+            assert_eq!((peer.uris.len(), peer.spiffe_id()), (uris.len(), wanted), "{peer:?}");
+        }
+    }
 }

@@ -12,7 +12,10 @@ fn a_secret_says_what_it_lacks_and_what_is_damaged() {
         (made().without(names::TLS_CRT), "Missing([\"tls.crt\"])"),
         (made().holding(names::TLS_KEY, ""), "Missing([\"tls.key\"])"),
         (Secret { data: None, ..made() }, "Missing([\"tls.crt\", \"tls.key\"])"),
-        (made().holding(names::TLS_KEY, "ink"), "BadKey(\"the private key cannot be read\")"),
+        (
+            made().holding(names::TLS_KEY, "ink"),
+            "BadKey(\"the private key cannot be read: there is no PEM section",
+        ),
         (made().holding(names::TLS_CRT, "ink"), "BadCertificate("),
     ];
     for (secret, expected) in cases {

@@ -192,6 +192,25 @@ fn names_of_other_kinds_and_limits_of_names_are_read() {
 }
 
 #[test]
+fn dns_names_are_written_without_the_dot_of_the_root() {
+    let names = ["a.test.", "a.test", "*.b.test.", "C.test"].map(str::to_owned).to_vec();
+    let wanted = of(|spec| spec.dns_names = names).unwrap();
+    assert_eq!(wanted.request.dns_names, ["a.test", "*.b.test", "C.test"]);
+}
+
+#[test]
+fn a_literal_subject_that_is_none_names_the_part() {
+    for (text, part) in [("CN=web,FOO=bar", "\"FOO\" is not known"), ("CN=web,O=", "O is empty")] {
+        let refused = of(|spec| spec.literal_subject = Some(text.to_owned())).unwrap_err();
+        let refused = refused.to_string();
+        assert!(
+            refused.starts_with("spec.literalSubject: ") && refused.contains(part),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
 fn a_subject_and_a_network_that_are_none_are_named() {
     let subject = certificate("web").with(|spec| spec.literal_subject = Some("web".to_owned()));
     let network = certificate("web").with(|spec| {

@@ -95,7 +95,7 @@ async fn follow_scope(audit: Arc<Audit>, scope: Scope) {
             Ok(Event::InitDone) => audit.look_again(),
             Ok(Event::Init) => {}
             Err(error) => {
-                warn!(kind = "Pod", %error, "watching again");
+                warn!(kind = "Pod", error = crate::story::story(&error), "watching again");
                 restarts.inc();
             }
         }

@@ -110,7 +110,7 @@ impl Audit {
                 () = tokio::time::sleep(LOOK), if waits => self.replace_some().await,
             };
             if let Err(error) = looked {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                let cause = crate::story::cause(&error);
                 warn!(%error, cause, "looking for pods without the sidecar");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -48,7 +48,8 @@ pub(super) fn violations(
         other_names,
         usages: _, // With its defaults filled in.
         is_ca,
-        name_constraints: _, // They only take away from what an authority may sign.
+        path_len: _,         // It only takes away, as
+        name_constraints: _, // they only take away from what an authority may sign.
     } = facts.request;
     let mut found = Found { placeholders, violations: Vec::new() };
     found.texts("dnsNames", dns_names, &rule.dns_names, pattern::dns_name);

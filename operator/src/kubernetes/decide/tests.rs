@@ -139,13 +139,18 @@ fn annotations_ask_for_what_the_spec_has_no_field_for() {
 }
 
 #[test]
+fn request_is_ca_adds_cert_sign_as_is_ca_does() {
+    let mut request = approved(&named());
+    annotate(&mut request, IS_CA, "true");
+    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    assert!(order.request.is_ca);
+    assert!(order.request.effective_usages().contains(&Usage::CertSign));
+}
+
+#[test]
 fn a_request_that_can_never_be_signed_is_refused_with_why() {
     type Case = (fn(&mut CertificateSigningRequest), &'static str);
-    let cases: [Case; 9] = [
-        (
-            |request| annotate(request, IS_CA, "true"),
-            "AuthorityRefused: the annotation asks for an authority, and spec.usages have no \"cert sign\": both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
-        ),
+    let cases: [Case; 8] = [
         (
             |request| annotate(request, DURATION, "a day"),
             "InvalidLifetime: experimental.countersign.dev/request-duration: a day is no lifetime",
@@ -168,11 +173,11 @@ fn a_request_that_can_never_be_signed_is_refused_with_why() {
         ),
         (
             |request| request.spec.request = csr(&Request { is_ca: true, ..named() }),
-            "AuthorityRefused: the CSR in spec.request asks for an authority, and nothing else does: both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
+            "AuthorityRefused: the CSR in spec.request asks for an authority, and nothing else does: annotate the request with experimental.countersign.dev/request-is-ca: \"true\" when it is made, or leave it out there",
         ),
         (
             |request| request.spec.usages = Some(vec!["cert sign".to_owned()]),
-            "AuthorityRefused: \"cert sign\" in spec.usages asks for an authority, and no annotation does: both the usage \"cert sign\" and annotation experimental.countersign.dev/request-is-ca \"true\" are needed",
+            "AuthorityRefused: \"cert sign\" in spec.usages asks for an authority, and no annotation does: annotate the request with experimental.countersign.dev/request-is-ca: \"true\" when it is made, or leave it out there",
         ),
         (
             |request| request.spec.expiration_seconds = Some(-1),
