@@ -70,8 +70,8 @@ pub(crate) fn start(
     let (done, ended) = oneshot::channel();
     let runtime = worker::runtime_of_another()?;
     std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
-        let served =
-            worker::runtime().and_then(|runtime| runtime.block_on(serve(listener, admin, stop)));
+        telemetry::gather();
+        let served = runtime.block_on(serve(listener, admin, stop));
         if let Err(error) = served {
             tracing::error!(%error, "the admin port is not served");
         }

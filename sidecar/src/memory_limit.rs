@@ -13,11 +13,22 @@ const PER_CONNECTION: u64 = 32 * 1024;
 const MIN: u64 = 64;
 const MAX: u64 = 16384;
 
+/// The memory that we may have, in bytes; nothing, where there is no limit.
+pub(crate) fn find() -> Option<u64> {
+    let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    limit(&mine, |path| std::fs::read_to_string(path).ok())
+}
+
 /// How many connections each way fit into what memory we may have.
 pub(crate) fn default_connections() -> u32 {
-    let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let read = |path: &Path| std::fs::read_to_string(path).ok();
-    u32::try_from(connections(limit(&mine, read))).unwrap_or(u32::MAX)
+    u32::try_from(connections(find())).unwrap_or(u32::MAX)
+}
+
+/// How many bytes may wait, in each of so many workers, for those who do not read: a quarter of the
+/// memory in all.
+pub(crate) fn buffer_budget(workers: usize) -> usize {
+    let all = find().map_or(usize::MAX, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX));
+    all / workers.max(1)
 }
 
 /// Half of the memory is for each direction. Pure.

@@ -272,6 +272,7 @@ fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) ->
         table: Arc::new(Table::default()),
         serving: shared.serving.clone(),
         limits: shared.limits[0].clone(),
+        buffer_budget: memory_limit::buffer_budget(shared.common.workers.count()),
         deadlines: shared.common.deadlines(),
         stop: shared.stop.clone(),
         drain: shared.common.drain_timeout,

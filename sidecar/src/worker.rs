@@ -20,7 +20,7 @@ use crate::listen::{Accepted, accept_all};
 use crate::live::Table;
 use crate::metrics::{Direction, Metrics};
 use crate::outbound::{self, Outbound};
-use crate::relay::reset;
+use crate::relay::{buffers, reset};
 use crate::sweep::{Deadlines, sweep};
 use crate::telemetry;
 use crate::transparent::{self, Transparent};
@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     pub(crate) serving: Watched,
     /// Of inbound connections.
     pub(crate) limits: Arc<ConnectionLimits>,
+    /// How many bytes may wait for those who do not read.
+    pub(crate) buffer_budget: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) stop: CancellationToken,
     pub(crate) drain: Duration,
@@ -110,6 +112,7 @@ pub(crate) fn start(workers: Vec<Worker>) -> std::io::Result<TaskTracker> {
 impl Worker {
     /// Accepts on every listener until told to stop, and then waits for what is live.
     async fn run(self) {
+        buffers::set_budget(self.buffer_budget);
         let live = TaskTracker::new();
         let sweeping =
             tokio::spawn(sweep(self.table.clone(), self.deadlines, self.serving, self.limits));

@@ -64,7 +64,8 @@ impl Relay {
             }
             let mut buffer = buffers::take(INLET);
             let before = self.partial.len();
-            let end = if self.is_thin { (before + THIN_READ).min(INLET) } else { INLET };
+            let most = if self.is_thin { THIN_READ } else { buffers::most(INLET) };
+            let end = (before + most).min(INLET);
             let read = socket::read(&self.peer, &mut buffer[before..end]);
             match read {
                 Ok(Some(0)) => {
