@@ -345,8 +345,8 @@ pub(crate) async fn pods_of_the_operator_meet_pod_security_restricted(space: Spa
         space.make::<ServiceAccount>(name, json!({})).await;
         let spec = &deployment["spec"]["template"]["spec"];
         try_pod(name, spec.clone()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut privileged = spec.clone();
-        privileged["containers"][0]["securityContext"]["privileged"] = true.into();
-        has(&try_pod(name, privileged).await.unwrap_err(), &["restricted"]);
+        let mut escalates = spec.clone();
+        escalates["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
+        has(&try_pod(name, escalates).await.unwrap_err(), &["restricted"]);
     }
 }
