@@ -144,6 +144,7 @@ fn nothing_else(facts: &Facts<'_>) -> Result<(), Denied> {
         other_names,
         usages: _,
         is_ca,
+        path_len: _, // Of CAs only, which are refused.
         name_constraints,
     } = facts.request;
     let other_issuer = "it signs identities of workloads only; use the issuer of people and devices, or one of your own";

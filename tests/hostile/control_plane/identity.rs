@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use countersign_crds::{Certificate, CertificateRequest, ClusterIssuer, Issuer};
 use countersign_operator::pki::{
-    CertificateFacts, KeyAlgorithm, Request, generate_key, make_csr, sha256_hex,
+    CertificateFacts, ComposeError, CsrOptions, KeyAlgorithm, PrivateKey, Request, generate_key,
+    make_csr_with, sha256_hex,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -50,10 +51,15 @@ fn as_web(space: &Space) -> String {
     format!("system:serviceaccount:{}:web", space.namespace)
 }
 
+/// A CSR that leaves usages to the request.
+fn csr_of(names: &Request, key: &PrivateKey) -> Result<String, ComposeError> {
+    make_csr_with(names, key, &CsrOptions { encode_usages: false, ..CsrOptions::default() })
+}
+
 /// A request with a CSR, and the key that only its maker has.
 async fn ask(space: &Space, name: &str, names: &Request, mut spec: Value) -> CertificateRequest {
     let key = generate_key(KeyAlgorithm::EcdsaP256).unwrap();
-    let csr = ByteString(make_csr(names, &key).unwrap().into_bytes());
+    let csr = ByteString(csr_of(names, &key).unwrap().into_bytes());
     spec["request"] = serde_json::to_value(csr).unwrap();
     for (field, value) in [("issuerRef", cluster_issuer("countersign")), ("usages", json!(USAGES))]
     {
@@ -68,13 +74,15 @@ async fn ask(space: &Space, name: &str, names: &Request, mut spec: Value) -> Cer
 /// Why a request was denied.
 fn denial(request: &CertificateRequest) -> String {
     assert!(request.status.as_ref().is_none_or(|status| status.certificate.is_none()));
-    let denied = last_word(request, "Denied").unwrap_or_else(|| panic!("not denied: {request:?}"));
+    let denied =
+        last_word(request, "Denied").unwrap_or_else(|| panic!("not denied: {:?}", request.status));
     denied.message.clone().unwrap()
 }
 
 fn signed(request: &CertificateRequest) -> CertificateFacts {
     let status = request.status.as_ref().unwrap();
-    let chain = status.certificate.as_ref().unwrap_or_else(|| panic!("not signed: {request:?}"));
+    let chain =
+        status.certificate.as_ref().unwrap_or_else(|| panic!("not signed: {:?}", request.status));
     CertificateFacts::from_pem(&chain.0).unwrap()
 }
 
@@ -161,7 +169,7 @@ pub(crate) async fn request_with_names_that_are_not_its_own_is_refused(space: Sp
             "usages",
         ),
         ("any", own(&space), json!({ "usages": ["any"] }), "usages"),
-        ("authority", own(&space), json!({ "isCA": true }), "isCA"),
+        ("authority", with(&|it| it.is_ca = true), json!({ "isCA": true }), "isCA"),
     ];
     for (name, names, mut spec, field) in cases {
         spec["username"] = user.clone().into();
@@ -187,8 +195,7 @@ pub(crate) async fn identity_asked_for_by_another_user_is_refused(space: Space) 
         .make::<Certificate>("countersign-web", json!({ "spec": identity_spec(&space, "web") }))
         .await;
     space.ready("countersign-web").await;
-    let csr =
-        serde_json::to_value(ByteString(make_csr(&names, &key).unwrap().into_bytes())).unwrap();
+    let csr = serde_json::to_value(ByteString(csr_of(&names, &key).unwrap().into_bytes())).unwrap();
     let annotations = json!({ "countersign.dev/certificate-name": "countersign-web" });
     let spec =
         json!({ "request": csr, "usages": USAGES, "issuerRef": cluster_issuer("countersign") });

@@ -140,6 +140,28 @@ pub(crate) async fn the_time_limits_of_sidecars_reach_the_operator(space: Space)
     );
 }
 
+pub(crate) async fn the_issuer_of_devices_reaches_the_operator_and_signs_no_spiffe_id(
+    space: Space,
+) {
+    let cases: [(&[&str], Option<&str>, bool); 3] = [
+        (&[], Some("countersign-devices"), true),
+        (&[r#"deviceAuthority={"enabled":false,"issuer":"ours"}"#], Some("ours"), false),
+        (&[r#"deviceAuthority.issuer="""#], None, false),
+    ];
+    for (values, issuer, is_made) in cases {
+        let objects = objects(&space, values);
+        assert_eq!(args(&objects).device_issuer.as_deref(), issuer, "{values:?}");
+        let made = of_kind(&objects, "ClusterIssuer");
+        let made = made.iter().find(|it| it["metadata"]["name"] == "countersign-devices");
+        assert_eq!(made.is_some(), is_made, "{values:?}");
+        let Some(policy) = made.map(|it| &it["spec"]["ca"]["policy"]) else { continue };
+        let labels = &policy["namespaces"]["matchLabels"];
+        assert_eq!(labels["countersign.dev/devices"], "enabled", "{policy}");
+        let rules = policy["allow"].as_array().expect("rules");
+        assert!(rules.iter().all(|rule| rule.get("uris").is_none()), "{policy}");
+    }
+}
+
 pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
     let cases: [(&[&str], _, _); 3] = [
         (&[], DefaultAccess::Mesh, DefaultUnmeshed::Allow),
