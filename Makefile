@@ -32,8 +32,10 @@ bench: prerequisites ## what operator, sidecar and mesh cost on this machine (AR
 	$(if $(filter operator sidecar --help,$(ARGS)),,scripts/on-cluster.sh bench target/release/countersign-bench mesh $(filter-out mesh,$(ARGS)))
 
 MINUTES ?= 10
-soak: prerequisites ## mixed load with faults on the sidecar, which must leave nothing behind (MINUTES=10)
+soak: prerequisites ## faults, then attacks on sidecar and operator: nothing left behind, no good client harmed (MINUTES=10)
 	cargo run --quiet --release -p countersign-tests --features soak --bin countersign-soak -- --minutes $(MINUTES)
+	cargo run --quiet --release -p countersign-tests --features soak --bin countersign-soak -- attacks --minutes $(MINUTES)
+	cargo run --quiet --release -p countersign-tests --features soak,bench --bin countersign-soak -- operator --minutes $(MINUTES)
 
 TIME ?= 20
 fuzz: prerequisites ## every fuzz target for a while (TIME=20 seconds each)

@@ -9,7 +9,7 @@ use countersign_contract::policy::{Mode, PortPolicy, ProxyProtocol};
 
 /// How a connection is carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carrier {
+pub(crate) struct CarriedAs {
     /// Whether the sidecar made the TLS handshake.
     pub(crate) has_tls: bool,
     /// Whether the client presented a certificate.
@@ -20,7 +20,7 @@ pub(crate) struct Carrier {
     pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
-impl Carrier {
+impl CarriedAs {
     /// What a connection of a port with this policy is carried by.
     pub(crate) fn new(policy: &PortPolicy, has_tls: bool, has_peer: bool) -> Self {
         let (reads_http, proxy_protocol) = (policy.forwarded_client_cert, policy.proxy_protocol);
@@ -55,24 +55,24 @@ mod tests {
         let v2 = Some(ProxyProtocol::V2);
         let mutual = policy(Mode::Mutual, false, None);
         let cases = [
-            (Carrier::new(&mutual, true, true), mutual.clone(), false),
-            (Carrier::new(&mutual, true, true), policy(Mode::Mutual, true, None), true),
-            (Carrier::new(&mutual, true, true), policy(Mode::Mutual, false, v2), true),
+            (CarriedAs::new(&mutual, true, true), mutual.clone(), false),
+            (CarriedAs::new(&mutual, true, true), policy(Mode::Mutual, true, None), true),
+            (CarriedAs::new(&mutual, true, true), policy(Mode::Mutual, false, v2), true),
             // One with a certificate is what every mode admits.
-            (Carrier::new(&mutual, true, true), policy(Mode::Server, false, None), false),
-            (Carrier::new(&mutual, true, true), policy(Mode::Off, false, None), false),
-            (Carrier::new(&policy(Mode::Mutual, true, None), true, true), mutual.clone(), true),
-            (Carrier::new(&policy(Mode::Mutual, false, v2), true, true), mutual.clone(), true),
+            (CarriedAs::new(&mutual, true, true), policy(Mode::Server, false, None), false),
+            (CarriedAs::new(&mutual, true, true), policy(Mode::Off, false, None), false),
+            (CarriedAs::new(&policy(Mode::Mutual, true, None), true, true), mutual.clone(), true),
+            (CarriedAs::new(&policy(Mode::Mutual, false, v2), true, true), mutual.clone(), true),
             // One without is not, whether or not anything is allowed by name.
-            (Carrier::new(&policy(Mode::Server, false, None), true, false), mutual.clone(), true),
-            (Carrier::new(&policy(Mode::Off, false, None), false, false), mutual.clone(), true),
+            (CarriedAs::new(&policy(Mode::Server, false, None), true, false), mutual.clone(), true),
+            (CarriedAs::new(&policy(Mode::Off, false, None), false, false), mutual.clone(), true),
             (
-                Carrier::new(&policy(Mode::Permissive, false, None), false, false),
+                CarriedAs::new(&policy(Mode::Permissive, false, None), false, false),
                 policy(Mode::Server, false, None),
                 true,
             ),
             (
-                Carrier::new(&policy(Mode::Permissive, false, None), false, false),
+                CarriedAs::new(&policy(Mode::Permissive, false, None), false, false),
                 policy(Mode::Off, false, None),
                 false,
             ),

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::carrier::Carrier;
+use crate::carrier::CarriedAs;
 use crate::connection::{Connection, Refused};
 use crate::connection_limits::{ConnectionLimits, Permit};
 use crate::credentials::{Serving, Watched};
@@ -96,7 +96,7 @@ struct Ends {
 
 /// How a connection is carried that was admitted.
 #[expect(clippy::large_enum_variant, reason = "a box would be one more of all other ports")]
-enum Carried {
+enum Carrier {
     Bytes(Relay),
     /// Where the application is told with each request who calls.
     Http(Box<Http>),
@@ -108,11 +108,11 @@ pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accep
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
     match Box::pin(admit(inbound, table, stream, client, &mut permit)).await {
-        Ok(Carried::Bytes(mut relay)) => {
+        Ok(Carrier::Bytes(mut relay)) => {
             let ended = relay.run().await;
             connection.tell(relay.live().entry(), &ended);
         }
-        Ok(Carried::Http(http)) => {
+        Ok(Carrier::Http(http)) => {
             let (line, ended) = Box::pin(http.run()).await;
             connection.tell(line.entry(), &ended);
         }
@@ -129,7 +129,7 @@ async fn admit(
     mut stream: TcpStream,
     from: SocketAddr,
     permit: &mut Permit,
-) -> Result<Carried, Refused> {
+) -> Result<Carrier, Refused> {
     let since = UnixTime::now();
     let known = destination(inbound, &stream)
         .and_then(|to| serving(&inbound.serving, since).map(|serving| (to, serving)));
@@ -165,15 +165,15 @@ async fn admit(
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
-    let carrier = Carrier::new(policy, session.is_some(), peer.is_some());
+    let carrier = CarriedAs::new(policy, session.is_some(), peer.is_some());
     let about = About { direction, client: from, to, peer, since, carrier };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
     if let Some(told) = told {
         let ends = http::Ends { app, peer: stream, session, early, greeting };
-        return Ok(Carried::Http(Http::new(ends, told, live, inbound)));
+        return Ok(Carrier::Http(Http::new(ends, told, live, inbound)));
     }
-    Ok(Carried::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
+    Ok(Carrier::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
 }
 
 fn authorised(

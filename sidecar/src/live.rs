@@ -13,7 +13,7 @@ use std::task::Context;
 use countersign_contract::Ending;
 use futures::task::AtomicWaker;
 
-use crate::carrier::Carrier;
+use crate::carrier::CarriedAs;
 use crate::edges::Edges;
 use crate::metrics::Direction;
 use crate::tls::Peer;
@@ -38,7 +38,7 @@ pub(crate) struct About {
     /// When it was accepted, in seconds since 1970.
     pub(crate) since: u64,
     /// How it is carried; of inbound connections only.
-    pub(crate) carrier: Carrier,
+    pub(crate) carrier: CarriedAs,
 }
 
 /// Where a connection goes.

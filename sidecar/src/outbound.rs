@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::args::Target;
 use crate::call::{Answered, Calling};
-use crate::carrier::Carrier;
+use crate::carrier::CarriedAs;
 use crate::connection::{Connection, Refused};
 use crate::dial::dial_target;
 use crate::inbound::serving;
@@ -88,7 +88,7 @@ async fn answered(
         to: To::Name(name.clone()),
         peer: Some(peer),
         since: now.as_secs(),
-        carrier: Carrier::default(),
+        carrier: CarriedAs::default(),
     };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &calling.serving);

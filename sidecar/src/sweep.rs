@@ -192,7 +192,7 @@ fn is_expiry(error: &rustls::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::carrier::Carrier;
+    use crate::carrier::CarriedAs;
     use crate::live::To;
     use crate::tls::Peer;
 
@@ -218,7 +218,7 @@ mod tests {
         let peer = Some(Arc::new(Peer { not_after: 2000, ..Peer::default() }));
         let to = To::Address(([127, 0, 0, 1], 1).into());
         let client = ([127, 0, 0, 1], 2).into();
-        let carrier = Carrier::default();
+        let carrier = CarriedAs::default();
         let about = About { direction: Direction::inbound, client, to, peer, since: 1000, carrier };
         let at = |secs, id, grace| {
             let now = UnixTime::since_unix_epoch(Duration::from_secs(secs));

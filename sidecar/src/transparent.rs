@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::call::{Answered, Calling, unnamed};
-use crate::carrier::Carrier;
+use crate::carrier::CarriedAs;
 use crate::connection::{Connection, Refused};
 use crate::credentials::Serving;
 use crate::dial::dial_address;
@@ -88,7 +88,7 @@ async fn call(
         Some(Answered { session, early, peer }) => (Some(Box::new(session)), early, Some(peer)),
         None => (None, Vec::new(), None),
     };
-    let (direction, since, carrier) = (Direction::outbound, now.as_secs(), Carrier::default());
+    let (direction, since, carrier) = (Direction::outbound, now.as_secs(), CarriedAs::default());
     let about = About { direction, client: from, to, peer, since, carrier };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &transparent.calling.serving);

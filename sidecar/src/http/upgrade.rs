@@ -66,7 +66,8 @@ impl std::fmt::Display for Refused {
             let names = protocols.0.join(", ");
             format!("{:?}", names.get(..MAX_NAMES).unwrap_or(&names))
         };
-        let named = self.named.as_ref().map_or("a protocol that cannot be read".into(), quoted);
+        let named =
+            self.named.as_ref().map_or_else(|| "a protocol that cannot be read".to_owned(), quoted);
         match self.asked.0.is_empty() {
             true => write!(f, "the application switches to {named}, and no switch was asked for"),
             false => {

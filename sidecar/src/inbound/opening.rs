@@ -105,16 +105,17 @@ async fn greeted(inbound: &Inbound, policy: &PortPolicy, ends: Ends) -> TcpStrea
         && is_allowed(policy, None);
     if may_speak_first {
         sleep(SILENCE).await;
-        if let Ok(app) = Box::pin(speaking(inbound, policy, ends)).await {
+        if let Ok(app) = Box::pin(speaking(&[], inbound, policy, ends)).await {
             return app;
         }
     }
     pending().await
 }
 
-/// The application, called for a client of whom nothing is known, once there is something to read;
-/// also its end.
-async fn speaking(
+/// The application, called for a client of whom nothing is known but what it sent first, once there is
+/// something to read; also its end.
+pub(super) async fn speaking(
+    first: &[u8],
     inbound: &Inbound,
     policy: &PortPolicy,
     ends: Ends,
@@ -123,6 +124,7 @@ async fn speaking(
     let header = proxy_header::of(policy, ends.from, ends.to, &Client::plain(Vec::new()));
     let told = async {
         app.write_all(&header).await?;
+        app.write_all(first).await?;
         app.readable().await
     };
     let failed = |error: std::io::Error| Refused::new(Refusal::DialFailed, error.to_string());

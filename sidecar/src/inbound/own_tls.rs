@@ -8,16 +8,14 @@
 use std::time::Duration;
 
 use countersign_contract::policy::{Mode, PortPolicy};
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::opening::of_handshake;
-use super::{Client, Ends, Inbound};
+use super::opening::{of_handshake, speaking};
+use super::{Ends, Inbound};
 use crate::connection::Refused;
 use crate::detect::{answers_as_tls, is_of_mesh};
 use crate::policy::is_allowed;
-use crate::proxy_header;
 use crate::tls::handshake;
 
 /// How long an application may take until it answers a hello. One that waits for a line that does not end
@@ -64,10 +62,7 @@ async fn ask(
     hello: &[u8],
     ends: Ends,
 ) -> Option<TcpStream> {
-    let mut app = inbound.dial(ends.to).await.ok()?;
-    let header = proxy_header::of(policy, ends.from, ends.to, &Client::plain(Vec::new()));
-    app.write_all(&header).await.ok()?;
-    app.write_all(hello).await.ok()?;
+    let app = speaking(hello, inbound, policy, ends).await.ok()?;
     let mut first = [0; 2];
     let len = app.peek(&mut first).await.ok()?;
     answers_as_tls(&first[..len]).then_some(app)

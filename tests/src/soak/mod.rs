@@ -4,8 +4,10 @@
 //! as they are released. Good clients (`client`) come through either at the rates of `load`, beside
 //! strangers (`stranger`) and `faults`. A good client may fail only if it met a fault (`weather`). What
 //! was seen of both sidecars before, after a first minute and at the end is judged by `verdict`.
+//! `attacks` is another one: what good clients notice while strangers do their worst.
 
 mod application;
+pub mod attacks;
 mod client;
 mod faults;
 mod load;

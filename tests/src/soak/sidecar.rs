@@ -4,18 +4,31 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::bench::process::memory;
 
 /// What it may take to start, and to answer about itself.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is taken from a sidecar from the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Handicap {
+    /// How many descriptors it may have, at most.
+    pub(super) descriptors: Option<u32>,
+    /// Whether its log goes through a pipe whose reader can be stopped.
+    pub(super) has_log_reader: bool,
+}
 
 /// A sidecar that runs until this goes.
 pub(super) struct Sidecar {
@@ -24,6 +37,7 @@ pub(super) struct Sidecar {
     admin: SocketAddr,
     child: Child,
     id: u32,
+    log_reader: Option<LogReader>,
 }
 
 /// What is seen of it at one time.
@@ -44,26 +58,49 @@ impl Sidecar {
         folder: &Path,
         args: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::start_with(Handicap::default(), name, program, folder, args).await
+    }
+
+    /// The same, of one that has not all that it could wish for.
+    pub(super) async fn start_with(
+        handicap: Handicap,
+        name: &'static str,
+        program: &Path,
+        folder: &Path,
+        args: &[&str],
+    ) -> anyhow::Result<Self> {
         let (listen, admin) = (super::site::port()?, super::site::port()?);
-        let log = folder.join(format!("{name}.log"));
-        let child = Command::new(program)
+        let log = File::create(folder.join(format!("{name}.log")))?;
+        let (stdout, file) = match handicap.has_log_reader {
+            true => (Stdio::piped(), Some(log)),
+            false => (Stdio::from(log), None),
+        };
+        let mut child = command(program, handicap.descriptors)
             .arg("--log-format=json")
             .arg(name)
             .args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
             .args(["--first-byte-timeout", "2s", "--handshake-timeout", "3s", "--workers", "2"])
             .args(args)
-            .stdout(File::create(&log)?)
+            .stdout(stdout)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let id = child.id().context("it ended at once")?;
-        let sidecar = Self { name, listen, admin, child, id };
+        let log_reader = child.stdout.take().zip(file).map(|(log, file)| LogReader::new(log, file));
+        let sidecar = Self { name, listen, admin, child, id, log_reader };
         let started = Instant::now();
         while sidecar.get("/readyz").await.is_err() {
             ensure!(started.elapsed() < PATIENCE, "{name} is not ready after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(sidecar)
+    }
+
+    /// Reads nothing of its log any more, and leaves the pipe open.
+    pub(super) fn stop_reading_log(&self) {
+        if let Some(reader) = &self.log_reader {
+            reader.stop.notify_one();
+        }
     }
 
     /// Numbers of the kernel's first: to be asked costs a descriptor.
@@ -113,6 +150,44 @@ impl Sidecar {
 
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.with_context(|| format!("ending {}", self.name))
+    }
+}
+
+/// A program with a limit of its own, which it cannot raise.
+fn command(program: &Path, descriptors: Option<u32>) -> Command {
+    let Some(most) = descriptors else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -n {most} && exec \"$0\" \"$@\"")).arg(program);
+    command
+}
+
+/// Copies a log into a file until it is told to stop.
+struct LogReader {
+    stop: Arc<Notify>,
+    reading: JoinHandle<()>,
+}
+
+impl LogReader {
+    fn new(mut log: ChildStdout, file: File) -> Self {
+        let stop = Arc::new(Notify::new());
+        let stopped = stop.clone();
+        let reading = tokio::spawn(async move {
+            let mut file = tokio::fs::File::from_std(file);
+            tokio::select! {
+                () = stopped.notified() => {}
+                copied = tokio::io::copy(&mut log, &mut file) => drop(copied),
+            }
+            // The pipe stays open: the sidecar must not learn from its end that it is not read.
+            std::future::pending::<()>().await;
+            drop(log);
+        });
+        Self { stop, reading }
+    }
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        self.reading.abort();
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! `site` is the control plane, `program` the operator, `watch` what users see; `latency`, `burst`,
 //! `request`, `standing` and, on another control plane, `discovery` measure; `rows` says what must be
-//! reached.
+//! reached. `attacks` is a soak: what good clients notice while strangers do their worst.
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
+pub mod attacks;
 mod burst;
 mod discovery;
 mod latency;

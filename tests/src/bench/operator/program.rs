@@ -27,7 +27,10 @@ const RECONCILES: &str = "\"reconciling\"";
 /// An operator that runs.
 pub(super) struct Operator {
     child: Child,
-    admin: SocketAddr,
+    /// Where it says how it is.
+    pub(super) admin: SocketAddr,
+    /// Where it answers the API server.
+    pub(super) webhook: SocketAddr,
     /// Where it answers sidecars.
     pub(super) discovery: SocketAddr,
     log: PathBuf,
@@ -76,7 +79,7 @@ impl Operator {
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-        let mut operator = Self { child, admin, discovery, log, started };
+        let mut operator = Self { child, admin, webhook, discovery, log, started };
         operator.until_ready().await?;
         Ok(operator)
     }

@@ -4,7 +4,7 @@
 //! `population` makes the objects, `sidecars` are the streams, `lookups` asks as fast as it is answered.
 
 mod lookups;
-mod population;
+pub(super) mod population;
 mod sidecars;
 
 use std::path::Path;

@@ -28,7 +28,7 @@ const ACCOUNT: &str = "web";
 const FIRST: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 
 /// What was made.
-pub(super) struct Population {
+pub(in crate::bench::operator) struct Population {
     /// Where each Service is called.
     services: Vec<SocketAddr>,
     /// The identity of each namespace's account.
@@ -42,7 +42,7 @@ impl Population {
     ///
     /// # Errors
     /// When the API server refuses something.
-    pub(super) async fn make(site: &Site, pods: usize) -> anyhow::Result<Self> {
+    pub(in crate::bench::operator) async fn make(site: &Site, pods: usize) -> anyhow::Result<Self> {
         for number in 0..pods.div_ceil(EACH) {
             let ns = namespace(number * EACH);
             site.namespace(&ns).await?;
@@ -63,12 +63,12 @@ impl Population {
     }
 
     /// Where the Services are called.
-    pub(super) fn services(&self) -> &[SocketAddr] {
+    pub(in crate::bench::operator) fn services(&self) -> &[SocketAddr] {
         &self.services
     }
 
     /// A pod's name, and its identity.
-    pub(super) fn pod(&self, number: usize) -> (String, &Credentials) {
+    pub(in crate::bench::operator) fn pod(&self, number: usize) -> (String, &Credentials) {
         (name(number), &self.credentials[number / EACH])
     }
 
