@@ -244,9 +244,9 @@ fn tell<K: AnyIssuer>(context: &Context, issuer: &K, status: &IssuerStatus) {
 #[must_use]
 pub fn error_policy<K: AnyIssuer>(_: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
     let reason = "WriteIssuerStatusError";
-    warn!(reason, %error, "reconciliation failed");
+    warn!(reason, error = crate::story::story(error), "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(5))
+    Action::requeue(crate::retry::after(error, Duration::from_secs(5)))
 }
 
 #[cfg(test)]

@@ -161,5 +161,5 @@ pub fn error_policy(
     let cause = std::error::Error::source(error).map(ToString::to_string);
     warn!(reason, %error, cause, "reconciliation failed");
     policies.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(crate::retry::after(error, Duration::from_secs(1)))
 }
