@@ -13,6 +13,7 @@
 mod access_policy;
 mod certificate;
 mod condition;
+mod duration;
 mod issuer;
 mod policy;
 mod request;

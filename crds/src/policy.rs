@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::{KeyAlgorithm, KeyUsage};
+use crate::duration::too_long;
 
 /// Who may have what signed. Without a policy an issuer signs whatever it is asked for; with one,
 /// only what the policy allows, and authorities only where a rule says so.
@@ -100,7 +101,10 @@ pub enum LabelOperator {
 /// `$(clusterDomain)` for the DNS domain of Services, and `$(trustDomain)` for that of identities.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(
-    validation = Rule::new("!has(self.maxDuration) || duration(self.maxDuration) >= duration('5m')")
+    validation = Rule::new(concat!("!", too_long!("self.maxDuration")))
+        .message("maxDuration must be less than 1000000h")
+        .field_path(".maxDuration"),
+    validation = Rule::new(concat!("!has(self.maxDuration) || ", too_long!("self.maxDuration"), " || duration(self.maxDuration) >= duration('5m')"))
         .message("maxDuration must be at least 5m")
         .field_path(".maxDuration")
 )]

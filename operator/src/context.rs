@@ -24,7 +24,7 @@ use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Defaults, Documents, Reports};
 use crate::role::Role;
-use crate::watch::{Claims, Key, Named, Once, OwnWrites, Published, Versions};
+use crate::watch::{Claims, Inputs, Key, Named, Once, OwnWrites, Published, Versions};
 
 /// The name under which the operator applies fields (server-side apply).
 pub const FIELD_MANAGER: &str = "countersign-operator";
@@ -79,6 +79,8 @@ pub struct Watched {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Which Certificates name which Secret.
     pub claims: Arc<Claims>,
+    /// Which Certificates read which Secrets of others.
+    pub inputs: Arc<Inputs>,
     /// The versions of our Secrets.
     pub secrets: Arc<Versions>,
     /// Secrets of users' that are followed by their names.

@@ -1,17 +1,21 @@
 //! Kubernetes Events: what people see in `kubectl describe`.
 
+mod recorder;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::core::Status;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{debug, warn};
 
+use self::recorder::{Note, Recorder, cut};
 use crate::metrics::Tally;
+use crate::story::story;
 
 /// So many good news wait to be written, and so many bad ones; what comes then is dropped and
 /// counted.
@@ -25,9 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often is looked whether any waits.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// kube's recorder looks through all that it remembers for each Event that it writes. It remembers
-/// in order to count an Event that comes again; for that the last few hundred are enough.
-const REMEMBERED: usize = 256;
+/// The API server refuses a note of more than a kilobyte.
+const LONGEST_NOTE: usize = 1000;
+
+const NORMAL: &str = "Normal";
+const WARNING: &str = "Warning";
 
 /// How long the end of the program waits for Events that are not written yet.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -43,7 +49,7 @@ pub struct Events {
 }
 
 enum Told {
-    Event(Box<(Event, ObjectReference)>),
+    Event(Box<(Note, ObjectReference)>),
     /// All that came before is written.
     Flushed(oneshot::Sender<()>),
 }
@@ -87,7 +93,7 @@ impl Events {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(object, EventType::Normal, reason, note);
+        self.publish(object, NORMAL, reason, note);
     }
 
     /// Something needs attention.
@@ -95,36 +101,26 @@ impl Events {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(object, EventType::Warning, reason, note);
+        self.publish(object, WARNING, reason, note);
     }
 
     /// Something needs attention, about an object that is only referred to.
     pub fn warning_about(&self, object: &ObjectReference, reason: &str, note: String) {
-        self.write(object, EventType::Warning, reason, note);
+        self.write(object, WARNING, reason, note);
     }
 
-    fn publish<K>(&self, object: &K, type_: EventType, reason: &str, note: String)
+    fn publish<K>(&self, object: &K, type_: &'static str, reason: &str, note: String)
     where
         K: Resource<DynamicType = ()>,
     {
         self.write(&object.object_ref(&()), type_, reason, note);
     }
 
-    fn write(&self, about: &ObjectReference, type_: EventType, reason: &str, mut note: String) {
-        // The API server refuses a note of more than a kilobyte.
-        if let Some((end, _)) = note.char_indices().find(|(at, _)| *at >= 1000) {
-            note.truncate(end);
-        }
-        let event = Event {
-            type_,
-            reason: reason.to_owned(),
-            note: Some(note),
-            action: reason.to_owned(),
-            secondary: None,
-        };
-        let is_good = matches!(event.type_, EventType::Normal);
-        let queue = if is_good { &self.good } else { &self.bad };
-        if queue.try_send(Told::Event(Box::new((event, about.clone())))).is_err() {
+    fn write(&self, about: &ObjectReference, type_: &'static str, reason: &str, text: String) {
+        let text = cut(&text, LONGEST_NOTE).to_owned();
+        let note = Note { type_, reason: reason.to_owned(), text };
+        let queue = if type_ == NORMAL { &self.good } else { &self.bad };
+        if queue.try_send(Told::Event(Box::new((note, about.clone())))).is_err() {
             self.dropped.inc();
         }
     }
@@ -172,10 +168,13 @@ impl Held {
     }
 }
 
+fn is_ending(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 async fn write_all(client: kube::Client, mut desk: Desk) {
-    let reporter = Reporter { controller: "countersign-operator".to_owned(), instance: None };
-    let mut recorder = Recorder::new(client.clone(), reporter.clone());
-    let mut written = 0;
+    let mut recorder = Recorder::new(client);
     while let Some(told) = desk.next().await {
         let (event, about) = match told {
             Told::Event(event) => *event,
@@ -185,12 +184,13 @@ async fn write_all(client: kube::Client, mut desk: Desk) {
                 continue;
             }
         };
-        if let Err(error) = recorder.publish(&event, &about).await {
-            warn!(error = crate::story::story(&error), event.reason, "event not written");
-        }
-        written += 1;
-        if written % REMEMBERED == 0 {
-            recorder = Recorder::new(client.clone(), reporter.clone());
+        match recorder.publish(&event, &about, jiff::Timestamp::now()).await {
+            Ok(()) => {}
+            // Nothing can be made there any more, and nobody looks.
+            Err(kube::Error::Api(status)) if is_ending(&status) => {
+                debug!(reason = event.reason, "no event in a namespace that ends");
+            }
+            Err(error) => warn!(error = story(&error), reason = event.reason, "event not written"),
         }
     }
 }

@@ -75,7 +75,7 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         slices: to_slices,
         access_policies: to_access_policies,
     };
-    let (claims, secrets, named) = Default::default();
+    let (claims, inputs, secrets, named) = Default::default();
     let (own_writes, own_issuers, own_cluster_issuers) = Default::default();
     let (own_access_policies, published) = Default::default();
     let watched = Watched {
@@ -86,6 +86,7 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         access_policies,
         namespaces,
         claims,
+        inputs,
         secrets,
         named,
         own_writes,

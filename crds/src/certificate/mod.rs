@@ -24,6 +24,7 @@ pub use self::secret::{
 };
 pub use self::usage::KeyUsage;
 use crate::condition::Condition;
+use crate::duration::too_long;
 
 /// Asks for a certificate and its key in a Secret, renewed before it expires.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -73,19 +74,25 @@ use crate::condition::Condition;
     validation = Rule::new("!has(self.literalSubject) || self.literalSubject == '' || !((has(self.commonName) && self.commonName != '') || (has(self.subject) && ([self.subject.?organizations, self.subject.?countries, self.subject.?organizationalUnits, self.subject.?localities, self.subject.?provinces, self.subject.?streetAddresses, self.subject.?postalCodes].exists(parts, parts.orValue([]).size() > 0) || self.subject.?serialNumber.orValue('') != '')))")
         .message("literalSubject is the whole subject: leave out commonName and subject")
         .field_path(".literalSubject"),
-    validation = Rule::new("!has(self.duration) || duration(self.duration) >= duration('5m')")
+    validation = Rule::new(concat!("!", too_long!("self.duration")))
+        .message("duration must be less than 1000000h")
+        .field_path(".duration"),
+    validation = Rule::new(concat!("!", too_long!("self.renewBefore")))
+        .message("renewBefore must be less than 1000000h")
+        .field_path(".renewBefore"),
+    validation = Rule::new(concat!("!has(self.duration) || ", too_long!("self.duration"), " || duration(self.duration) >= duration('5m')"))
         .message("duration must be at least 5m")
         .field_path(".duration"),
-    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) < (has(self.duration) ? duration(self.duration) : duration('2160h'))")
+    validation = Rule::new(concat!("!has(self.renewBefore) || ", too_long!("self.renewBefore"), " || ", too_long!("self.duration"), " || duration(self.renewBefore) < (has(self.duration) ? duration(self.duration) : duration('2160h'))"))
         .message("renewBefore must be shorter than duration (2160h unless set)")
         .field_path(".renewBefore"),
-    validation = Rule::new("!has(self.renewBefore) || duration(self.renewBefore) >= duration('1m')")
+    validation = Rule::new(concat!("!has(self.renewBefore) || ", too_long!("self.renewBefore"), " || duration(self.renewBefore) >= duration('1m')"))
         .message("renewBefore must be at least 1m")
         .field_path(".renewBefore"),
     validation = Rule::new("!has(self.renewBefore) || !has(self.renewBeforePercentage)")
         .message("renewBefore and renewBeforePercentage exclude each other: set one of them")
         .field_path(".renewBeforePercentage"),
-    validation = Rule::new("!has(self.renewBeforePercentage) || (has(self.duration) ? duration(self.duration) : duration('2160h')).getSeconds() * self.renewBeforePercentage / 100 >= 60")
+    validation = Rule::new(concat!("!has(self.renewBeforePercentage) || ", too_long!("self.duration"), " || (has(self.duration) ? duration(self.duration) : duration('2160h')).getSeconds() * self.renewBeforePercentage / 100 >= 60"))
         .message("renewBeforePercentage of duration must be at least 1m")
         .field_path(".renewBeforePercentage"),
     validation = Rule::new("!has(self.nameConstraints) || (has(self.isCA) && self.isCA)")

@@ -39,7 +39,7 @@ pub struct RenewalWindow {
     #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]*$"))]
     pub timezone: Option<String>,
     /// How long it lasts, a Go duration in hours, minutes and seconds.
-    #[schemars(length(max = 64), regex(pattern = r"^([0-9]+(\.[0-9]+)?(s|m|h))+$"))]
+    #[schemars(length(max = 64), regex(pattern = r"^([0-9]{1,7}(\.[0-9]{1,9})?(s|m|h))+$"))]
     pub window_duration: Duration,
     /// When it begins: minute, hour, day of the month, month, day of the week.
     #[schemars(length(min = 9, max = 128), regex(pattern = r"^\S+( +\S+){4}$"))]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Labels and annotations for the Secret, kept right without re-issuing.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(
+    validation = Rule::new("!has(self.annotations) || self.annotations.map(name, size(name) + size(self.annotations[name])).sum() <= 65536")
+        .message("secretTemplate.annotations must be at most 65536 bytes long, all together"),
     validation = Rule::new("!has(self.annotations) || self.annotations.all(name, !name.startsWith('countersign.dev/') || name == 'countersign.dev/allow-direct-injection')")
         .message("secretTemplate.annotations must not begin with countersign.dev/, but for countersign.dev/allow-direct-injection")
 )]
@@ -24,11 +26,11 @@ pub struct SecretTemplate {
     pub labels: BTreeMap<String, String>,
 }
 
-/// Kubernetes keeps at most 256 KiB of annotations.
+/// Kubernetes keeps at most 256 KiB of annotations; the operator's own need most of that at most.
 fn annotations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object", "maxProperties": 64,
-        "additionalProperties": { "type": "string", "maxLength": 262_144 },
+        "additionalProperties": { "type": "string", "maxLength": 65_536 },
     })
 }
 
@@ -88,7 +90,8 @@ pub struct JksKeystore {
 pub struct Pkcs12Keystore {
     /// Whether it is made.
     pub create: bool,
-    /// How it is enciphered; LegacyRC2 unless set.
+    /// How it is enciphered; LegacyRC2 unless set, as with cert-manager. That profile protects nothing:
+    /// set Modern2023 where the program that reads it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Pkcs12Profile>,
     /// The password, in a Secret beside the Certificate.

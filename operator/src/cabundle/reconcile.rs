@@ -20,6 +20,8 @@ use super::targets::Target;
 use crate::context::{Context, FIELD_MANAGER};
 use crate::last_word::LastWords;
 use crate::metrics::ReasonLabels;
+use crate::retry;
+use crate::story::story;
 
 /// A Secret of a user's own is not watched, nor is a file: both are looked at again by themselves.
 const RECHECK_UNWATCHED: Duration = Duration::from_secs(60);
@@ -156,13 +158,17 @@ impl Injection {
 
 /// After an error of the API server's, a little later.
 pub(super) fn error_policy<K: Target>(
-    _: Arc<PartialObjectMeta<K>>,
+    object: Arc<PartialObjectMeta<K>>,
     error: &Error,
     injection: Arc<Injection>,
 ) -> Action {
-    let reason = "InjectAuthorityError";
-    let cause = crate::story::cause(error);
-    warn!(reason, %error, cause, "reconciliation failed");
+    let (reason, message) = ("InjectAuthorityError", story(error));
+    warn!(reason, error = message, "reconciliation failed");
+    if retry::is_lasting(error)
+        && injection.said.is_news(&object.uid().unwrap_or_default(), &message)
+    {
+        injection.context.events.warning(&*object, reason, message);
+    }
     injection.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(retry::after(error, Duration::from_secs(1)))
 }

@@ -1,4 +1,5 @@
-//! Who is looked at and when: an object that changed, and every object whose Secret changed.
+//! Who is looked at and when: an object that changed, and every object whose Secret or Certificate
+//! changed.
 
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{Store, store};
 use kube::{Api, ResourceExt};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::observe::points_at;
 use super::reconcile::{Injection, error_policy, reconcile};
-use super::source::{asked, is_asked};
+use super::source::{Source, asked, is_asked};
 use super::targets::Target;
 use crate::context::Context;
 use crate::last_word::LastWords;
@@ -63,23 +65,48 @@ async fn inject<K: Target>(injection: &Arc<Injection>, stop: &CancellationToken)
     }
 }
 
-/// Puts the objects into the queue whose Secret changed.
+/// What a change concerns: of a decision that rests on two watches, either wakes.
+enum Changed {
+    Secret(Key),
+    Certificate(Key),
+    /// So many changed at once that some were missed.
+    Any,
+}
+
+impl Changed {
+    fn concerns(&self, context: &Context, source: &Source) -> bool {
+        match self {
+            Self::Secret(key) => points_at(context, source).is_some_and(|at| at == *key),
+            Self::Certificate(key) => *source == Source::Certificate(key.clone()),
+            Self::Any => true,
+        }
+    }
+}
+
+async fn next(changes: &mut Receiver<Key>, changed: fn(Key) -> Changed) -> Changed {
+    match changes.recv().await {
+        Ok(key) => changed(key),
+        Err(RecvError::Lagged(_)) => Changed::Any,
+        Err(RecvError::Closed) => std::future::pending().await,
+    }
+}
+
+/// Puts the objects into the queue whose Secret changed, or whose Certificate names another one.
 async fn wake<K: Target>(
     context: &Context,
     objects: &Store<PartialObjectMeta<K>>,
     queue: &Queue<PartialObjectMeta<K>>,
 ) {
-    let mut changes = context.seen.secrets.changes();
+    let mut secrets = context.seen.secrets.changes();
+    let mut certificates = context.seen.claims.changes();
     loop {
-        let concerns: Box<dyn Fn(&Key) -> bool + Send> = match changes.recv().await {
-            Ok(changed) => Box::new(move |key| *key == changed),
-            // So many at once that some were missed.
-            Err(RecvError::Lagged(_)) => Box::new(|_| true),
-            Err(RecvError::Closed) => std::future::pending().await,
+        let changed = tokio::select! {
+            changed = next(&mut secrets, Changed::Secret) => changed,
+            changed = next(&mut certificates, Changed::Certificate) => changed,
         };
         let is_concerned = |object: &PartialObjectMeta<K>| {
             let source = asked(object.annotations()).ok().flatten();
-            source.and_then(|source| points_at(context, &source)).is_some_and(|key| concerns(&key))
+            source.is_some_and(|source| changed.concerns(context, &source))
         };
         objects.state_filter(is_concerned).iter().for_each(|object| queue.put(object));
     }

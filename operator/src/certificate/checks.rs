@@ -1,7 +1,7 @@
 //! One question a function: what could be wrong with the Secret of a Certificate.
 
 use countersign_crds::{Certificate, ConditionStatus};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::names;
@@ -9,6 +9,12 @@ use super::observe::{Contents, Observed};
 use super::reference::IssuerId;
 use super::unfinished;
 use super::wanted::Wanted;
+
+/// Of certificates that live shorter than this,
+const SHORT_LIVED: SignedDuration = SignedDuration::from_mins(4);
+
+/// two are issued so far apart because of their age.
+const LEAST_REST: SignedDuration = SignedDuration::from_secs(20);
 
 /// Why a certificate is issued, or is not ready: one word for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,9 +240,14 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
 }
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {
-    let leaf = &seen.secret.as_ref()?.pair()?.leaf;
+    let secret = seen.secret.as_ref()?;
+    let leaf = &secret.pair()?.leaf;
+    // An issuer of others may sign for seconds only.
+    let end = leaf.validity.not_after;
+    let is_short = |at: Timestamp| end < at + SHORT_LIVED && now < at + LEAST_REST;
+    let rested = !secret.applied.at.is_some_and(is_short);
     let due = wanted.renewal.due(leaf).is_some_and(|due| due <= now);
-    if !due {
+    if !due || !rested {
         return None;
     }
     found(Reason::Renewing, format!("the certificate expires at {}", leaf.validity.not_after))

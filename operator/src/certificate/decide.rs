@@ -1,11 +1,12 @@
 //! From what was observed to what to do: one [`Decision`], before anything is written.
 
+use countersign_crds::CertificateStatus;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::checks::{self, Finding, Reason};
 use super::keys::NotYet;
-use super::observe::{IssuerState, Observed};
+use super::observe::{IssuerState, Observed, Stored};
 use super::reference::IssuerId;
 use super::request::Answer;
 use super::wanted::{InvalidField, Wanted};
@@ -94,6 +95,18 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The same decision where the Secret cannot be changed.
+    fn held_up_by(self, immutable: Option<&Stored>, seen: &Observed) -> Self {
+        let secret = &seen.certificate.spec.secret_name;
+        let message = format!("Secret {secret} is immutable: delete it, and it is made anew");
+        match (self, immutable) {
+            (Self::Issue(wanted) | Self::Ask(wanted) | Self::Store { wanted, .. }, Some(_)) => {
+                Self::Wait { wanted, reason: "SecretImmutable", message }
+            }
+            (decision, _) => decision,
+        }
+    }
+
     /// The same decision while the private key that it takes is not made yet.
     #[must_use]
     pub fn waiting_for_key(self, NotYet { waiting }: NotYet) -> Self {
@@ -137,7 +150,8 @@ pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Times
             Ok(_) => Decision::Keep,
         },
     };
-    contested(seen, &decision, now).unwrap_or(decision)
+    let decision = contested(seen, &decision, now).unwrap_or(decision);
+    decision.held_up_by(seen.secret.as_ref().filter(|secret| secret.is_immutable), seen)
 }
 
 /// Whether a decision puts right what somebody else did: neither the spec asks for something new,
@@ -252,15 +266,25 @@ fn refuse(reason: &'static str, message: String) -> Decision {
 /// When the next try is due after failures: later and later, but always soon enough for several
 /// more before the certificate expires, and at once where the spec changed or somebody asks.
 ///
-/// It rests on the time of the failure only: a condition tells it, and one that said another time
-/// at each look would be written, and looked at again, without end.
 fn backoff_end(seen: &Observed) -> Option<Timestamp> {
     let status = seen.certificate.status.as_ref()?;
-    let failures = status.failed_issuance_attempts.filter(|count| *count > 0)?;
-    let last = status.last_failure_time.as_ref()?.0;
-    if checks::spec_changed(&seen.certificate) || checks::renewal_asked(&seen.certificate) {
+    // The Secret that stood in the way, perhaps, was deleted.
+    let is_gone = seen.secret.is_none() && status.secret_resource_version.is_some();
+    let certificate = &seen.certificate;
+    if is_gone || checks::spec_changed(certificate) || checks::renewal_asked(certificate) {
         return None;
     }
+    next_try(status, seen)
+}
+
+/// When the next try is due after the failures that a status tells of.
+///
+/// It rests on the time of the failure only: a condition tells it, and one that said another time
+/// at each look would be written, and looked at again, without end.
+#[must_use]
+pub fn next_try(status: &CertificateStatus, seen: &Observed) -> Option<Timestamp> {
+    let failures = status.failed_issuance_attempts.filter(|count| *count > 0)?;
+    let last = status.last_failure_time.as_ref()?.0;
     let doublings = u32::try_from(failures - 1).unwrap_or(0).min(10);
     let grown = FIRST_BACKOFF.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
     let leaf = seen.secret.as_ref().and_then(|secret| secret.pair()).map(|pair| &pair.leaf);

@@ -134,8 +134,10 @@ pub fn are_current(
         key => formats.contains_key(key),
     };
     let left_over = KEYS.iter().any(|key| !wanted(key) && data.contains_key(*key) && applied(key));
+    // What another client wrote first goes when that client lets go, although it is the same.
+    let not_ours = KEYS.iter().any(|key| wanted(key) && data.contains_key(*key) && !applied(key));
     let differs = formats.iter().any(|(key, value)| data.get(key) != Some(value));
-    !left_over && !differs && stores_are_current(spec, data, passwords)
+    !left_over && !not_ours && !differs && stores_are_current(spec, data, passwords)
 }
 
 fn stores_are_current(spec: &CertificateSpec, data: &Data, passwords: &Passwords) -> bool {

@@ -35,4 +35,5 @@ pub mod unfinished;
 pub mod wanted;
 
 pub use error::Error;
+pub use passwords::inputs;
 pub use reconcile::{error_policy, is_identity, reconcile, reconcile_identity};

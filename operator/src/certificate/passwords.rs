@@ -1,10 +1,13 @@
 //! Reads the passwords of the key stores that a spec asks for.
 
+use std::collections::BTreeSet;
+
 use countersign_crds::{Certificate, SecretKeySelector};
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::adoption;
 use super::error::Error;
 use super::extras::{self, Passwords};
 use crate::context::Context;
@@ -55,6 +58,22 @@ pub(super) async fn read(
         }
     }
     Ok(Ok(passwords))
+}
+
+/// The Secrets of others that a Certificate reads, or waits for.
+#[must_use]
+pub fn inputs(certificate: &Certificate) -> BTreeSet<String> {
+    let (jks, pkcs12) = extras::stores(&certificate.spec);
+    let of_jks = jks.filter(|jks| jks.password.is_none());
+    let of_pkcs12 = pkcs12.filter(|pkcs12| pkcs12.password.is_none());
+    let named = [
+        of_jks.and_then(|jks| jks.password_secret_ref.as_ref()),
+        of_pkcs12.and_then(|pkcs12| pkcs12.password_secret_ref.as_ref()),
+    ];
+    let conditions = certificate.status.iter().flat_map(|status| &status.conditions);
+    let waits = conditions.filter(|it| it.reason.as_deref() == Some(adoption::NOT_ADOPTED)).count();
+    let own = (waits > 0).then(|| certificate.spec.secret_name.clone());
+    named.into_iter().flatten().map(|reference| reference.name.clone()).chain(own).collect()
 }
 
 struct Source<'a> {

@@ -25,9 +25,14 @@ use super::{act, ask, ending, names, request, unfinished};
 use crate::context::Context;
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
+use crate::retry;
+use crate::watch::Key;
 
 /// A Certificate is looked at this often even when nothing happens.
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
+
+/// How often a Certificate is looked at that reads a Secret of which no change is told.
+const RECHECK_UNFOLLOWED: Duration = Duration::from_secs(60);
 
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
@@ -91,10 +96,19 @@ pub fn is_identity(certificate: &Certificate) -> bool {
 
 async fn bring(certificate: Arc<Certificate>, context: Arc<Context>) -> Result<Action, Error> {
     let certificate = with_default_issuer(&context, context.seen.own_writes.newest(certificate));
-    match attempt(&context, certificate.clone(), Look::IfKnown).await {
+    let key = (certificate.namespace().unwrap_or_default(), certificate.name_any());
+    let changes = context.seen.inputs.changes(&key);
+    let action = match attempt(&context, certificate.clone(), Look::IfKnown).await {
         Err(Error::Occupied { .. }) => attempt(&context, certificate, Look::Always).await,
         ended => ended,
-    }
+    }?;
+    context.seen.inputs.reconciled(&key, changes);
+    Ok(action)
+}
+
+/// Whether every change of what a Certificate reads is told.
+fn follows_inputs(context: &Context, key: &Key) -> bool {
+    context.seen.inputs.of(key).iter().all(|secret| context.seen.follows(secret))
 }
 
 async fn attempt(
@@ -128,11 +142,17 @@ async fn attempt(
             None
         }
     };
-    if let Some(soon) = request_step(context, &seen, &decision, wanted.as_ref(), &key).await? {
-        repaired.iter().for_each(|uid| context.repairs.note(uid, now));
-        return Ok(soon);
-    }
-    let (seen, outcome) = carry_out(context, seen, &decision, wanted.as_ref(), &key).await?;
+    let step = request_step(context, &seen, &decision, wanted.as_ref(), &key).await;
+    let (seen, outcome) = match step {
+        Ok(Some(soon)) => {
+            repaired.iter().for_each(|uid| context.repairs.note(uid, now));
+            return Ok(soon);
+        }
+        Ok(None) => carry_out(context, seen, &decision, wanted.as_ref(), &key).await?,
+        // What is asked for is more than a request may hold, for example.
+        Err(error) if retry::is_lasting(&error) => (seen, failure(context, &error)),
+        Err(error) => return Err(error),
+    };
     if !matches!(outcome, Outcome::Failed { .. }) {
         repaired.iter().for_each(|uid| context.repairs.note(uid, now));
     }
@@ -141,7 +161,10 @@ async fn attempt(
     act::write_status(context, &seen.certificate, &status).await?;
     report(context, &seen.certificate, &decision, &outcome).await;
     let reissues_at = reissues_at(seen.signer.as_ref(), &seen.certificate, &status);
-    Ok(Action::requeue(wait(&decision, &outcome, &status, reissues_at, now)))
+    let wait = wait(&decision, &outcome, &status, reissues_at, now);
+    let name = (seen.certificate.namespace().unwrap_or_default(), seen.certificate.name_any());
+    let longest = if follows_inputs(context, &name) { LONGEST_WAIT } else { RECHECK_UNFOLLOWED };
+    Ok(Action::requeue(wait.min(longest)))
 }
 
 fn reissues_at(
@@ -159,6 +182,10 @@ fn settled<'a>(
     signer: Option<&Signer>,
     now: Timestamp,
 ) -> Option<&'a CertificateStatus> {
+    let name = (certificate.namespace()?, certificate.name_any());
+    if context.seen.inputs.changes(&name) > 0 || !follows_inputs(context, &name) {
+        return None;
+    }
     let key = (certificate.namespace()?, certificate.spec.secret_name.clone());
     let version = certificate.status.as_ref()?.secret_resource_version.as_deref();
     let same_secret = context.seen.secrets.is_unchanged(&key, version);
@@ -336,7 +363,8 @@ async fn waiting(
 fn wants_temporary(seen: &Observed) -> bool {
     let asked = seen.certificate.annotations().get(names::ISSUE_TEMPORARY);
     let has_pair = seen.secret.as_ref().and_then(|secret| secret.pair()).is_some();
-    asked.map(String::as_str) == Some("true") && !has_pair
+    let is_frozen = seen.secret.as_ref().is_some_and(|secret| secret.is_immutable);
+    asked.map(String::as_str) == Some("true") && !has_pair && !is_frozen
 }
 
 fn failure(context: &Context, error: &Error) -> Outcome {
@@ -439,16 +467,14 @@ fn waited_for(status: &CertificateStatus, now: Timestamp) -> Duration {
 #[must_use]
 pub fn error_policy(certificate: Arc<Certificate>, error: &Error, context: Arc<Context>) -> Action {
     let reason = error.reason();
-    if matches!(error, Error::WriteSecret { .. }) && !ending::is_why(error) {
+    let is_told = matches!(error, Error::WriteSecret { .. }) || retry::is_lasting(error);
+    if is_told && !error.is_conflict() && !ending::is_why(error) {
         context.events.warning(&*certificate, reason, error.story());
     }
     warn!(reason, error = error.story(), "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(if matches!(error, Error::WriteStatus { .. }) {
-        Duration::from_secs(1)
-    } else {
-        RETRY
-    })
+    let is_quick = matches!(error, Error::WriteStatus { .. }) || error.is_conflict();
+    Action::requeue(retry::after(error, if is_quick { Duration::from_secs(1) } else { RETRY }))
 }
 
 #[cfg(test)]

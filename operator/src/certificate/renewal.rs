@@ -13,6 +13,9 @@ use jiff::{SignedDuration, Span, Timestamp};
 use super::wanted::InvalidField;
 use crate::pki::{BACKDATE, BACKDATED_PART, CertificateFacts, Validity};
 
+/// A certificate is used so long before it is renewed, or a tenth of its lifetime, if that is shorter.
+const LEAST_AGE: SignedDuration = SignedDuration::from_mins(1);
+
 /// When a certificate is renewed, as its spec says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Terms {
@@ -95,6 +98,8 @@ impl Terms {
             Lead::Percent(percent) => Some(part(percent, lives)),
         };
         let before = asked.filter(|before| *before < lives).unwrap_or(said / 3);
+        // However late it is asked for, a certificate is not replaced as soon as it is there.
+        let before = before.min(lives - LEAST_AGE.min(lives / 10));
         let until = (lives - before).max(SignedDuration::ZERO);
         let chance = until / 20 * i32::from(self.spread) / 1000;
         // Whole seconds, as they are written: a fraction would be gone when the status is read.

@@ -42,6 +42,7 @@ pub fn is_untidy(seen: &Observed) -> bool {
         || annotations.keys().any(|name| !stored.applied.annotations.contains(name))
         || stored.applied.labels.iter().any(|name| !labels.contains_key(name))
         || stored.applied.annotations.iter().any(|name| !annotations.contains_key(name))
+        || names::THREE.iter().any(|key| stored.data.0.contains_key(*key) && !applied(key))
         || owner.as_ref().is_some_and(|owner| !stored.owners.contains(&owner.uid))
         || (owner.is_none() && stored.applied.owner)
         || !extras::are_current(&seen.certificate.spec, &stored.data.0, applied, passwords)
@@ -236,8 +237,22 @@ fn joined(values: &[impl ToString]) -> String {
         }
         text
     };
-    values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(",")
+    let mut line = String::new();
+    for (place, value) in values.iter().enumerate() {
+        let value = quoted(value);
+        if line.len() + value.len() > LONGEST_LIST {
+            return format!("{line},(and {} more)", values.len() - place);
+        }
+        if place > 0 {
+            line.push(',');
+        }
+        line.push_str(&value);
+    }
+    line
 }
+
+/// All annotations of an object share 256 KiB. What is cut here stands in the certificate.
+const LONGEST_LIST: usize = 12 * 1024;
 
 #[cfg(test)]
 mod tests;

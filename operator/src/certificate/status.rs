@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::checks;
-use super::decide::{CONTESTED, Decision};
+use super::decide::{CONTESTED, Decision, next_try};
 use super::names;
 use super::observe::Observed;
 use super::unfinished;
@@ -52,7 +52,8 @@ pub fn next(
         status.renew_requested_at = asked.cloned();
     }
     conditions.set(&mut status.conditions, ready(seen, wanted, decision, now));
-    match issuing(decision, outcome) {
+    let next_try = next_try(&status, seen);
+    match issuing(decision, outcome, next_try) {
         _ if *outcome == Outcome::Unchanged && tells_of_failure(&status, decision) => {}
         _ if *decision == Decision::Record && is_asked_for_again(seen) => {}
         Some(condition) => conditions.set(&mut status.conditions, condition),
@@ -138,9 +139,14 @@ fn tells_of_failure(status: &CertificateStatus, decision: &Decision) -> bool {
         && status.conditions.iter().any(tells)
 }
 
-fn issuing<'a>(decision: &'a Decision, outcome: &'a Outcome) -> Option<Said<'a>> {
+fn issuing<'a>(
+    decision: &'a Decision,
+    outcome: &'a Outcome,
+    next_try: Option<Timestamp>,
+) -> Option<Said<'a>> {
     if let Outcome::Failed { reason, message } = outcome {
-        return Some(("Issuing", ConditionStatus::False, reason, message.clone()));
+        let next = next_try.map(|at| format!("; the next try is at {at}")).unwrap_or_default();
+        return Some(("Issuing", ConditionStatus::False, reason, format!("{message}{next}")));
     }
     match decision {
         Decision::Wait { wanted, message, .. } => {

@@ -72,6 +72,7 @@ impl Wanted {
     /// When a field makes no sense although the schema let it pass.
     pub fn of(spec: &CertificateSpec) -> Result<Self, InvalidField> {
         let key = spec.private_key.clone().unwrap_or_default();
+        template_names(spec)?;
         let lifetime = spec.duration.map_or(DEFAULT_LIFETIME, Duration::from);
         Ok(Self {
             request: request_of(spec)?,
@@ -84,6 +85,41 @@ impl Wanted {
             encode_usages: spec.encode_usages_in_request != Some(false),
         })
     }
+}
+
+/// Labels and annotations have names that Kubernetes takes.
+fn template_names(spec: &CertificateSpec) -> Result<(), InvalidField> {
+    let Some(template) = &spec.secret_template else { return Ok(()) };
+    let named = [
+        ("secretTemplate.labels", &template.labels),
+        ("secretTemplate.annotations", &template.annotations),
+    ];
+    for (field, map) in named {
+        if let Some(name) = map.keys().find(|name| !is_qualified(name)) {
+            let problem = "is no name such as team or example.org/team";
+            return Err(InvalidField::new(field, name, problem));
+        }
+    }
+    Ok(())
+}
+
+/// A name of at most 63 characters, after a DNS name and a slash, perhaps.
+fn is_qualified(text: &str) -> bool {
+    let (prefix, name) = match text.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, text),
+    };
+    let is_framed = |text: &str, also: &str| {
+        let is_alphanumeric = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        is_alphanumeric(text.chars().next())
+            && is_alphanumeric(text.chars().next_back())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    };
+    let is_domain = |text: &str| {
+        let lower = !text.contains(|c: char| c.is_ascii_uppercase());
+        text.len() <= 253 && lower && text.split('.').all(|label| is_framed(label, "-"))
+    };
+    name.len() <= 63 && is_framed(name, "-_.") && prefix.is_none_or(is_domain)
 }
 
 fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {

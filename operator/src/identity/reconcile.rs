@@ -21,6 +21,9 @@ use crate::inject;
 use crate::kept::MeshPod;
 use crate::metrics::ReasonLabels;
 
+/// How soon a pod is looked at again whose account has no identity.
+const RECHECK: Duration = Duration::from_secs(5);
+
 /// An identity could not be asked for.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's text says what it is")]
@@ -58,7 +61,10 @@ pub async fn reconcile(pod: Arc<MeshPod>, context: Arc<Context>) -> Result<Actio
         return Ok(Action::await_change());
     }
     ensure(&context, &namespace, &pod.service_account).await?;
-    Ok(Action::await_change())
+    let identity = names::identity_name(&pod.service_account);
+    let is_there = context.seen.certificates.get(&ObjectRef::new(&identity).within(&namespace));
+    // Its account is not there yet, which is not watched, or the watch is late.
+    Ok(is_there.map_or(Action::requeue(RECHECK), |_| Action::await_change()))
 }
 
 /// A pod that ended, or is being deleted, needs no identity and gives none a name.
@@ -137,5 +143,5 @@ pub fn error_policy(_: Arc<MeshPod>, error: &Error, context: Arc<Context>) -> Ac
     let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(3))
+    Action::requeue(crate::retry::after(error, Duration::from_secs(3)))
 }

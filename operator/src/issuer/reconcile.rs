@@ -284,7 +284,7 @@ pub fn error_policy<K: AnyIssuer>(_: Arc<K>, error: &Error, context: Arc<Context
     let reason = "WriteIssuerStatusError";
     warn!(reason, error = story(error), "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(5))
+    Action::requeue(crate::retry::after(error, Duration::from_secs(5)))
 }
 
 #[cfg(test)]

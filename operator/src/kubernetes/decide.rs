@@ -12,8 +12,8 @@ use crate::story::story;
 /// Lifetime where none is asked for: 90 days.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// How long the certificate shall be valid, a Go duration; `spec.expirationSeconds` wins, since only
-/// that stays as it was approved.
+/// How long the certificate shall be valid, a Go duration, 90 days at most. `spec.expirationSeconds`
+/// wins: only that stays as it was approved, and it may be longer.
 const DURATION: &str = "experimental.countersign.dev/request-duration";
 
 /// `true` asks for an authority, and adds `cert sign` to the usages, as `isCA` does. An admission
@@ -157,9 +157,10 @@ fn lifetime(request: &CertificateSigningRequest) -> Result<Duration, Refusal> {
         return asked.ok_or_else(|| invalid("spec.expirationSeconds", &seconds));
     }
     let Some(text) = request.annotations().get(DURATION) else { return Ok(DEFAULT_LIFETIME) };
-    let asked = text.parse::<kube::core::Duration>().ok().map(Duration::from);
-    let asked = asked.filter(|asked| !text.starts_with('-') && asked.as_secs() > 0);
-    asked.ok_or_else(|| invalid(DURATION, text))
+    let asked = crate::duration::parse(text).filter(|asked| asked.as_secs() > 0);
+    // Anybody who may update the request can write it after the approval: it makes a lifetime shorter than
+    // the one that is approved where nothing is said, and never longer.
+    asked.map(|asked| asked.min(DEFAULT_LIFETIME)).ok_or_else(|| invalid(DURATION, text))
 }
 
 #[cfg(test)]

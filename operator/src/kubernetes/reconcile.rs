@@ -23,6 +23,7 @@ use crate::issuer::{Job, Requester, SignError, Signed, load_requesters_key, sign
 use crate::last_word::LastWords;
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
+use crate::retry;
 use crate::story::story;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
@@ -240,7 +241,7 @@ fn failed(
 
 /// After an error of the API server's, a little later.
 pub(super) fn error_policy(
-    _: Arc<CertificateSigningRequest>,
+    request: Arc<CertificateSigningRequest>,
     error: &Error,
     signing: Arc<Signing>,
 ) -> Action {
@@ -248,10 +249,14 @@ pub(super) fn error_policy(
         Error::Review { .. } => "AccessReviewError",
         Error::WriteStatus { .. } => "WriteStatusError",
     };
-    let cause = crate::story::cause(error);
-    warn!(reason, %error, cause, "reconciliation failed");
+    let message = story(error);
+    warn!(reason, error = message, "reconciliation failed");
+    let uid = request.uid().unwrap_or_default();
+    if retry::is_lasting(error) && signing.said.is_news(&uid, &message) {
+        signing.context.events.warning(&*request, reason, message);
+    }
     signing.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(retry::after(error, Duration::from_secs(1)))
 }
 
 #[cfg(test)]

@@ -161,5 +161,5 @@ pub fn error_policy(
     let cause = crate::story::cause(error);
     warn!(reason, %error, cause, "reconciliation failed");
     policies.context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(crate::retry::after(error, Duration::from_secs(1)))
 }

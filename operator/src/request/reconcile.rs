@@ -20,6 +20,7 @@ use crate::issuer::authority::AuthorityUnavailable;
 use crate::issuer::{Job, Requester, SignError, Signed, load_requesters_key, sign, spec_of};
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
+use crate::retry;
 use crate::story::story;
 
 /// How long until a request is tried again whose issuer cannot sign yet.
@@ -71,7 +72,14 @@ pub async fn reconcile(
         }
     };
     let is_final = verdict.is_final;
-    write(&context, &request, verdict).await?;
+    let is_signed = verdict.signed.is_some();
+    match write(&context, &request, verdict).await {
+        // What was signed does not fit: to sign it again would change nothing.
+        Err(error) if is_signed && retry::is_lasting(&error) => {
+            write(&context, &request, failed(story(&error))).await?;
+        }
+        written => written?,
+    }
     Ok(if is_final { Action::await_change() } else { Action::requeue(RETRY) })
 }
 
@@ -174,6 +182,16 @@ fn denied(why: String) -> Verdict {
         event: "Denied",
         approved: false,
         conditions: vec![(READY, ConditionStatus::False, "Denied", message)],
+        signed: None,
+        is_final: true,
+    }
+}
+
+fn failed(why: String) -> Verdict {
+    Verdict {
+        event: "WriteStatusError",
+        approved: true,
+        conditions: vec![(READY, ConditionStatus::False, "Failed", why)],
         signed: None,
         is_final: true,
     }
@@ -332,12 +350,18 @@ fn set(
 
 /// After an error of the API server's, a little later.
 #[must_use]
-pub fn error_policy(_: Arc<CertificateRequest>, error: &Error, context: Arc<Context>) -> Action {
-    let reason = "WriteStatusError";
-    let cause = crate::story::cause(error);
-    warn!(reason, %error, cause, "reconciliation failed");
+pub fn error_policy(
+    request: Arc<CertificateRequest>,
+    error: &Error,
+    context: Arc<Context>,
+) -> Action {
+    let (reason, message) = ("WriteStatusError", story(error));
+    warn!(reason, error = message, "reconciliation failed");
+    if retry::is_lasting(error) {
+        context.events.warning(&*request, reason, message);
+    }
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(retry::after(error, Duration::from_secs(1)))
 }
 
 #[cfg(test)]

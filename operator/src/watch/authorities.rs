@@ -56,14 +56,17 @@ pub async fn follow_authorities(client: Client, routes: Routes, authorities: &Au
     let mut changes = routes.seen.secrets.changes();
     let (told, mut telling) = mpsc::unbounded_channel();
     let named = routes.seen.named.clone();
-    let mut following = Following { client, routes, authorities, told, all: BTreeSet::new() };
+    let (all, inputs) = Default::default();
+    let mut following = Following { client, routes, authorities, told, all, inputs };
     let (mut tasks, mut watches) = (JoinSet::new(), HashMap::new());
     loop {
         tokio::select! {
             changed = changes.recv() => match changed {
                 Ok(key) => following.changed(&key),
                 // So many at once that some were missed.
-                Err(RecvError::Lagged(_)) => following.all.iter().for_each(|key| following.changed(key)),
+                Err(RecvError::Lagged(_)) => {
+                    following.all.union(&following.inputs).for_each(|key| following.changed(key));
+                }
                 Err(RecvError::Closed) => std::future::pending().await,
             },
             Some(key) = telling.recv() => following.changed(&key),
@@ -80,6 +83,8 @@ struct Following<'a> {
     told: mpsc::UnboundedSender<Key>,
     /// The Secrets of all authorities.
     all: BTreeSet<Key>,
+    /// The Secrets that Certificates read.
+    inputs: BTreeSet<Key>,
 }
 
 impl Following<'_> {
@@ -88,23 +93,31 @@ impl Following<'_> {
         if self.all.contains(key) {
             self.authorities.changed(key);
             self.routes.signers(key);
+        }
+        if self.inputs.contains(key) {
+            self.routes.readers(key);
+        }
+        if self.all.contains(key) || self.inputs.contains(key) {
             // It may have lost our label, or got it.
             self.routes.seen.named.look();
         }
     }
 
-    /// Sees to it that the Secret of every authority is followed.
+    /// Sees to it that the Secret of every authority is followed, and what Certificates read.
     fn look(&mut self, tasks: &mut JoinSet<()>, watches: &mut HashMap<Key, AbortHandle>) {
         // Those that were ended before are forgotten.
         while tasks.try_join_next().is_some() {}
-        let all = secrets_of(&self.routes);
-        let new: Vec<_> = all.difference(&self.all).cloned().collect();
+        let (all, inputs) = (secrets_of(&self.routes), self.routes.seen.inputs.all());
+        let mut new: BTreeSet<_> = all.difference(&self.all).cloned().collect();
+        new.extend(inputs.difference(&self.inputs).cloned());
         self.all.clone_from(&all);
+        self.inputs.clone_from(&inputs);
         self.authorities.keep_only(&all);
         // What happened to these before was nobody's business.
         new.iter().for_each(|key| self.changed(key));
         let seen = &self.routes.seen;
-        let wanted = to_be_named(all, |key| seen.secrets.knows(key));
+        let home = &self.routes.home;
+        let wanted = to_be_named(&all, &inputs, home, |key| seen.secrets.knows(key));
         watches.retain(|key, task| {
             let stays = wanted.contains(key);
             if !stays {
@@ -136,9 +149,27 @@ fn secrets_of(routes: &Routes) -> BTreeSet<Key> {
     issuers.chain(everywhere).collect()
 }
 
-/// Those that must be followed by their names, so many as may be; pure.
-fn to_be_named(all: BTreeSet<Key>, is_followed: impl Fn(&Key) -> bool) -> BTreeSet<Key> {
-    all.into_iter().filter(|key| !is_followed(key)).take(MOST_NAMED).collect()
+/// Those that must be followed by their names, so many as may be; pure. Namespaces take turns, so that
+/// one with many issuers leaves the others theirs; the operator's own comes first, and in each the
+/// Secrets of authorities come before those that Certificates read.
+fn to_be_named(
+    authorities: &BTreeSet<Key>,
+    inputs: &BTreeSet<Key>,
+    home: &str,
+    is_followed: impl Fn(&Key) -> bool,
+) -> BTreeSet<Key> {
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let mut ranked = Vec::new();
+    for key in authorities.iter().chain(inputs.difference(authorities)) {
+        if is_followed(key) {
+            continue;
+        }
+        let rank = taken.entry(key.0.as_str()).or_default();
+        ranked.push((key.0 != home, *rank, key));
+        *rank += 1;
+    }
+    ranked.sort_unstable();
+    ranked.into_iter().take(MOST_NAMED).map(|(_, _, key)| key.clone()).collect()
 }
 
 async fn follow_one(client: Client, named: Arc<Named>, key: Key, told: mpsc::UnboundedSender<Key>) {
@@ -177,13 +208,23 @@ mod tests {
     #[test]
     fn what_bears_our_label_is_not_followed_a_second_time() {
         let all = BTreeSet::from([key("ours"), key("a-users")]);
-        let named = to_be_named(all, |one| *one == key("ours"));
+        let named = to_be_named(&all, &BTreeSet::new(), "home", |one| *one == key("ours"));
         assert_eq!(named, BTreeSet::from([key("a-users")]));
     }
 
     #[test]
-    fn there_is_an_end_to_what_is_followed_by_name() {
-        let all = (0..MOST_NAMED * 2).map(|number| key(&format!("{number}"))).collect();
-        assert_eq!(to_be_named(all, |_| false).len(), MOST_NAMED);
+    fn there_is_an_end_to_what_is_followed_by_name_and_namespaces_take_turns() {
+        let many = |namespace: &str| {
+            let one = |number| (namespace.to_owned(), format!("{number:03}"));
+            (0..MOST_NAMED).map(one).collect::<BTreeSet<Key>>()
+        };
+        let inputs = many("a");
+        let authorities: BTreeSet<_> = many("b").into_iter().chain([key("web")]).collect();
+        let named = to_be_named(&authorities, &inputs, "shop", |_| false);
+        let of = |namespace: &str| named.iter().filter(|key| key.0 == namespace).count();
+        assert_eq!(named.len(), MOST_NAMED);
+        assert_eq!((of("shop"), of("a"), of("b")), (1, 100, 99));
+        let home = to_be_named(&many("home"), &inputs, "home", |_| false);
+        assert!(home.iter().all(|key| key.0 == "home"));
     }
 }

@@ -3,12 +3,23 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::broadcast;
+
 /// A namespace, and a name in it.
 type Key = (String, String);
 
+/// So many changes are kept for a listener that is slow; one that misses some is told so.
+const MOST_CHANGES: usize = 2048;
+
 /// Which Certificates name which Secret.
-#[derive(Debug, Default)]
-pub struct Claims(RwLock<Inner>);
+#[derive(Debug)]
+pub struct Claims(RwLock<Inner>, broadcast::Sender<Key>);
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self(RwLock::default(), broadcast::Sender::new(MOST_CHANGES))
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -17,11 +28,21 @@ struct Inner {
 }
 
 impl Claims {
+    /// Every Certificate that comes, goes, or names another Secret from now on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Key> {
+        self.1.subscribe()
+    }
+
     /// A Certificate names a Secret; returns the one that it named before, if that was another.
     pub fn note(&self, namespace: &str, certificate: &str, secret: &str) -> Option<String> {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), certificate.to_owned());
-        let before = inner.secret_of.insert(key, secret.to_owned());
+        let before = inner.secret_of.insert(key.clone(), secret.to_owned());
+        if before.as_deref() != Some(secret) {
+            // An error means that nothing listens.
+            let _ = self.1.send(key);
+        }
         let before = before.filter(|before| before != secret);
         if let Some(before) = &before {
             inner.withdraw(namespace, certificate, before);
@@ -37,6 +58,7 @@ impl Claims {
         let key = (namespace.to_owned(), certificate.to_owned());
         let secret = inner.secret_of.remove(&key)?;
         inner.withdraw(namespace, certificate, &secret);
+        let _ = self.1.send(key);
         Some(secret)
     }
 

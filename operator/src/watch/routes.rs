@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use countersign_contract::names::SERVICE_ACCOUNT_ANNOTATION;
 use countersign_crds::{
     AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
 };
@@ -16,11 +17,11 @@ use super::gathered::Gathered;
 use super::queues::Queues;
 use super::secrets::Touched;
 use super::versions::Key;
-use crate::certificate::is_identity;
 use crate::certificate::keys::KeyMaker;
 use crate::certificate::names::CERTIFICATE_NAME;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
+use crate::certificate::{inputs, is_identity};
 use crate::context::Watched;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
@@ -66,6 +67,9 @@ impl Routes {
             Change::There(certificate) => {
                 let (namespace, name) = key_of(certificate);
                 let secret = &certificate.spec.secret_name;
+                if self.seen.inputs.note(&namespace, &name, inputs(certificate)) {
+                    self.seen.named.look();
+                }
                 let left = self.seen.claims.note(&namespace, &name, secret);
                 self.put(certificate);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
@@ -76,6 +80,13 @@ impl Routes {
                 let uid = certificate.metadata.uid.as_deref().unwrap_or_default();
                 self.repairs.forget(uid);
                 self.keys.forget(uid);
+                if self.seen.inputs.forget(&namespace, &name) {
+                    self.seen.named.look();
+                }
+                // The operator made it, and makes it anew where a pod still needs it.
+                if is_identity(certificate) {
+                    self.pods_of_account(certificate);
+                }
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
             }
@@ -202,6 +213,23 @@ impl Routes {
         if let Some(certificate) = &touched.certificate {
             self.certificate_named(namespace, certificate);
         }
+    }
+
+    /// A Secret of another owner concerns the Certificates that read it, or wait for it.
+    pub(super) fn readers(&self, secret: &Key) {
+        for certificate in self.seen.inputs.changed(secret) {
+            self.certificate_named(&secret.0, &certificate);
+        }
+    }
+
+    fn pods_of_account(&self, identity: &Certificate) {
+        let account = identity.annotations().get(SERVICE_ACCOUNT_ANNOTATION);
+        let namespace = identity.namespace().unwrap_or_default();
+        let found = self.seen.pods.state_filter(|pod| {
+            pod.is_in(&namespace)
+                && account.is_some_and(|account| *pod.service_account == **account)
+        });
+        found.iter().for_each(|pod| self.queues.pods.put(pod));
     }
 
     /// The Secret of an authority concerns the issuers that sign with it.

@@ -43,7 +43,7 @@ fn now() -> UnixTime {
 }
 
 fn read(files: &Files) -> Result<Credentials, Error> {
-    Credentials::of(files, None, None, now())
+    Credentials::of(files, None, None, None, now())
 }
 
 #[test]

@@ -41,8 +41,7 @@ fn cases() -> Vec<Case> {
     let emails = texts(&["alice@example.com", "bob@example.org"]);
     let rsa = KeyAlgorithm::Rsa { bits: 2048 };
     let long = || json!({ "experimental.countersign.dev/request-duration": "896h" });
-    let authority = json!({ "experimental.countersign.dev/request-duration": "4000h",
-        "experimental.countersign.dev/request-is-ca": "true" });
+    let authority = json!({ "experimental.countersign.dev/request-is-ca": "true" });
     let usages = ["server auth", "client auth", "digital signature", "data encipherment"];
     let signing = ["digital signature", "key encipherment", "cert sign"];
     vec![
@@ -67,7 +66,7 @@ fn cases() -> Vec<Case> {
         Case { spec: json!({ "usages": usages }), ..case("usages", called(dns(&["web.test"]))) },
         Case {
             annotations: authority,
-            spec: json!({ "usages": signing }),
+            spec: json!({ "usages": signing, "expirationSeconds": 4000 * 3600 }),
             seconds: 4000 * 3600,
             ..case("authority", called(Request::default()))
         },

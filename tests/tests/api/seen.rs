@@ -221,7 +221,7 @@ pub(crate) async fn a_secret_that_cannot_be_written_is_told(space: Space) {
     space.certificate("web", json!({})).await;
     let template = json!({ "spec": { "secretTemplate": { "labels": { "no name": "a" } } } });
     space.change::<Certificate>("web", template).await;
-    space.event("web", "says why", |reason| reason == "WriteSecretError").await;
+    space.event("web", "says why", |reason| reason == "InvalidSpec").await;
     let template =
         json!({ "spec": { "secretTemplate": { "labels": { "no name": null, "a": "b" } } } });
     space.change::<Certificate>("web", template).await;

@@ -13,6 +13,18 @@ pub(crate) async fn a_bad_spec_is_refused_with_its_field_named(space: Space) {
         (json!({ "duration": "1h", "renewBefore": "2h" }), "spec.renewBefore"),
         (json!({ "renewBefore": "1s" }), "spec.renewBefore"),
         (json!({ "duration": "a day" }), "spec.duration"),
+        (json!({ "duration": "87600000h" }), "spec.duration: Invalid value"),
+        (json!({ "duration": "87600000h" }), "duration must be less than 1000000h"),
+        (json!({ "renewBefore": "87600000h" }), "renewBefore must be less than 1000000h"),
+        (
+            json!({ "renewal": { "policy": "RenewBefore", "windows": [
+                { "cron": "0 0 * * *", "windowDuration": "99999999999999999999999999h" }] } }),
+            "windowDuration",
+        ),
+        (
+            json!({ "secretTemplate": { "annotations": { "a": "x".repeat(40_000), "b": "x".repeat(40_000) } } }),
+            "spec.secretTemplate",
+        ),
         (json!({ "dnsNames": [] }), "dnsNames"),
         (json!({ "dnsNames": "web" }), "spec.dnsNames"),
         (json!({ "ipAddresses": ["web"] }), "spec.ipAddresses"),
@@ -128,4 +140,22 @@ pub(crate) async fn a_request_cannot_be_changed(space: Space) {
     let changed = api.patch("laptop", &PatchParams::default(), &Patch::Merge(patch)).await;
     let message = changed.expect_err("it was changed").to_string();
     assert!(message.contains("spec is immutable"), "{message}");
+    // One whose base64 holds a slash can still be written to; one that is no canonical base64 is none.
+    let noted = [b"# till 7?\n".to_vec(), openssl_csr(&space, "till.test")].concat();
+    let noted = request(noted);
+    assert!(noted["spec"]["request"].as_str().unwrap().contains('/'));
+    space.make::<CertificateRequest>("till", noted).await;
+    let note = json!({ "metadata": { "annotations": { "note": "kept" } } });
+    space.change::<CertificateRequest>("till", note).await;
+    let signed = |one: &CertificateRequest| {
+        one.status.as_ref().is_some_and(|status| status.certificate.is_some())
+    };
+    space.authority().await;
+    space.when("till", "is signed", signed).await;
+    for text in ["!", "YWI", "YWJ=", "YW\nJj"] {
+        let bad = json!({ "spec": { "request": text, "issuerRef": { "name": "ca" } } });
+        let refused = space.try_make::<CertificateRequest>("bad", bad).await;
+        let message = refused.expect_err(text).to_string();
+        assert!(message.contains("spec.request"), "{text}: {message}");
+    }
 }

@@ -137,6 +137,19 @@ fn a_kept_key_that_cannot_be_read_is_never_replaced() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_changed_is_waited_for_with_advice() {
+    let web = certificate("web");
+    let mut frozen = secret_of(&web).expiring_in(hours(1)).made();
+    frozen.immutable = Some(true);
+    let decision = decided(&seen(&web, Some(&frozen)));
+    assert_eq!(word(&decision), "Wait Renewing SecretImmutable");
+    assert_eq!(sentence(decision), "Secret web-tls is immutable: delete it, and it is made anew");
+    let mut good = secret_of(&web).made();
+    good.immutable = Some(true);
+    assert_eq!(decided(&seen(&web, Some(&good))), Decision::Keep);
+}
+
+#[test]
 fn a_spec_that_makes_no_sense_is_refused_with_its_field() {
     let web = certificate("web");
     let secret = secret_of(&web).made();

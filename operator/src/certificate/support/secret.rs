@@ -74,10 +74,12 @@ pub(crate) fn applied(mut secret: Secret) -> Secret {
         "f:labels": fields(secret.labels()),
         "f:annotations": fields(secret.annotations()),
     });
+    let data = secret.data.iter().flatten().map(|(key, _)| (format!("f:{key}"), json!({})));
+    let data: Value = data.collect();
     let entry = ManagedFieldsEntry {
         manager: Some(FIELD_MANAGER.to_owned()),
         operation: Some("Apply".to_owned()),
-        fields_v1: Some(FieldsV1(json!({ "f:metadata": metadata, "f:type": {} }))),
+        fields_v1: Some(FieldsV1(json!({ "f:metadata": metadata, "f:type": {}, "f:data": data }))),
         time: Some(Time(now())),
         ..ManagedFieldsEntry::default()
     };

@@ -120,6 +120,26 @@ fn every_usage_keeps_its_name() {
 }
 
 #[test]
+fn a_name_of_a_label_or_an_annotation_that_kubernetes_refuses_is_named() {
+    let cases = [
+        ("team", true),
+        ("example.org/team", true),
+        ("a_b.c-d", true),
+        ("no name", false),
+        ("a b/c", false),
+        ("Example.org/team", false),
+        ("example.org/", false),
+        ("-team", false),
+        ("a/b/c", false),
+        ("", false),
+    ];
+    for (name, fits) in cases {
+        assert_eq!(is_qualified(name), fits, "{name:?}");
+    }
+    assert!(!is_qualified(&"a".repeat(64)));
+}
+
+#[test]
 fn an_address_that_is_none_is_named() {
     for bad in ["10.0.0", "10.0.0.1/8", "web.test", "::g", ""] {
         let error = of(|spec| spec.ip_addresses = vec!["10.0.0.1".to_owned(), bad.to_owned()]);

@@ -131,6 +131,10 @@ fn annotations_ask_for_what_the_spec_has_no_field_for() {
     annotate(&mut request, IS_CA, "false");
     let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
     assert_eq!((order.lifetime, order.request.is_ca), (Duration::from_secs(896 * 3600), false));
+    // Written after the approval, perhaps: it never asks for more than nothing does.
+    annotate(&mut request, DURATION, "87600h");
+    let Decision::Sign(order) = decide(&request) else { panic!("{}", word(&request)) };
+    assert_eq!(order.lifetime, DEFAULT_LIFETIME);
     request.spec.expiration_seconds = Some(600);
     annotate(&mut request, IS_CA, "true");
     request.spec.usages = Some(vec!["cert sign".to_owned()]);

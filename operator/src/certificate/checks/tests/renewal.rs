@@ -26,7 +26,7 @@ fn a_certificate_is_renewed_at_its_renewal_time_and_unready_at_its_end() {
     let certificate = certificate("web").with(|spec| {
         spec.renew_before = Some(std::time::Duration::from_secs(7200).into());
     });
-    let second = jiff::SignedDuration::from_secs(1);
+    let second = SignedDuration::from_secs(1);
     let cases = [
         (hours(2) + second, None, None),
         (hours(2), Some(Reason::Renewing), None),

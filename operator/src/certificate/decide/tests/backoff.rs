@@ -42,6 +42,15 @@ fn failing(left: SignedDuration, ago: SignedDuration) -> Decision {
 }
 
 #[test]
+fn a_secret_that_was_deleted_is_made_anew_at_once() {
+    let web = certificate("web").failed(9, seconds(0));
+    let web = web.having(|status| status.secret_resource_version = Some("7".to_owned()));
+    assert_eq!(word(&decided(&seen(&web, None))), "Issue DoesNotExist");
+    let expired = secret_of(&web).expiring_in(-hours(1)).made();
+    assert_eq!(word(&decided(&seen(&web, Some(&expired)))), "BackOff Renewing");
+}
+
+#[test]
 fn several_more_tries_always_fit_before_the_certificate_expires() {
     for left in [minutes(5), hours(1), hours(3), hours(24)] {
         let mut remaining = left;

@@ -6,7 +6,10 @@ use super::*;
 fn why_issuance_failed_is_told_until_one_succeeds() {
     let web = seen(&certificate("web"), None);
     let first = after(&web, &failed());
-    assert_eq!(told(&first, "Issuing"), "False SigningError: signing: out of ink");
+    assert_eq!(
+        told(&first, "Issuing"),
+        "False SigningError: signing: out of ink; the next try is at 2026-05-05T12:00:30Z"
+    );
     let backing_off = after(&later(&web, first.clone()), &Outcome::Unchanged);
     assert_eq!(backing_off, first, "and nothing is written while the next try is waited for");
     let secret = secret_of(&web.certificate).made();
