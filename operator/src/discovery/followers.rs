@@ -85,7 +85,7 @@ impl Followers {
 #[derive(Debug)]
 enum Ids {
     One(u64),
-    Many(Box<HashSet<u64>>),
+    Many(HashSet<u64>),
 }
 
 impl Ids {
@@ -99,7 +99,7 @@ impl Ids {
 
     fn insert(&mut self, id: u64) {
         match self {
-            Self::One(other) => *self = Self::Many(Box::new(HashSet::from([*other, id]))),
+            Self::One(other) => *self = Self::Many(HashSet::from([*other, id])),
             Self::Many(ids) => {
                 ids.insert(id);
             }

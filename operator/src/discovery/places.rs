@@ -3,7 +3,7 @@
 //!
 //! A thousand pods of one Deployment have one identity, hence the address. Where a network has pods
 //! call by the address of their node, all pods of an identity on it share one, and a node has at most
-//! some 250 pods. An address that is known to be a pod's is shared by nobody.
+//! some 250 pods. The address of a pod in the mesh is shared by nobody.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -58,8 +58,8 @@ pub(super) enum Full {
     Replica,
     #[error("this namespace has as many connections to this replica as it may have")]
     Namespace,
-    #[error("this pod has as many connections as it may have")]
-    Pod,
+    #[error("as many connections come from this address as may")]
+    Address,
     #[error("this identity has as many connections from this address as it may have")]
     Caller,
 }
@@ -70,7 +70,7 @@ impl Full {
         match self {
             Self::Replica => "replica_full",
             Self::Namespace => "namespace_full",
-            Self::Pod => "pod_full",
+            Self::Address => "address_full",
             Self::Caller => "caller_full",
         }
     }
@@ -92,7 +92,7 @@ fn decide(limits: Limits, is_pods: bool, counts: Counts) -> Result<(), Full> {
     if counts.own >= each {
         Err(Full::Caller)
     } else if is_pods && counts.from_address >= limits.of_pod {
-        Err(Full::Pod)
+        Err(Full::Address)
     } else if counts.all >= limits.all {
         Err(Full::Replica)
     } else if counts.of_namespace >= limits.all.div_ceil(2) {
@@ -291,7 +291,7 @@ mod tests {
             // Nobody shares a pod's address.
             (true, [1, 1, 1, 1], Err(Full::Caller)),
             (true, [1, 1, 1, 0], Ok(())),
-            (true, [2, 2, 2, 0], Err(Full::Pod)),
+            (true, [2, 2, 2, 0], Err(Full::Address)),
             (false, [2, 2, 2, 0], Ok(())),
         ];
         for (is_pods, [all, of_namespace, from_address, own], expected) in cases {

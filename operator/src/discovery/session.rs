@@ -29,7 +29,7 @@ const CHEAPEST: u32 = 100;
 const DEAREST: u32 = 10_000;
 
 /// Messages.
-const MESSAGES: Rate = Rate { per_second: 100, burst: 256 };
+const MESSAGES: Rate = Rate { per_second: 500, burst: 2000 };
 
 /// Reports: a sidecar sends two a second.
 const REPORTS: Rate = Rate { per_second: 10, burst: 16 };

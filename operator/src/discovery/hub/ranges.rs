@@ -71,10 +71,10 @@ impl Hub {
         }
     }
 
-    /// Whether an address is a pod's, as far as is known: no other host calls by it.
+    /// Whether an address is that of a pod in the mesh: no other calls by it. An address of the pods' range
+    /// that no pod has may be a node's, by which all of its pods call.
     pub(in crate::discovery) fn is_of_a_pod(&self, ip: IpAddr) -> bool {
-        let is_claimed = lock(&self.state).directory.pods_at(ip).next().is_some();
-        is_claimed || self.pod_ranges.has(ip)
+        lock(&self.state).directory.pods_at(ip).next().is_some()
     }
 
     fn pod_may_have(&self, pod: &MeshPod, ip: IpAddr) -> bool {

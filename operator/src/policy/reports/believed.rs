@@ -33,7 +33,7 @@ pub fn believed(
             named.into_iter().filter(|name| names.contains(name.as_str())).cloned().collect();
         let is_told = is_name(&denial.peer) && !policies.is_empty();
         let (peer, count) = (denial.peer.clone(), denial.count.min(MOST_COUNTED));
-        is_told.then(|| Denial { peer, policies, count, ..*denial })
+        is_told.then_some(Denial { peer, policies, count, ..*denial })
     });
     Report { policy_revision: report.policy_revision.clone(), denials: denials.collect() }
 }
