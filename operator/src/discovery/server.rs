@@ -125,9 +125,7 @@ async fn accept(
                 Ok(Err(error)) => return debug!(%error, "discovery: handshake failed"),
                 Err(_) => return debug!("discovery: handshake took too long"),
             };
-            if let Some((caller, _place)) =
-                let_in(facts, from.ip().to_canonical(), &context, &places)
-            {
+            if let Some((caller, _place)) = let_in(facts, from.ip(), &context, &places) {
                 requests(stream, caller, context, hub, stop).await;
             }
         });
