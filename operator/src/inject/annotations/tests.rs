@@ -76,6 +76,18 @@ fn a_mistake_is_told_and_changes_nothing() {
     }
 }
 
+/// Compiled, this filter would take memory without a bound.
+#[test]
+fn log_filter_with_a_regular_expression_is_refused() {
+    for length in [1, 14, 59] {
+        let filter = format!("[{{a=[01]*1{}}}]=info", "[01]".repeat(length));
+        let wishes = one("sidecar-log", &filter).unwrap();
+        assert_eq!(wishes.log, "info", "{filter}");
+        let [note] = &wishes.notes[..] else { panic!("{:?}", wishes.notes) };
+        assert!(note.contains("sidecar-log") && note.contains("is not a level"), "{note}");
+    }
+}
+
 #[test]
 fn what_would_lower_security_or_cut_traffic_is_refused() {
     for (name, value) in [("mode", "Redirect"), ("upstreams", "9001"), ("inbound", "8443")] {
