@@ -11,7 +11,7 @@ use super::unfinished;
 use super::wanted::Wanted;
 
 /// Of certificates that live shorter than this,
-const SHORT_LIVED: SignedDuration = SignedDuration::from_mins(4);
+const SHORT_LIVED: SignedDuration = SignedDuration::from_mins(10);
 
 /// two are issued so far apart because of their age.
 const LEAST_REST: SignedDuration = SignedDuration::from_secs(20);
@@ -243,9 +243,9 @@ fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Findi
     let secret = seen.secret.as_ref()?;
     let leaf = &secret.pair()?.leaf;
     // An issuer of others may sign for seconds only.
-    let end = leaf.validity.not_after;
-    let is_short = |at: Timestamp| end < at + SHORT_LIVED && now < at + LEAST_REST;
-    let rested = !secret.applied.at.is_some_and(is_short);
+    let lives = leaf.validity.not_after.duration_since(leaf.validity.not_before);
+    let rests = |at: Timestamp| lives < SHORT_LIVED && now < at + LEAST_REST;
+    let rested = !secret.applied.at.is_some_and(rests);
     let due = wanted.renewal.due(leaf).is_some_and(|due| due <= now);
     if !due || !rested {
         return None;

@@ -29,6 +29,7 @@ mod settled;
 pub mod signer;
 pub mod status;
 mod stored;
+mod successor;
 #[cfg(test)]
 pub(crate) mod support;
 pub mod unfinished;

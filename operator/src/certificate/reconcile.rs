@@ -15,13 +15,13 @@ use super::checks::Finding;
 use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
 use super::error::Error;
 use super::keys::NotYet;
-use super::observe::{Look, Observed};
+use super::observe::{Look, Observed, Stored};
 use super::reference::default_issuer;
 use super::settled;
 use super::signer::Signer;
 use super::status::{self, Outcome};
 use super::wanted::Wanted;
-use super::{act, ask, ending, names, request, unfinished};
+use super::{act, ask, ending, names, request, successor, unfinished};
 use crate::context::Context;
 use crate::metrics::ReasonLabels;
 use crate::pki::PrivateKey;
@@ -286,7 +286,12 @@ async fn carry_out(
             Ok((seen, Outcome::Failed { reason, message }))
         }
         (Decision::Wait { .. }, Some(wanted)) => waiting(context, seen, wanted, key).await,
+        (Decision::Refuse { .. }, _) if successor::should_join(&seen) => {
+            successor::join(context, &seen).await?;
+            Ok((seen, Outcome::Unchanged))
+        }
         (Decision::Tidy, _) => {
+            leave_if_joined(context, &seen).await?;
             let secret = act::tidy(context, &seen).await?.or_else(|| seen.secret.clone());
             Ok((Observed { secret, ..seen }, Outcome::Unchanged))
         }
@@ -297,6 +302,20 @@ async fn carry_out(
 async fn forget_key(context: &Context, seen: &Observed) -> Result<(), Error> {
     match &seen.asked {
         Some(asked) => ask::forget_key(context, &asked.request).await,
+        None => Ok(()),
+    }
+}
+
+/// The Secret is this Certificate's by now, and was written as such before.
+async fn leave_if_joined(context: &Context, seen: &Observed) -> Result<(), Error> {
+    let stored = seen.secret.as_ref();
+    let is_its = |stored: &&Stored| {
+        let owner = stored.annotations.get(names::CERTIFICATE_NAME);
+        owner == Some(&seen.certificate.name_any())
+            && successor::is_joined(&seen.certificate, stored)
+    };
+    match stored.filter(is_its) {
+        Some(_) => successor::leave(context, seen).await,
         None => Ok(()),
     }
 }
@@ -317,7 +336,7 @@ fn ended(
     context: &Context,
     seen: Observed,
     finding: &Finding,
-    issued: Result<super::observe::Stored, Error>,
+    issued: Result<Stored, Error>,
 ) -> Result<(Observed, Outcome), Error> {
     Ok(match issued {
         Ok(stored) => {

@@ -15,6 +15,7 @@ use super::names;
 use super::observe::{Observed, SecretData, Stored};
 use super::reference::IssuerId;
 use super::request;
+use super::successor;
 use super::wanted::Wanted;
 use crate::issuer::Signed;
 use crate::pki::{CertificateFacts, KeyError, PrivateKey};
@@ -42,6 +43,7 @@ pub fn is_untidy(seen: &Observed) -> bool {
         || annotations.keys().any(|name| !stored.applied.annotations.contains(name))
         || stored.applied.labels.iter().any(|name| !labels.contains_key(name))
         || stored.applied.annotations.iter().any(|name| !annotations.contains_key(name))
+        || successor::is_joined(&seen.certificate, stored)
         || names::THREE.iter().any(|key| stored.data.0.contains_key(*key) && !applied(key))
         || owner.as_ref().is_some_and(|owner| !stored.owners.contains(&owner.uid))
         || (owner.is_none() && stored.applied.owner)

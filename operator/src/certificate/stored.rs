@@ -34,6 +34,8 @@ pub struct Stored {
     pub owners: BTreeSet<String>,
     /// What of it the operator applied.
     pub applied: Applied,
+    /// The names of all clients that own fields of it.
+    pub managers: BTreeSet<String>,
     /// Who else wrote to it last, by the name of their client.
     pub other_writer: Option<String>,
     /// What it holds.
@@ -146,6 +148,7 @@ impl Stored {
             labels: secret.labels().clone(),
             owners: secret.owner_references().iter().map(|owner| owner.uid.clone()).collect(),
             applied: Applied::to(secret),
+            managers: secret.managed_fields().iter().filter_map(|it| it.manager.clone()).collect(),
             other_writer: other_writer(secret),
             contents: contents_of(secret),
             data: SecretData(secret.data.clone().unwrap_or_default()),

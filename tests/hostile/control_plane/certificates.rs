@@ -7,15 +7,17 @@ use countersign_operator::pki::{
     Authority, BACKDATE, Request, Template, clamp_lifetime, parse_csr, sign,
 };
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::approval;
 use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_issuer};
 use crate::lifecycle::is_not_adopted;
 use crate::requests::openssl_csr;
+use crate::rights::{Right, may};
 use crate::space::{Space, condition, is_pair, leaf, revision, text};
 use crate::world::World;
 
@@ -35,6 +37,10 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             rsa_flood_leaves_identities_quick,
             unreadable_kept_key_survives,
             request_name_squatting_does_not_block,
+            only_signers_answer_requests_to_issuers_of_ours,
+            successor_keeps_the_secret_of_a_renamed_certificate,
+            changed_password_reaches_the_key_stores,
+            deleted_identity_comes_back,
         }
     }
 }
@@ -317,4 +323,105 @@ pub(crate) async fn request_name_squatting_does_not_block(space: Space) {
     // Nothing was created under the name of the squatter.
     let again = requests.create(&PostParams::default(), &same).await;
     assert!(again.is_err());
+}
+
+pub(crate) async fn only_signers_answer_requests_to_issuers_of_ours(space: Space) {
+    let stranger = approval::installed(&space).await;
+    self_signed(&space).await;
+    // Nobody approves it, so that the operator leaves it alone.
+    let policy = json!({ "approval": "Required" });
+    let issuer = json!({ "spec": { "selfSigned": { "policy": policy } } });
+    space.make::<Issuer>("strict", issuer).await;
+    let csr = ByteString(openssl_csr(&space, "laptop.test"));
+    let spec = json!({ "request": csr, "issuerRef": { "name": "strict" } });
+    space.make::<CertificateRequest>("web", json!({ "spec": spec })).await;
+    let api: Api<CertificateRequest> =
+        Api::namespaced(space.world.client_of(&stranger), &space.namespace);
+    let answers = [
+        json!({ "conditions": [saying("Ready", "True", "Issued")] }),
+        json!({ "certificate": ByteString(b"a chain".to_vec()) }),
+        json!({ "ca": ByteString(b"a root".to_vec()) }),
+    ];
+    for answer in answers {
+        let refused = approval::refused("an answer", async |_| {
+            let patch = Patch::Merge(json!({ "status": answer }));
+            let said = api.patch_status("web", &PatchParams::default(), &patch).await;
+            said.map_err(|error| error.to_string())
+        })
+        .await;
+        let signer = format!("issuers.countersign.dev/{}.strict", space.namespace);
+        approval::has(&refused, &["verb sign", "signers.countersign.dev", &signer]);
+    }
+    // The answer to an issuer of others is that issuer's.
+    let spec = json!({ "request": csr, "issuerRef": foreign() });
+    space.make::<CertificateRequest>("theirs", json!({ "spec": spec })).await;
+    let patch =
+        Patch::Merge(json!({ "status": { "conditions": [saying("Ready", "True", "Issued")] } }));
+    api.patch_status("theirs", &PatchParams::default(), &patch).await.unwrap();
+    let name = "issuers.countersign.dev/*";
+    let right =
+        Right { verb: "sign", group: "countersign.dev", resource: "signers", namespace: "", name };
+    assert!(may(&space.client, approval::OPERATOR, right).await);
+}
+
+pub(crate) async fn successor_keeps_the_secret_of_a_renamed_certificate(space: Space) {
+    self_signed(&space).await;
+    let spec = json!({ "secretName": "shared", "secretDeletionPolicy": "Delete",
+        "privateKey": { "algorithm": "ECDSA", "rotationPolicy": "Never" } });
+    space.make::<Certificate>("before", of_self("before", spec.clone())).await;
+    let before = space.ready("before").await;
+    let key = text(&space.secret("shared").await, "tls.key").to_vec();
+    let after = space.make::<Certificate>("after", of_self("after", spec)).await;
+    let holds = |secret: &Secret| {
+        let owners: Vec<_> = secret.owner_references().iter().map(|it| it.uid.clone()).collect();
+        [before.uid(), after.uid()].into_iter().flatten().all(|uid| owners.contains(&uid))
+    };
+    let held = space.when::<Secret>("shared", "is held by both", holds).await;
+    let controllers = held.owner_references().iter().filter(|it| it.controller == Some(true));
+    assert_eq!(controllers.count(), 1);
+    space.api::<Certificate>().delete("before", &DeleteParams::default()).await.unwrap();
+    space.ready("after").await;
+    let owned = |secret: &Secret| {
+        let owners = secret.owner_references();
+        owners.len() == 1 && Some(&owners[0].uid) == after.metadata.uid.as_ref()
+    };
+    let same = space.when::<Secret>("shared", "is the successor's", owned).await;
+    assert_eq!((same.uid(), text(&same, "tls.key")), (held.uid(), &key[..]));
+}
+
+pub(crate) async fn changed_password_reaches_the_key_stores(space: Space) {
+    self_signed(&space).await;
+    space.make::<Secret>("passwords", json!({ "stringData": { "password": "first-one" } })).await;
+    let reference = json!({ "name": "passwords" });
+    let stores = json!({ "pkcs12": { "create": true, "passwordSecretRef": reference } });
+    space.make::<Certificate>("web", of_self("web", json!({ "keystores": stores }))).await;
+    space.ready("web").await;
+    let before = space.secret("web").await;
+    let second = json!({ "stringData": { "password": "second-one" } });
+    space.change::<Secret>("passwords", second).await;
+    let is_new = |secret: &Secret| text(secret, "keystore.p12") != text(&before, "keystore.p12");
+    let after = space.when::<Secret>("web", "follows its password", is_new).await;
+    assert_eq!(text(&after, "tls.crt"), text(&before, "tls.crt"));
+    space.api::<Secret>().delete("passwords", &DeleteParams::default()).await.unwrap();
+    space.event("web", "says what is gone", |word| word == "KeystorePasswordSecretNotFound").await;
+}
+
+pub(crate) async fn deleted_identity_comes_back(space: Space) {
+    // A pod with the sidecar has an identity; what deletes it takes it away for a moment only.
+    let pod = json!({
+        "metadata": { "labels": { "countersign.dev/injected": "true" } },
+        "spec": { "serviceAccountName": "web", "containers": [{ "name": "a", "image": "a" }] },
+    });
+    space.make::<ServiceAccount>("web", json!({})).await;
+    space.make::<Pod>("web", pod).await;
+    let made = space.when::<Certificate>("countersign-web", "is made", |_| true).await;
+    space.api::<Certificate>().delete("countersign-web", &DeleteParams::default()).await.unwrap();
+    let another = |one: &Certificate| one.uid() != made.uid();
+    let second = space.when("countersign-web", "is made anew", another).await;
+    let accounts = space.api::<ServiceAccount>();
+    accounts.delete("web", &DeleteParams::default()).await.unwrap();
+    space.api::<Certificate>().delete("countersign-web", &DeleteParams::default()).await.unwrap();
+    space.make::<ServiceAccount>("web", json!({})).await;
+    let another = |one: &Certificate| one.uid() != second.uid();
+    space.when("countersign-web", "is made for the new account", another).await;
 }
