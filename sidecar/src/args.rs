@@ -395,3 +395,50 @@ impl Cli {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(more: &[&str]) -> Common {
+        let args = ["sidecar", "inbound", "--listen", "127.0.0.1:1", "--to", "127.0.0.1:2"];
+        let files = ["--credentials", "/", "--admin", "127.0.0.1:3"];
+        match Cli::try_parse_from([&args[..], &files, more].concat()).unwrap().command {
+            Command::Inbound(args) => args.common,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn timeouts_are_by_default_as_long_as_tcp_allows() {
+        let common = common(&[]);
+        let (deadlines, day) = (common.deadlines(), Duration::from_secs(24 * 3600));
+        let Deadlines { idle, half_closed, stall, grace, unidentified } = deadlines;
+        assert_eq!([idle, half_closed, stall, grace], [day; 4]);
+        assert_eq!(unidentified, Duration::from_secs(300));
+        assert_eq!(common.kernel_patience(), None, "the kernel's own");
+    }
+
+    #[test]
+    fn the_kernel_gives_up_a_peer_after_a_sweep_would_have() {
+        let cases =
+            [("5m", Some(304_000)), ("1500ms", Some(3000)), ("14m", Some(844_000)), ("15m", None)];
+        for (stall, expected) in cases {
+            let patience = common(&["--stall-timeout", stall]).kernel_patience();
+            assert_eq!(patience, expected.map(Duration::from_millis), "{stall}");
+        }
+    }
+
+    #[test]
+    fn limits_follow_from_the_number_of_connections() {
+        let limits = common(&[]).limits;
+        let inbound = limits.inbound(1792);
+        assert_eq!((inbound.all, inbound.of_source, inbound.unidentified), (1792, 896, 1344));
+        assert_eq!(limits.handshakes(1792), (896, 256));
+        assert_eq!(limits.handshakes(16384), (1024, 256));
+        let (inbound, outbound) = (limits.inbound(1), LimitArgs::outbound(1));
+        assert_eq!((inbound.all, inbound.of_source, inbound.unidentified), (1, 1, 1));
+        assert_eq!((outbound.all, outbound.of_source), (1, 1));
+        assert_eq!(limits.handshakes(1), (1, 1));
+    }
+}

@@ -59,6 +59,24 @@ fn a_connection_may_outlast_its_peer_s_certificate_by_the_grace() {
     ends.sidecar.line("end", "peer_expired");
 }
 
+/// A peer that was renewed keeps its connections, and nothing here says which were.
+#[test]
+fn a_connection_goes_on_by_default_after_its_peer_s_certificate_has_ended() {
+    let ends = Ends::of(Kind::Inbound);
+    let short = ends.authority.issue_for(WEB, Validity::Seconds(2));
+    let (mut peer, mut app) = ends.connect_as(&short);
+    until("it has expired for those that come now", || {
+        let tls = client_side(&ends.authority.pem(), Some(&short));
+        drop(Peer::try_shaken(connect(ends.at), tls));
+        (ends.sidecar.refusals("inbound", "peer_expired") >= Some(1.0)).then_some(())
+    });
+    // Longer than sweeps are apart.
+    for _ in 0..3 {
+        std::thread::park_timeout(Duration::from_secs(1));
+        flows(&mut peer, &mut app);
+    }
+}
+
 /// Waits until a second set is in force.
 fn in_force(ends: &mut Ends) {
     ends.sidecar.line("message", "credentials in use");
