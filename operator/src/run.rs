@@ -158,6 +158,7 @@ impl Controllers {
         let Self { context, writers, leading, .. } = self;
         context.reports.lead(context.clock.now());
         let (queues, waiting) = Queues::new(&context.metrics.work);
+        let waiting = Reconciled::by(context.settings.process.role, waiting);
         let routes = Routes {
             seen: context.seen.clone(),
             queues,
@@ -205,7 +206,6 @@ async fn was_read(seen: &Watched, role: Role, stop: &CancellationToken) -> bool 
             // An error means that its watch has ended, as it does when `stop` is cancelled.
             let _ = tokio::join!(
                 seen.issuers.wait_until_ready(),
-                seen.cluster_issuers.wait_until_ready(),
                 seen.certificates.wait_until_ready(),
                 seen.requests.wait_until_ready(),
                 seen.secrets.wait_until_read(),
@@ -218,7 +218,11 @@ async fn was_read(seen: &Watched, role: Role, stop: &CancellationToken) -> bool 
         }
     };
     let both = async {
-        let _ = tokio::join!(seen.namespaces.wait_until_ready(), seen.mesh_was_read.wait());
+        let _ = tokio::join!(
+            seen.namespaces.wait_until_ready(),
+            seen.cluster_issuers.wait_until_ready(),
+            seen.mesh_was_read.wait(),
+        );
     };
     let all = async { tokio::join!(issuing, serving, both) };
     tokio::select! { _ = all => !stop.is_cancelled(), () = stop.cancelled() => false }
@@ -235,13 +239,13 @@ fn watch(
     let Writers { certificates, issuers, cluster_issuers, requests, namespaces } = writers;
     let mut watching = Watching { work, client, stop };
     watching.follow(namespaces, routes, Routes::namespace);
+    watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
     if routes.role.serves() {
         watching.follow_config_maps(routes);
     }
     if routes.role.issues() {
         watching.follow(certificates, routes, Routes::certificate);
         watching.follow(issuers, routes, Routes::issuer);
-        watching.follow(cluster_issuers, routes, Routes::cluster_issuer);
         watching.follow(requests, routes, Routes::request);
         watching.follow_secrets(routes);
     }
@@ -348,28 +352,49 @@ fn reconcile(
     work: &mut JoinSet<()>,
     context: &Arc<Context>,
     routes: &Routes,
-    waiting: Waiting,
+    waiting: Reconciled,
     stop: &CancellationToken,
 ) {
-    if routes.role.serves() {
+    if let Some(namespaces) = waiting.serving {
         wake_policies(work, context, routes, stop);
         let policies = Arc::new(Policies::new(context.clone()));
-        work.spawn(Worker::new(&context.seen.namespaces, waiting.namespaces, 8, stop).run(
+        work.spawn(Worker::new(&context.seen.namespaces, namespaces, 8, stop).run(
             policy::reconcile,
             policy::error_policy,
             policies,
         ));
         work.spawn(audit::run(context.clone(), stop.clone()));
     }
-    if routes.role.issues() {
+    if let Some(waiting) = waiting.issuing {
         follow_services(work, routes, stop);
         make_keys(work, routes, stop);
-        let Waiting { certificates, identities, issuers, cluster_issuers, requests, pods, .. } =
-            waiting;
-        let waiting =
-            Issuing { certificates, identities, issuers, cluster_issuers, requests, pods };
         issue(work, context, waiting, stop);
         keep_own(work, context, stop);
+    }
+}
+
+/// What waits to be reconciled by this role. The queues of the other one are closed, so that nothing waits
+/// there.
+struct Reconciled {
+    issuing: Option<Issuing>,
+    serving: Option<Outlet<PartialObjectMeta<Namespace>>>,
+}
+
+impl Reconciled {
+    fn by(role: Role, waiting: Waiting) -> Self {
+        let Waiting {
+            certificates,
+            identities,
+            issuers,
+            cluster_issuers,
+            requests,
+            pods,
+            namespaces,
+        } = waiting;
+        let issuing =
+            Issuing { certificates, identities, issuers, cluster_issuers, requests, pods };
+        let issuing = role.issues().then_some(issuing);
+        Self { issuing, serving: role.serves().then_some(namespaces) }
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) enum Source {
     /// In a folder that the kubelet keeps up to date.
     Folder(PathBuf),
     /// In a Secret of the operator's namespace.
-    Secret(Api<Secret>, String),
+    Secret(Box<Api<Secret>>, String),
 }
 
 impl Source {
@@ -63,7 +63,7 @@ impl Source {
             None => {
                 let namespace = &context.settings.cluster_resource_namespace;
                 let api = Api::namespaced(context.client.clone(), namespace);
-                Self::Secret(api, secret.to_owned())
+                Self::Secret(Box::new(api), secret.to_owned())
             }
         }
     }
@@ -72,7 +72,7 @@ impl Source {
     pub(crate) fn follow(self) -> impl Stream<Item = Credentials> + Send {
         match self {
             Self::Folder(folder) => files::follow(folder).boxed(),
-            Self::Secret(api, name) => follow_secret(api, name).boxed(),
+            Self::Secret(api, name) => follow_secret(*api, name).boxed(),
         }
     }
 }

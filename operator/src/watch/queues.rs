@@ -74,8 +74,11 @@ impl<K: Resource<DynamicType = ()>> Queue<K> {
 
     /// The same, by its name.
     pub fn put_reference(&self, reference: ObjectRef<K>) {
+        // Nothing takes them where another role has the reconciler, or where the operator is about to end.
+        if self.sender.is_closed() {
+            return;
+        }
         self.tally.put(&reference);
-        // Nobody takes any more where the operator is about to end.
         let _ = self.sender.unbounded_send(reference);
     }
 }

@@ -141,9 +141,7 @@ impl Routes {
         if self.role.serves() && lies(pod) {
             self.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
         }
-        if self.role.issues() {
-            self.queues.pods.put(pod);
-        }
+        self.queues.pods.put(pod);
         self.policies_of(&pod.namespace().unwrap_or_default());
     }
 
@@ -158,18 +156,15 @@ impl Routes {
 
     /// The policies of a namespace must be looked at, or the ConfigMap that they are compiled to.
     pub fn policies_of(&self, namespace: &str) {
-        if self.role.serves() {
-            self.queues.namespaces.put_reference(ObjectRef::new(namespace));
-        }
+        self.queues.namespaces.put_reference(ObjectRef::new(namespace));
     }
 
     /// A Service concerns the pods of its namespace, whose identities bear its name.
     pub fn service(&self, change: Change<'_, MeshService>) {
         let (Change::There(service) | Change::Gone(service)) = change;
-        if !self.role.issues() {
-            return;
+        if self.role.issues() {
+            self.services.put(service.namespace().unwrap_or_default());
         }
-        self.services.put(service.namespace().unwrap_or_default());
     }
 
     /// Has those pods looked at, for as long as it is polled.
@@ -196,8 +191,8 @@ impl Routes {
             self.reports.forget_namespace(&namespace.name_any());
         }
         let (Change::There(namespace) | Change::Gone(namespace)) = change;
+        self.queues.namespaces.put(namespace);
         let name = namespace.name_any();
-        self.policies_of(&name);
         let leaves_it = |certificate: &Certificate| {
             certificate.spec.issuer_ref.is_absent()
                 && certificate.namespace().as_deref() == Some(&name)
