@@ -125,15 +125,15 @@ pub struct AccessRule {
         inner(length(max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
     )]
     pub service_accounts: Vec<String>,
-    /// DNS names of a certificate, of partners who have no SPIFFE ID; `*.` in front stands for one
-    /// label.
+    /// DNS names of a certificate of the CA of people and devices; `*.` in front stands for one label.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 64),
         inner(length(max = 253), regex(pattern = r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"))
     )]
     pub dns_names: Vec<String>,
-    /// The common name of a certificate; `*` stands for a run of characters.
+    /// The common name of a certificate; `*` stands for a run of characters. Only certificates of the CA of
+    /// people and devices match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
     pub common_names: Vec<String>,

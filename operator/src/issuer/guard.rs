@@ -292,10 +292,6 @@ fn requester(settings: &Settings, facts: &Facts<'_>, id: &SpiffeId) -> Result<()
         }
         Requester::User(user) => user.unwrap_or_default(),
     };
-    let of_the_operator = format!("{SERVICE_ACCOUNT}{}:", settings.cluster_resource_namespace);
-    if user.starts_with(&of_the_operator) {
-        return Ok(());
-    }
     let itself = format!("{SERVICE_ACCOUNT}{}:{account}", id.namespace());
     if user != itself {
         return Err(facts.denied(

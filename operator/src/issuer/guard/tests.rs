@@ -250,7 +250,8 @@ fn refuses_what_identities_do_not_have_and_names_the_field() {
 fn refuses_an_identity_that_another_user_asks_for() {
     let cases = [
         (Some(AS_WEB), true),
-        (Some("system:serviceaccount:countersign-system:countersign-operator"), true),
+        // The operator asks for Certificates, and for nothing else.
+        (Some("system:serviceaccount:countersign-system:countersign-operator"), false),
         (Some("system:serviceaccount:shop:api"), false),
         (Some("system:serviceaccount:bank:web"), false),
         (Some("system:serviceaccount:shop:web:x"), false),
