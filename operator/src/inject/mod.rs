@@ -12,6 +12,8 @@ mod args;
 pub mod audit;
 mod connections;
 mod dress;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keep;
 mod known;
 mod notes;
