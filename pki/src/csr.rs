@@ -153,7 +153,7 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
         Verdict::Unchecked(algorithm) => return Err(CsrError::UnacceptedSignature { algorithm }),
     }
     let extensions = requested_extensions(info.raw)?;
-    let subject = NameParts::read(&info.subject);
+    let subject = NameParts::from_der(info.subject.as_raw()).ok_or(CsrError::Malformed)?;
     if subject.common_names.len() > 1 {
         return Err(CsrError::SeveralCommonNames);
     }

@@ -3,8 +3,9 @@
 use x509_parser::asn1_rs::{Any, FromDer, Tag};
 use x509_parser::x509::{RelativeDistinguishedName, X509Name};
 use yasna::models::ObjectIdentifier;
+use yasna::tags::TAG_PRINTABLESTRING;
 
-use super::der::written_sequence;
+use super::der::{self, written_sequence};
 use super::template::{Request, Subject};
 
 /// The object identifier of a common name, as it stands among `NameParts::others`.
@@ -56,7 +57,10 @@ pub(crate) fn subject_der(request: &Request) -> Vec<u8> {
 /// PrintableString where it fits, as RFC 5280 demands of countries and serial numbers.
 pub(crate) fn write_text(writer: yasna::DERWriter<'_>, text: &str) {
     if is_printable(text) {
-        writer.write_printable_string(text);
+        // The library's own function panics at a question mark, which the character set has.
+        writer.write_tagged_implicit(TAG_PRINTABLESTRING, |writer| {
+            writer.write_bytes(text.as_bytes());
+        });
     } else {
         writer.write_utf8_string(text);
     }
@@ -84,7 +88,10 @@ impl NameParts {
     /// Reads a DER Name; `None` if it is none.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         match X509Name::from_der(der) {
-            Ok(([], name)) => Some(Self::read(&name)),
+            // The parser passes over what follows a step that it cannot read.
+            Ok(([], name)) if attributes(der) == Some(name.iter_attributes().count()) => {
+                Some(Self::read(&name))
+            }
             _ => None,
         }
     }
@@ -115,6 +122,22 @@ impl NameParts {
         }
         parts
     }
+}
+
+/// How many attributes a Name has, if it is one from its first byte to its last.
+fn attributes(der: &[u8]) -> Option<usize> {
+    const SET: u8 = 0x31;
+    const OID: u8 = 0x06;
+    let mut count = 0;
+    for step in der::elements(der)? {
+        let attributes = der::values(der::contents(step).filter(|_| step.first() == Some(&SET))?)?;
+        for attribute in &attributes {
+            let [name, _] = der::exactly(attribute)?;
+            (name.first() == Some(&OID)).then_some(())?;
+        }
+        count += attributes.len();
+    }
+    Some(count)
 }
 
 /// What a DER Name says; nothing, if it is none.
@@ -194,6 +217,34 @@ mod tests {
         assert_eq!(parts.subject, request.subject);
         assert_eq!(parts.common_names, request.common_name.as_slice());
         assert!(parts.others.is_empty());
+    }
+
+    #[test]
+    fn every_character_can_stand_in_a_subject() {
+        for character in (0..0x80_u8).map(char::from).chain(['ß', '€', '😀']) {
+            let common_name = Some(format!("a{character}"));
+            let der =
+                subject_der(&Request { common_name: common_name.clone(), ..Request::default() });
+            let parts = NameParts::from_der(&der).expect("a name");
+            assert_eq!(parts.common_names, common_name.as_slice(), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_reader_would_pass_over_makes_a_name_unreadable() {
+        let named = Request { common_name: Some("web".to_owned()), ..Request::default() };
+        let sound = subject_der(&named);
+        let step = &sound[2..];
+        let with = |more: &[u8]| {
+            let content = [step, more].concat();
+            [&[0x30, u8::try_from(content.len()).expect("short")], &content[..]].concat()
+        };
+        assert_eq!(NameParts::from_der(&with(step)).expect("two").common_names, ["web", "web"]);
+        let cut = &step[..step.len() - 1];
+        for more in [cut, &[0x31, 0x37], &[0x05, 0x00], &[0x31, 0x02, 0x05, 0x00]] {
+            assert_eq!(NameParts::from_der(&with(more)), None, "{more:?}");
+            assert_eq!(NameParts::from_der(&with(&[more, step].concat())), None, "{more:?}");
+        }
     }
 
     #[test]

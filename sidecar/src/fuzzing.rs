@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_contract::discovery::Answer;
 use countersign_contract::policy::{PortPolicy, ProxyProtocol};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::CertificateDer;
 
+use crate::discovery::Destination;
+use crate::http;
 use crate::inbound::Client;
 use crate::proxy_header;
 use crate::record::{Error, Negotiated, Session};
@@ -128,4 +133,30 @@ impl Caller {
         self.0.server_name = server_name.map(str::to_owned);
         proxy_header::of(&policy, from, to, &self.0)
     }
+}
+
+/// The value of X-Forwarded-Client-Cert that the application is sent.
+#[must_use]
+pub fn forwarded(own: Option<&CertificateDer<'_>>, peer: &Peer) -> Option<Vec<u8>> {
+    http::told(own, Some(peer)).map(|value| value.as_bytes().to_vec())
+}
+
+/// The names of a request's headers that are left of these. A name that is none is left out.
+#[must_use]
+pub fn stripped<'a>(names: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    let names = names.filter_map(|name| HeaderName::from_bytes(name).ok());
+    let mut headers: HeaderMap =
+        names.take(1000).map(|name| (name, HeaderValue::from_static("forged"))).collect();
+    http::strip(&mut headers);
+    headers.keys().map(ToString::to_string).collect()
+}
+
+/// The endpoints of an answer of discovery's, and who each must prove to be; nothing of an answer
+/// that is not understood.
+#[must_use]
+pub fn endpoints(answer: &Answer) -> Option<Vec<(SocketAddr, Option<String>)>> {
+    let destination = Destination::of(answer, None)?;
+    let named = |peer: &countersign_contract::ExpectedPeer| peer.to_string();
+    let endpoints = destination.endpoints.iter();
+    Some(endpoints.map(|endpoint| (endpoint.address, endpoint.peer.as_ref().map(named))).collect())
 }

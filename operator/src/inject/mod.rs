@@ -15,6 +15,8 @@ pub mod audit;
 mod bounded;
 mod budget;
 mod dress;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod keep;
 mod known;
 mod notes;

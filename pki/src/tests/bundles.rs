@@ -53,7 +53,8 @@ fn cross_signed() -> CrossSigned {
 fn the_best_chain_is_chosen_whatever_the_order_of_the_file() {
     let CrossSigned { old, new, cross, below, below_old, key, new_key } = cross_signed();
     // tls.crt, its key, ca.crt, what leaves are sent, what leaves are told to trust.
-    let cases: [(&[&str], &PrivateKey, &[&str], &[&str], &str); 8] = [
+    type Case<'a> = (&'a [&'a str], &'a PrivateKey, &'a [&'a str], &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 8] = [
         (&[&below, &new, &cross], &key, &[], &[&below], &new),
         (&[&below, &new, &cross, &old], &key, &[], &[&below], &new),
         (&[&below], &key, &[&cross, &new], &[&below], &new),

@@ -78,7 +78,7 @@ impl Destination {
 
     /// Of an answer; nothing of one that we do not understand, which is none. What is known of an
     /// endpoint that was there before is kept.
-    pub(super) fn of(answer: &Answer, before: Option<&Self>) -> Option<Self> {
+    pub(crate) fn of(answer: &Answer, before: Option<&Self>) -> Option<Self> {
         let kind = answer.kind();
         if kind == Kind::Unspecified {
             return None;

@@ -89,7 +89,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// Takes away whatever the client says of this kind.
-pub(super) fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let forged: Vec<_> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
     for name in forged {
         headers.remove(name);

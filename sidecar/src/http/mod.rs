@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::app::App;
 pub(crate) use self::forwarded::of as told;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::forwarded::strip;
 pub(crate) use self::line::Line;
 use self::peer::Peer;
 use crate::inbound::Inbound;

@@ -25,6 +25,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         issuer_with_cross_signed_root_gives_the_self_signed_one,
         csr_with_unknown_purpose_names_it,
         dns_name_with_a_dot_at_its_end_is_written_without_it,
+        every_character_of_a_subject_is_signed,
         signing_request_cannot_become_a_ca_once_it_is_made,
     } }
 }
@@ -170,6 +171,17 @@ pub(crate) async fn dns_name_with_a_dot_at_its_end_is_written_without_it(space: 
     space.certificate("dot", json!({ "dnsNames": names })).await;
     let leaf = facts(&space.secret("dot").await);
     assert_eq!(leaf.says.dns_names, ["api.test", "*.api.test"]);
+}
+
+pub(crate) async fn every_character_of_a_subject_is_signed(space: Space) {
+    space.authority().await;
+    let name = "who? \u{1f600} <a> * & \\ \"b\"";
+    let spec = json!({ "commonName": name, "subject": { "organizations": ["?", "a?b"] } });
+    space.certificate("odd", spec).await;
+    let leaf = facts(&space.secret("odd").await);
+    assert_eq!(leaf.says.common_name.as_deref(), Some(name));
+    // It is still there, and signs for others.
+    space.certificate("even", json!({})).await;
 }
 
 pub(crate) async fn signing_request_cannot_become_a_ca_once_it_is_made(space: Space) {
