@@ -4,18 +4,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use countersign_crds::Certificate;
+use countersign_operator::clock::Clock;
+use countersign_operator::context::{Settings, Webhook};
+use countersign_operator::inject;
+use countersign_operator::metrics::Metrics;
+use countersign_operator::run::Controllers;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::rights;
 use crate::approval::{FRONT, OPERATOR, has, install, refused};
 use crate::chart::{objects, of_kind, selects};
 use crate::rights::{Right, may, until_may};
-use crate::space::{Space, make_in};
+use crate::space::{Space, make_in, text, when_in};
 use crate::world::{HOME, World};
 
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -29,6 +36,8 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             controller_makes_no_certificate_but_identities,
             controller_redirects_no_webhook,
             pods_of_the_operator_meet_pod_security_restricted,
+            sidecars_of_earlier_versions_know_discovery,
+            webhook_ca_is_trusted_before_its_certificate_is_published,
         }
     }
 }
@@ -290,15 +299,8 @@ pub(crate) async fn controller_makes_no_certificate_but_identities(space: Space)
     apply(&json!({})).await.unwrap();
 }
 
-async fn redirect(client: &Client, name: &str, patch: Value) -> Result<(), String> {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let operations = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
-    let written = api.patch(name, &PatchParams::default(), &operations).await;
-    written.map(|_| ()).map_err(|error| error.to_string())
-}
-
-pub(crate) async fn controller_redirects_no_webhook(space: Space) {
-    installed(&space).await;
+/// A webhook configuration that concerns no pod.
+async fn hooks(space: &Space) -> String {
     let name = format!("hooks-{}", space.namespace);
     let nowhere = json!({ "matchLabels": { "no": "pod" } });
     let hook = json!({ "webhooks": [{ "name": "a.example.org", "sideEffects": "None",
@@ -308,6 +310,19 @@ pub(crate) async fn controller_redirects_no_webhook(space: Space) {
             "resources": ["things"] }] }] });
     let all: Api<MutatingWebhookConfiguration> = Api::all(space.client.clone());
     make_in(&all, &name, hook).await;
+    name
+}
+
+async fn redirect(client: &Client, name: &str, patch: Value) -> Result<(), String> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let operations = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
+    let written = api.patch(name, &PatchParams::default(), &operations).await;
+    written.map(|_| ()).map_err(|error| error.to_string())
+}
+
+pub(crate) async fn controller_redirects_no_webhook(space: Space) {
+    installed(&space).await;
+    let name = hooks(&space).await;
     let client = space.world.client_of(OPERATOR);
     let at = |path: &str, value: Value| json!([{ "op": "add", "path": format!("/webhooks/0/{path}"), "value": value }]);
     let service = || at("clientConfig/service/name", json!("evil"));
@@ -349,4 +364,57 @@ pub(crate) async fn pods_of_the_operator_meet_pod_security_restricted(space: Spa
         escalates["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
         has(&try_pod(name, escalates).await.unwrap_err(), &["restricted"]);
     }
+}
+
+/// The name by which sidecars know discovery is in their pods' specs, and stays there through an upgrade, as
+/// does the selector of the Deployment, which cannot change.
+pub(crate) async fn sidecars_of_earlier_versions_know_discovery(space: Space) {
+    let objects = objects(&space, &[]);
+    let front = of_kind(&objects, "Deployment").into_iter();
+    let mut front = front.filter(|it| it["metadata"]["name"] == "countersign-operator");
+    let spec = &front.next().expect("the front")["spec"];
+    let labels = json!({ "app.kubernetes.io/name": "countersign", "app.kubernetes.io/instance": "countersign" });
+    assert_eq!(spec["selector"]["matchLabels"], labels);
+    let pod = &spec["template"]["spec"];
+    let account = pod["serviceAccountName"].as_str().unwrap();
+    let peer = format!("--sidecar-discovery-peer=spiffe://cluster.local/ns/{HOME}/sa/{account}");
+    assert_eq!(account, "countersign-operator");
+    assert!(list(&pod["containers"][0]["args"]).contains(&json!(peer)), "{peer}");
+    for service in ["countersign-discovery", "countersign-webhook"] {
+        let all = of_kind(&objects, "Service").into_iter();
+        let mut found = all.filter(|it| it["metadata"]["name"] == service);
+        assert_eq!(found.next().unwrap()["spec"]["selector"], labels, "{service}");
+    }
+}
+
+/// Whatever mounts the Secret serves it at once: the API server must trust its CA by then. Versions of all
+/// objects count on.
+pub(crate) async fn webhook_ca_is_trusted_before_its_certificate_is_published(space: Space) {
+    let namespace = space.namespace.clone();
+    let settings = Settings { cluster_resource_namespace: namespace, ..space.world.settings() };
+    let metrics = Metrics::register(&mut Registry::default());
+    let controllers = Controllers::new(space.client.clone(), Clock::system(), metrics, settings);
+    let configuration = hooks(&space).await;
+    let webhook =
+        Webhook { service: "countersign-webhook".to_owned(), configuration: configuration.clone() };
+    let stop = CancellationToken::new();
+    let keeping = inject::keep(controllers.context(), webhook, stop.clone());
+    let keeping = tokio::spawn(keeping);
+    let is_there = |secret: &Secret| secret.data.is_some();
+    let secret = space.when::<Secret>("countersign-webhook", "is there", is_there).await;
+    let all: Api<MutatingWebhookConfiguration> = Api::all(space.client.clone());
+    let trusts = |found: &MutatingWebhookConfiguration| {
+        let mut hooks = found.webhooks.iter().flatten();
+        hooks.all(|hook| {
+            let bundle = hook.client_config.ca_bundle.as_ref();
+            bundle.is_some_and(|bundle| bundle.0 == text(&secret, "ca.crt"))
+        })
+    };
+    let found = when_in(&all, &configuration, "trusts it", trusts).await;
+    let version = |version: Option<String>| version.unwrap().parse::<u64>().unwrap();
+    let [trusted, published] =
+        [found.metadata.resource_version, secret.metadata.resource_version.clone()].map(version);
+    assert!(trusted < published, "published at {published}, trusted at {trusted}");
+    stop.cancel();
+    keeping.await.expect("it ends");
 }

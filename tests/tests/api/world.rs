@@ -171,7 +171,8 @@ impl World {
         self.start_operator().await;
     }
 
-    fn settings(&self) -> Settings {
+    /// What the operator is configured with.
+    pub(crate) fn settings(&self) -> Settings {
         Settings {
             process: Default::default(),
             trust_domain: "cluster.local".parse().unwrap(),
