@@ -189,7 +189,7 @@ pub(crate) async fn slice_of_another_namespace_neither_blocks_nor_opens_an_outsi
     let (evil, user) = tenant(&space.world).await;
     let target = |namespace: &str, name: &str| json!({ "kind": "Pod", "namespace": namespace, "name": name, "uid": "zzz" });
     let (nobody, theirs) = (target(&evil.namespace, "nobody"), target(&space.namespace, "meshed"));
-    let endpoints = [
+    let listed = [
         json!({ "addresses": ["192.0.2.77"], "targetRef": nobody }),
         json!({ "addresses": ["192.0.2.78"], "targetRef": theirs }),
         json!({ "addresses": ["192.0.2.79"] }),
@@ -197,7 +197,7 @@ pub(crate) async fn slice_of_another_namespace_neither_blocks_nor_opens_an_outsi
     ];
     let slice = json!({
         "metadata": { "name": "black", "labels": { "kubernetes.io/service-name": "sink" } },
-        "addressType": "IPv4", "ports": [{ "name": "http", "port": 80 }], "endpoints": endpoints,
+        "addressType": "IPv4", "ports": [{ "name": "http", "port": 80 }], "endpoints": listed,
     });
     make::<EndpointSlice>(&evil, &user, slice).await;
     let sink = claiming(&evil, &user, &[]).await;
@@ -211,7 +211,7 @@ pub(crate) async fn slice_of_another_namespace_neither_blocks_nor_opens_an_outsi
     }
     let meshed = format!("{}:8080", ip(&space, 1));
     let answer = fresh(&space, &meshed).await;
-    assert_eq!(crate::discovery::endpoints(&answer), [(meshed, true)]);
+    assert_eq!(endpoints(&answer), [(meshed, true)]);
 }
 
 pub(crate) async fn host_network_pod_claims_no_node_address(space: Space) {
