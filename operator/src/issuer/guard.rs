@@ -168,7 +168,8 @@ fn nothing_else(facts: &Facts<'_>) -> Result<(), Denied> {
     if let Some(address) = email_addresses.first() {
         return Err(facts.denied("emailAddresses", address, other_issuer));
     }
-    let common_name = common_name.as_deref().or(facts.subject.common_names.first().map(|n| &**n));
+    let of_subject = || facts.subject.common_names.first().map(String::as_str);
+    let common_name = common_name.as_deref().or_else(of_subject);
     if let Some(name) = common_name {
         return Err(facts.denied("commonName", name, other_issuer));
     }
