@@ -119,17 +119,49 @@ pub async fn keep_key(context: &Context, asked: &Asked) -> Result<Option<String>
     match api.create(&parameters, &secret).await {
         Ok(_) => {}
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            warn!(
-                request,
-                secret = name,
-                "a Secret of this name exists: the key is kept in memory"
-            );
-            return Ok(None);
+            if !take_over(&api, &name, secret).await? {
+                warn!(
+                    request,
+                    secret = name,
+                    "another Secret has this name: the key is kept in memory"
+                );
+                return Ok(None);
+            }
         }
         Err(source) => return Err(write_failed(&namespace, &name, source)),
     }
     context.pending_keys.is_kept(&namespace, &request);
     Ok(Some(name))
+}
+
+/// Writes over the Secret with the key of a request before, which the garbage collector has not taken
+/// yet; false where the Secret is another client's.
+async fn take_over(api: &Api<Secret>, name: &str, secret: Secret) -> Result<bool, Error> {
+    let namespace = secret.metadata.namespace.clone().unwrap_or_default();
+    let failed = |source| write_failed(&namespace, name, source);
+    let found = api.get_metadata_opt(name).await.map_err(failed)?;
+    let Some(found) = found.filter(|found| is_key_of_ours(&found.metadata)) else {
+        return Ok(false);
+    };
+    let metadata = json!({
+        "resourceVersion": found.metadata.resource_version,
+        "ownerReferences": secret.metadata.owner_references,
+    });
+    let patch = Patch::Merge(json!({ "metadata": metadata, "data": secret.data }));
+    let parameters =
+        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(name, &parameters, &patch).await.map_err(failed)?;
+    Ok(true)
+}
+
+/// Whether a Secret holds the key of a request, and no other client has written to it.
+fn is_key_of_ours(secret: &ObjectMeta) -> bool {
+    let labels = secret.labels.as_ref();
+    let mut managers = secret.managed_fields.iter().flatten().map(|entry| &entry.manager);
+    let ours = Some(FIELD_MANAGER.to_owned());
+    labels.is_some_and(|labels| labels.contains_key(names::NEXT_KEY_LABEL))
+        && secret.managed_fields.as_ref().is_some_and(|entries| !entries.is_empty())
+        && managers.all(|manager| *manager == ours)
 }
 
 /// Forgets the key of a request that is over, wherever it was kept.

@@ -14,6 +14,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::approval;
+use crate::cabundle::{FROM_CERTIFICATE, configuration, filled};
 use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_issuer};
 use crate::lifecycle::is_not_adopted;
 use crate::requests::openssl_csr;
@@ -41,6 +42,8 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             successor_keeps_the_secret_of_a_renamed_certificate,
             changed_password_reaches_the_key_stores,
             deleted_identity_comes_back,
+            ca_bundle_follows_a_changed_secret_name,
+            format_that_another_client_wrote_first_stays,
         }
     }
 }
@@ -424,4 +427,42 @@ pub(crate) async fn deleted_identity_comes_back(space: Space) {
     space.make::<ServiceAccount>("web", json!({})).await;
     let another = |one: &Certificate| one.uid() != second.uid();
     space.when("countersign-web", "is made for the new account", another).await;
+}
+
+pub(crate) async fn ca_bundle_follows_a_changed_secret_name(space: Space) {
+    self_signed(&space).await;
+    space.certificate("web", json!({ "issuerRef": { "name": "self" } })).await;
+    let named = format!("{}/web", space.namespace);
+    let hooks = configuration(&space, "moved", FROM_CERTIFICATE, &named).await;
+    filled(&space, &hooks, text(&space.secret("web").await, "ca.crt")).await;
+    let moved = json!({ "spec": { "secretName": "other" } });
+    space.change::<Certificate>("web", moved).await;
+    let other = space.when::<Secret>("other", "is issued", is_pair).await;
+    filled(&space, &hooks, text(&other, "ca.crt")).await;
+}
+
+pub(crate) async fn format_that_another_client_wrote_first_stays(space: Space) {
+    const COMBINED: &str = "tls-combined.pem";
+    self_signed(&space).await;
+    space.certificate("web", json!({ "issuerRef": { "name": "self" } })).await;
+    let secret = space.secret("web").await;
+    let combined = [text(&secret, "tls.key"), b"\n", text(&secret, "tls.crt")].concat();
+    let theirs = json!({ "data": { COMBINED: ByteString(combined.clone()) } });
+    space.make::<Secret>("web", theirs).await;
+    let formats = json!({ "spec": { "additionalOutputFormats": [{ "type": "CombinedPEM" }] } });
+    space.change::<Certificate>("web", formats).await;
+    let is_ours = |secret: &Secret| {
+        let mut entries = secret.managed_fields().iter();
+        entries.any(|entry| {
+            entry.manager.as_deref() == Some("countersign-operator")
+                && entry
+                    .fields_v1
+                    .as_ref()
+                    .is_some_and(|fields| fields.0["f:data"][format!("f:{COMBINED}")].is_object())
+        })
+    };
+    space.when::<Secret>("web", "is ours, too", is_ours).await;
+    // The other client lets go.
+    space.make::<Secret>("web", json!({})).await;
+    assert_eq!(text(&space.secret("web").await, COMBINED), combined);
 }

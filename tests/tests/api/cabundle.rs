@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::space::{Space, event_in, leaf, make_in, text, when_in};
 
-const FROM_CERTIFICATE: &str = "countersign.dev/inject-ca-from";
+pub(crate) const FROM_CERTIFICATE: &str = "countersign.dev/inject-ca-from";
 const FROM_SECRET: &str = "countersign.dev/inject-ca-from-secret";
 const FROM_API_SERVER: &str = "countersign.dev/inject-apiserver-ca";
 
@@ -54,7 +54,12 @@ fn bundles(configuration: &ValidatingWebhookConfiguration) -> Vec<Option<&[u8]>>
 }
 
 /// A configuration with an annotation.
-async fn configuration(space: &Space, name: &str, annotation: &str, value: &str) -> String {
+pub(crate) async fn configuration(
+    space: &Space,
+    name: &str,
+    annotation: &str,
+    value: &str,
+) -> String {
     let name = format!("{}-{name}", space.namespace);
     let object = hooks(space, annotated(annotation, value));
     make_in(&all::<ValidatingWebhookConfiguration>(space), &name, object).await;
@@ -62,7 +67,11 @@ async fn configuration(space: &Space, name: &str, annotation: &str, value: &str)
 }
 
 /// Waits until both bundles of a configuration hold this.
-async fn filled(space: &Space, name: &str, with: &[u8]) -> ValidatingWebhookConfiguration {
+pub(crate) async fn filled(
+    space: &Space,
+    name: &str,
+    with: &[u8],
+) -> ValidatingWebhookConfiguration {
     when_in(&all(space), name, "is filled", |found: &ValidatingWebhookConfiguration| {
         bundles(found) == [Some(with), Some(with)]
     })
