@@ -41,8 +41,8 @@ fn a_bundle_of_key_and_chain_is_as_good_as_two_files_and_may_change() {
     assert_eq!(answers(), 1);
     let (one, other) = (authority.issue(WEB), authority.issue(WEB));
     for (text, problem) in [
-        (one.crt.clone(), "credentialbundle.pem: holds no private key"),
-        (one.key.clone(), "credentialbundle.pem: holds no certificate"),
+        (one.crt.clone(), "credentialbundle.pem: there is no PEM section PRIVATE KEY"),
+        (one.key.clone(), "credentialbundle.pem: there is no PEM section CERTIFICATE"),
         (one.key + &other.crt, "do not belong together"),
     ] {
         folder.put("credentialbundle.pem", &text);
