@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod ending;
 pub mod health;
 pub mod identity;
+pub mod log_queue;
 pub mod names;
 pub mod policy;
 pub mod probe;

@@ -25,7 +25,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[tokio::main(worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse_or_exit();
-    telemetry::start(&args.log, args.log_format)?;
+    let _flush = telemetry::start(&args.log, args.log_format)?;
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let config = kube::Config::infer().await.context("finding the API server")?;
     let api_server_authority = ApiServerAuthority::of(&config);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use countersign_sidecar::args::{Cli, Command};
 use countersign_sidecar::run::Plan;
+use countersign_sidecar::telemetry::Level;
 use countersign_sidecar::{redirect, run, telemetry};
 
 #[global_allocator]
@@ -17,6 +18,12 @@ fn main() -> ExitCode {
         Ok(level) => level,
         Err(error) => return failed(&error, 2),
     };
+    let code = carry_out(command, level, started);
+    telemetry::finish();
+    code
+}
+
+fn carry_out(command: Command, level: Level, started: Instant) -> ExitCode {
     let plan = match command {
         Command::Inbound(args) => Plan::Inbound(args),
         Command::Outbound(args) => Plan::Outbound(args),

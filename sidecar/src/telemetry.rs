@@ -1,11 +1,16 @@
-//! Logs, on standard output; how much is told can be changed while we run.
+//! Logs, on standard output; how much is logged can be changed while we run.
 //!
-//! A worker gathers its lines and writes them together before it rests: under load many lines are
-//! one system call, and nothing waits for a line when there is none.
+//! A worker gathers its lines and queues them together before it rests. A thread of the queue writes
+//! them (`countersign_contract::log_queue`): no worker ever waits for the reader of the log.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use countersign_contract::log_queue::LogQueue;
+
+use tracing::warn;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,8 +19,28 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::args::LogFormat;
 
-/// As many bytes of lines are written in the midst of work.
+/// As many bytes of lines are queued in the midst of work.
 const ENOUGH: usize = 16 * 1024;
+
+/// As many bytes of lines wait for a reader that stalls.
+const QUEUE_CAPACITY: usize = 256 * 1024;
+
+/// How long the program, when it ends, waits for a reader that stalls.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lines on their way to standard output, of all threads.
+static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
+
+/// Logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The filter cannot be read.
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    /// There is no thread for the lines.
+    #[error("starting the thread that writes the log: {0}")]
+    Thread(#[from] io::Error),
+}
 
 /// The log filter cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +77,12 @@ fn parsed(filter: &str) -> Result<Targets, InvalidFilter> {
 /// Starts logging.
 ///
 /// # Errors
-/// When the filter cannot be read.
-pub fn start(filter: &str, format: LogFormat) -> Result<Level, InvalidFilter> {
+/// When the filter cannot be read, or the thread that writes lines does not start.
+pub fn start(filter: &str, format: LogFormat) -> Result<Level, StartError> {
     let (filter, handle) = reload::Layer::new(parsed(filter)?);
+    let report = |lines| warn!(lines, "log lines dropped: standard output was not read in time");
+    let queue = LogQueue::start(QUEUE_CAPACITY, io::stdout(), report)?;
+    QUEUE.get_or_init(|| queue);
     let lines = fmt::layer().with_target(false).with_writer(Lines);
     let lines = match format {
         LogFormat::Json => {
@@ -71,12 +99,25 @@ thread_local! {
     static GATHERED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
+/// How many lines were dropped, because standard output was not read.
+pub(crate) fn dropped() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.dropped())
+}
+
+/// Queues what was gathered, and waits a moment until it is written: the program is about to end.
+pub fn finish() {
+    flush();
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FINISH_TIMEOUT);
+    }
+}
+
 /// From now on the lines of this thread are gathered; it must call [`flush`] before it rests.
 pub(crate) fn gather() {
     GATHERED.set(Some(Vec::new()));
 }
 
-/// Writes what was gathered.
+/// Queues what was gathered.
 pub(crate) fn flush() {
     GATHERED.with_borrow_mut(|gathered| {
         if let Some(lines) = gathered.as_mut().filter(|lines| !lines.is_empty()) {
@@ -87,10 +128,10 @@ pub(crate) fn flush() {
     });
 }
 
-/// Nobody is left to be told that standard output is gone.
 fn write(lines: &[u8]) {
-    drop(io::stdout().lock().write_all(lines));
-    drop(io::stdout().lock().flush());
+    if let Some(queue) = QUEUE.get() {
+        queue.push(lines);
+    }
 }
 
 /// Where lines go.
