@@ -69,6 +69,9 @@ names! {
         RefusedByPeer => "refused_by_peer",
         /// The connection was made to the sidecar's own port and not redirected to it.
         NoOriginalDestination => "no_original_destination",
+        /// The connection was redirected here, and its destination is no address of this pod that
+        /// callers from outside may reach.
+        ForeignDestination => "foreign_destination",
         /// The application, or the upstream, did not accept the connection.
         DialFailed => "dial_failed",
         /// The application, or the upstream, did not answer before the deadline.
@@ -82,7 +85,7 @@ names! {
         NoEndpoints => "no_endpoints",
         /// The policy has the application call nobody who is not in the mesh.
         UnmeshedNotAllowed => "unmeshed_not_allowed",
-        /// Too many connections, or too many handshakes at once.
+        /// Too many connections are open, of one source or in all, or too many handshakes at once.
         Overloaded => "overloaded",
     }
 }

@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections;
@@ -31,8 +31,9 @@ use crate::live::Table;
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Place};
 use crate::probe::Probes;
-use crate::telemetry::Level;
+use crate::telemetry::{self, Level};
 use crate::tls::Peer;
+use crate::worker;
 
 /// How many callers may be connected at once, and how many of them from one address. Whoever has been
 /// there longest gives way, so that callers that say nothing keep no probe from being answered.
@@ -56,11 +57,32 @@ pub(crate) struct Admin {
     pub(crate) probes: Probes,
 }
 
-/// Serves until `stop` is cancelled.
+/// Serves in a thread of its own, so that no worker's load keeps a health check waiting. What is
+/// returned resolves once it has ended.
 ///
 /// # Errors
-/// When the listener fails.
-pub(crate) async fn serve(
+/// When the thread does not start.
+pub(crate) fn start(
+    listener: std::net::TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> std::io::Result<oneshot::Receiver<()>> {
+    let (done, ended) = oneshot::channel();
+    let runtime = worker::runtime_of_another()?;
+    std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        telemetry::gather();
+        let served = runtime.block_on(serve(listener, admin, stop));
+        if let Err(error) = served {
+            tracing::error!(%error, "the admin port is not served");
+        }
+        telemetry::flush();
+        done.send(()).ok();
+    })?;
+    Ok(ended)
+}
+
+/// Serves until `stop` is cancelled.
+async fn serve(
     listener: std::net::TcpListener,
     admin: Admin,
     stop: CancellationToken,
@@ -80,11 +102,10 @@ pub(crate) async fn serve(
         .with_state(Arc::new(admin));
     let listener = TcpListener::from_std(listener)?;
     let callers = Arc::new(Pending::new(CALLERS, CALLERS_OF_ONE));
-    let permits = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-    accept_all(&listener, &permits, &stop, |accepted| {
-        let place = callers.begin(accepted.client.ip());
-        let router = router.clone().layer(Extension(ConnectInfo(accepted.client)));
-        drop(tokio::spawn(answer(accepted.stream, router, place)));
+    accept_all(&listener, &stop, |stream, client| {
+        let place = callers.begin(client.ip());
+        let router = router.clone().layer(Extension(ConnectInfo(client)));
+        drop(tokio::spawn(answer(stream, router, place)));
     })
     .await;
     Ok(())

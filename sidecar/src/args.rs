@@ -1,5 +1,7 @@
 //! The command line, which is also the whole configuration.
 
+mod limits;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use countersign_contract::{ExpectedPeer, Served, SpiffeId, Upstream, names, upst
 
 use crate::probe::ProbeArgs;
 use crate::sweep::Deadlines;
+pub use limits::LimitArgs;
 
 /// Terminates and originates mutual TLS.
 #[derive(Clone, Debug, Parser)]
@@ -80,33 +83,34 @@ pub struct Common {
     #[arg(long, default_value = "24h", value_parser = duration)]
     pub idle_timeout: Duration,
     /// The same, once one of its ends is done.
-    #[arg(long, default_value = "15m", value_parser = duration)]
+    #[arg(long, default_value = "24h", value_parser = duration)]
     pub half_closed_timeout: Duration,
     /// How long either end may leave unread, or unacknowledged, what it was sent.
-    #[arg(long, default_value = "5m", value_parser = duration)]
+    #[arg(long, default_value = "24h", value_parser = duration)]
     pub stall_timeout: Duration,
+    /// All three for clients that proved no identity, while such clients hold half of the connections
+    /// that they may.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub unidentified_idle_timeout: Duration,
     /// How long a connection may go on after its peer's certificate has ended.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    #[arg(long, default_value = "24h", value_parser = duration)]
     pub peer_expiry_grace: Duration,
     /// How long live connections may go on after SIGTERM.
     #[arg(long, default_value = "25s", value_parser = duration)]
     pub drain_timeout: Duration,
-    /// How many connections may be open at once.
-    #[arg(long, default_value_t = 16384)]
-    pub max_connections: u32,
-    /// How many handshakes may be under way at once; the oldest gives way to those above.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_handshakes: u32,
-    /// How many of them from one address.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_handshakes_per_source: u32,
+    /// How many connections and handshakes there may be.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 impl Common {
     /// The kernel gives up a peer that acknowledges nothing only when a sweep would have cut one that
-    /// does not read: to the kernel both look alike, and only we know the name.
-    pub(crate) fn kernel_patience(&self) -> Duration {
-        self.stall_timeout.saturating_add(self.stall_timeout.min(Duration::from_secs(4)))
+    /// does not read: to the kernel both look alike, and only we know the name. By itself it retransmits
+    /// for about 15 minutes (tcp_retries2), which no longer timeout of ours must prolong.
+    pub(crate) fn kernel_patience(&self) -> Option<Duration> {
+        let stall = self.stall_timeout;
+        let patience = stall.saturating_add(stall.min(Duration::from_secs(4)));
+        (stall < Duration::from_secs(15 * 60)).then_some(patience)
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {
@@ -114,6 +118,7 @@ impl Common {
             idle: self.idle_timeout,
             half_closed: self.half_closed_timeout,
             stall: self.stall_timeout,
+            unidentified: self.unidentified_idle_timeout,
             grace: self.peer_expiry_grace,
         }
     }
@@ -310,6 +315,9 @@ pub struct RedirectArgs {
     /// Outbound connections to this address and port are left alone: the API server's.
     #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub leave: Vec<SocketAddr>,
+    /// The file whose name servers are left alone, on port 53.
+    #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
     /// The user whose connections are left alone: the sidecar itself.
     #[arg(long, default_value_t = names::SIDECAR_UID)]
     pub uid: u32,
@@ -374,5 +382,52 @@ impl Cli {
             eprintln!("countersign-sidecar: {}", sentence.trim().trim_start_matches("error: "));
             std::process::exit(2);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(more: &[&str]) -> Common {
+        let args = ["sidecar", "inbound", "--listen", "127.0.0.1:1", "--to", "127.0.0.1:2"];
+        let files = ["--credentials", "/", "--admin", "127.0.0.1:3"];
+        match Cli::try_parse_from([&args[..], &files, more].concat()).unwrap().command {
+            Command::Inbound(args) => args.common,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn timeouts_are_by_default_as_long_as_tcp_allows() {
+        let common = common(&[]);
+        let (deadlines, day) = (common.deadlines(), Duration::from_secs(24 * 3600));
+        let Deadlines { idle, half_closed, stall, grace, unidentified } = deadlines;
+        assert_eq!([idle, half_closed, stall, grace], [day; 4]);
+        assert_eq!(unidentified, Duration::from_secs(300));
+        assert_eq!(common.kernel_patience(), None, "the kernel's own");
+    }
+
+    #[test]
+    fn the_kernel_gives_up_a_peer_after_a_sweep_would_have() {
+        let cases =
+            [("5m", Some(304_000)), ("1500ms", Some(3000)), ("14m", Some(844_000)), ("15m", None)];
+        for (stall, expected) in cases {
+            let patience = common(&["--stall-timeout", stall]).kernel_patience();
+            assert_eq!(patience, expected.map(Duration::from_millis), "{stall}");
+        }
+    }
+
+    #[test]
+    fn limits_follow_from_the_number_of_connections() {
+        let limits = common(&[]).limits;
+        let inbound = limits.inbound(1792);
+        assert_eq!((inbound.all, inbound.of_source, inbound.unidentified), (1792, 896, 1344));
+        assert_eq!(limits.handshakes(1792), (896, 256));
+        assert_eq!(limits.handshakes(16384), (1024, 256));
+        let (inbound, outbound) = (limits.inbound(1), LimitArgs::outbound(1));
+        assert_eq!((inbound.all, inbound.of_source, inbound.unidentified), (1, 1, 1));
+        assert_eq!((outbound.all, outbound.of_source), (1, 1));
+        assert_eq!(limits.handshakes(1), (1, 1));
     }
 }

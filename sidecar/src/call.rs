@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::connection::Refused;
+use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{Credentials, Watched};
 use crate::inbound::of_handshake;
 use crate::metrics::Metrics;
@@ -36,7 +37,9 @@ pub(crate) struct Calling {
     /// How long resolving and connecting may take together.
     pub(crate) dial_timeout: Duration,
     /// How long a server may leave what it is sent unacknowledged, as the kernel sees it.
-    pub(crate) kernel_patience: Duration,
+    pub(crate) kernel_patience: Option<Duration>,
+    /// How many connections may be open.
+    pub(crate) limits: Arc<ConnectionLimits>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// Where connections are told of, if anywhere.

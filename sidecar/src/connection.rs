@@ -44,10 +44,14 @@ impl<'a> Connection<'a> {
         Self { metrics, direction, client, started: Instant::now(), spans }
     }
 
-    /// Says why a connection was refused: the one log line that it gets.
+    /// Says why a connection was refused: the one log line that it gets, if there were not too many of
+    /// the same reason.
     pub(crate) fn refuse(&self, refused: &Refused) {
         let reason = refused.reason;
         self.metrics.refused(self.direction, reason);
+        if !self.metrics.refusal_log.admits(self.direction, reason) {
+            return;
+        }
         warn!(
             direction = ?self.direction,
             reason = reason.as_str(),

@@ -1,30 +1,26 @@
 //! Connects, to one address or to a name, with a deadline.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use countersign_contract::Refusal;
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::Target;
 use crate::connection::Refused;
 use crate::listen::tuned;
-use crate::pacing;
+use crate::source_ports::SourcePorts;
 
 /// Connects to the application. It is in the same pod: whether it is gone, the kernel knows.
-pub(crate) async fn dial(address: SocketAddr, patience: Duration) -> Result<TcpStream, Refused> {
+pub(crate) async fn dial(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    ports: &SourcePorts,
+    patience: Duration,
+) -> Result<TcpStream, Refused> {
     let deadline = Instant::now() + patience;
-    connected(address, deadline, async { near(address)?.connect(address).await }).await
-}
-
-/// A socket for a connection within the pod, whose small answers are not held back.
-fn near(address: SocketAddr) -> std::io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    pacing::spare(SockRef::from(&socket));
-    socket.set_nodelay(true)?;
-    Ok(socket)
+    connected(address, deadline, ports.connect(address, source)).await
 }
 
 /// Connects to an address outside of the pod.
@@ -53,14 +49,20 @@ pub(crate) async fn dial_target(
     dial_any(addresses, deadline).await.map(|stream| tuned(stream, kernel_patience))
 }
 
+/// Each address leaves half of the time that is left to those after it: one that does not answer must
+/// not make the others unreachable.
 async fn dial_any(
     addresses: impl Iterator<Item = SocketAddr>,
     deadline: Instant,
 ) -> Result<TcpStream, Refused> {
     let mut last = Refused::new(Refusal::ResolveFailed, "the name has no address".to_owned());
-    for address in addresses {
-        match connected(address, deadline, TcpStream::connect(address)).await {
-            Err(refused) if refused.reason == Refusal::DialFailed => last = refused,
+    let mut addresses = addresses.peekable();
+    while let Some(address) = addresses.next() {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let until = if addresses.peek().is_some() { now + left / 2 } else { deadline };
+        match connected(address, until, TcpStream::connect(address)).await {
+            Err(refused) => last = refused,
             connected => return connected,
         }
     }
@@ -76,5 +78,34 @@ async fn connected(
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(Refused::new(Refusal::DialFailed, format!("{address}: {error}"))),
         Err(_) => Err(Refused::new(Refusal::DialTimeout, address.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        // A listener whose queue is full drops what comes (listen(2)), as a black hole does.
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let silent = full.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(silent)).await
+        {
+            waiting.push(stream);
+        }
+        let answers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let right = answers.local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let stream = dial_any([silent, right].into_iter(), deadline).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), right);
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let refused = dial_any([silent].into_iter(), deadline).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::DialTimeout);
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::connection::{Connection, Refused};
+use crate::connection_limits::{ConnectionLimits, Permit};
 use crate::credentials::{Serving, Watched};
 use crate::dial::dial;
 use crate::discovery::Denials;
@@ -22,11 +23,13 @@ use crate::listen::Accepted;
 use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
 use crate::original_dst::original_dst;
+use crate::own_addresses::OwnAddresses;
 use crate::pending::Pending;
 use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Session, alert};
 use crate::relay::{Relay, reset};
+use crate::source_ports::SourcePorts;
 use crate::sweep::catch_up;
 use crate::tls::Peer;
 use crate::tls::handshake;
@@ -42,6 +45,12 @@ pub(crate) struct Inbound {
     pub(crate) port: Option<u16>,
     /// Our own credentials, and the policy.
     pub(crate) serving: Watched,
+    /// The pod's own addresses: no other is called.
+    pub(crate) own: OwnAddresses,
+    /// Where connections to the application come from.
+    pub(crate) ports: SourcePorts,
+    /// How many connections may be open.
+    pub(crate) limits: Arc<ConnectionLimits>,
     /// Handshakes that are under way.
     pub(crate) pending: Arc<Pending>,
     /// How long a peer may take until its first byte.
@@ -93,10 +102,10 @@ enum Carrier {
 
 /// Serves one connection. Read this first.
 pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accepted) {
-    let Accepted { stream, client, permit } = accepted;
+    let Accepted { stream, client, mut permit } = accepted;
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
-    match Box::pin(admit(inbound, table, stream, client)).await {
+    match Box::pin(admit(inbound, table, stream, client, &mut permit)).await {
         Ok(Carrier::Bytes(mut relay)) => {
             let ended = relay.run().await;
             connection.tell(relay.live().entry(), &ended);
@@ -117,6 +126,7 @@ async fn admit(
     table: &Arc<Table>,
     mut stream: TcpStream,
     from: SocketAddr,
+    permit: &mut Permit,
 ) -> Result<Carrier, Refused> {
     let since = UnixTime::now();
     let known = destination(inbound, &stream)
@@ -132,9 +142,11 @@ async fn admit(
         }
     };
     let has_spoken = client.app.is_some();
-    let app = match (authorised(inbound, policy, &client, port), client.app.take()) {
+    let may_pass =
+        authorised(inbound, policy, &client, port).and_then(|()| counted(&client, permit));
+    let app = match (may_pass, client.app.take()) {
         (Ok(()), Some(app)) => Ok(app),
-        (Ok(()), None) => dial(to, inbound.dial_timeout).await,
+        (Ok(()), None) => inbound.dial(to).await,
         (Err(refused), _) => Err(refused),
     };
     let app = match app {
@@ -185,6 +197,15 @@ fn authorised(
     Ok(())
 }
 
+/// Clients that prove no identity leave room for those that do.
+fn counted(client: &Client, permit: &mut Permit) -> Result<(), Refused> {
+    if client.peer.is_some() {
+        return Ok(());
+    }
+    let counted = permit.count_as_unidentified();
+    counted.map_err(|exceeded| Refused::new(Refusal::Overloaded, exceeded.to_string()))
+}
+
 /// Tells a client whose handshake is done, by an alert, that it goes no further.
 async fn turned_away(mut stream: TcpStream, client: &mut Client, refused: Refused) -> Refused {
     let alert = match refused.reason {
@@ -207,10 +228,26 @@ pub(crate) fn serving(watched: &Watched, now: UnixTime) -> Result<Arc<Serving>, 
     state.usable(now).ok_or_else(missing)
 }
 
+/// Where a connection goes. One that was redirected goes to an address of this pod, or nowhere: a
+/// neighbour can send packets for any address to the pod's interface.
 fn destination(inbound: &Inbound, stream: &TcpStream) -> Result<SocketAddr, Refused> {
-    let found = inbound.to.or_else(|| original_dst(stream));
+    if let Some(to) = inbound.to {
+        return Ok(to);
+    }
     let detail = || "the connection was made to the sidecar's own port".to_owned();
-    found.ok_or_else(|| Refused::new(Refusal::NoOriginalDestination, detail()))
+    let to = original_dst(stream)
+        .ok_or_else(|| Refused::new(Refusal::NoOriginalDestination, detail()))?;
+    match inbound.own.contain(to) {
+        true => Ok(to),
+        false => Err(Refused::new(Refusal::ForeignDestination, to.to_string())),
+    }
+}
+
+impl Inbound {
+    /// Connects to the application.
+    async fn dial(&self, to: SocketAddr) -> Result<TcpStream, Refused> {
+        dial(to, self.own.source_towards(to), &self.ports, self.dial_timeout).await
+    }
 }
 
 impl Client {

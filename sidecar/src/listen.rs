@@ -1,16 +1,15 @@
-//! Accepts connections, no more than may be open, and waits when it cannot.
+//! Accepts connections, and waits when it cannot.
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::connection_limits::Permit;
 use crate::pacing;
 
 /// How many connections the kernel keeps for us before we accept them.
@@ -55,43 +54,36 @@ pub(crate) fn listen(
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) client: SocketAddr,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) permit: Permit,
 }
 
-/// Accepts until `stop` is cancelled, and then those who came before. The right to a connection is
-/// taken before it is accepted: those for whom there is none wait in the kernel's queue.
+/// Accepts until `stop` is cancelled, and then those who came before.
 pub(crate) async fn accept_all(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
     stop: &CancellationToken,
-    mut serve: impl FnMut(Accepted),
+    mut serve: impl FnMut(TcpStream, SocketAddr),
 ) {
     let mut stopped = pin!(stop.cancelled());
     let mut backoff = Backoff::default();
     loop {
-        let next = async {
-            let permit = permits.clone().acquire_owned().await.ok()?;
-            Some((permit, listener.accept().await))
-        };
         let accepted = tokio::select! {
             biased;
             () = &mut stopped => break,
-            accepted = next => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Some((permit, Ok((stream, client)))) => {
+            Ok((stream, client)) => {
                 backoff = Backoff::default();
-                serve(Accepted::new(stream, client, permit));
+                pacing::accepted(&stream, client);
+                serve(stream, unmapped(client));
             }
-            Some((_, Err(error))) => backoff.wait(&error).await,
-            None => return,
+            Err(error) => backoff.wait(&error).await,
         }
     }
     // To a client its connection stands as soon as the kernel has it: closing would reset it.
-    while let Ok(permit) = permits.clone().try_acquire_owned()
-        && let Some((stream, client)) = waiting(listener)
-    {
-        serve(Accepted::new(stream, client, permit));
+    while let Some((stream, client)) = waiting(listener) {
+        pacing::accepted(&stream, client);
+        serve(stream, unmapped(client));
     }
 }
 
@@ -100,13 +92,6 @@ fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     let (socket, client) = SockRef::from(listener).accept().ok()?;
     socket.set_nonblocking(true).ok()?;
     Some((TcpStream::from_std(socket.into()).ok()?, client.as_socket()?))
-}
-
-impl Accepted {
-    fn new(stream: TcpStream, client: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
-        pacing::accepted(&stream, client);
-        Self { stream, client: unmapped(client), permit }
-    }
 }
 
 /// Most likely we are out of descriptors: they come back as connections end.

@@ -194,6 +194,27 @@ impl Drop for Live {
     }
 }
 
+/// Sums over connections, inbound and outbound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableSums {
+    /// How many are live.
+    pub(crate) count: [usize; 2],
+    /// Bytes from and to peers, those of connections that ended included.
+    pub(crate) bytes: [[u64; 2]; 2],
+}
+
+impl std::ops::Add for TableSums {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let bytes = |of: usize| [0, 1].map(|way| self.bytes[of][way] + other.bytes[of][way]);
+        Self {
+            count: [0, 1].map(|of| self.count[of] + other.count[of]),
+            bytes: [bytes(0), bytes(1)],
+        }
+    }
+}
+
 /// The live connections of one worker.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -264,22 +285,18 @@ impl Table {
         self.lock().edges.clone()
     }
 
-    /// How many are live.
-    pub(crate) fn count(&self, direction: Direction) -> usize {
+    /// How many are live, and what they and those that ended passed on.
+    pub(crate) fn sums(&self) -> TableSums {
         let inner = self.lock();
-        inner.entries.values().filter(|entry| entry.about.direction == direction).count()
-    }
-
-    /// Bytes from and to peers, of connections in one direction, those that ended included.
-    pub(crate) fn bytes(&self, direction: Direction) -> [u64; 2] {
-        let inner = self.lock();
-        let mut sum = inner.ended[direction as usize];
-        let live = inner.entries.values().filter(|entry| entry.about.direction == direction);
-        for bytes in live.map(|entry| entry.bytes()) {
-            sum[0] += bytes[0];
-            sum[1] += bytes[1];
+        let mut sums = TableSums { count: [0; 2], bytes: inner.ended };
+        for entry in inner.entries.values() {
+            let of = entry.about.direction as usize;
+            sums.count[of] += 1;
+            for (sum, bytes) in sums.bytes[of].iter_mut().zip(entry.bytes()) {
+                *sum += bytes;
+            }
         }
-        sum
+        sums
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -1,6 +1,7 @@
 //! What can be counted about the sidecar, in Prometheus' naming.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use countersign_contract::{Ending, Refusal};
 use prometheus_client::collector::Collector;
@@ -15,7 +16,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::live::Table;
+use crate::live::{Table, TableSums};
+use crate::refusal_log::RefusalLog;
+use crate::telemetry;
 
 /// Which way a connection goes.
 #[derive(Clone, Copy, Debug, EncodeLabelValue, Eq, Hash, PartialEq)]
@@ -28,7 +31,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    const ALL: [Self; 2] = [Self::inbound, Self::outbound];
+    pub(crate) const ALL: [Self; 2] = [Self::inbound, Self::outbound];
 }
 
 /// Which way a connection goes.
@@ -92,6 +95,10 @@ pub struct Metrics {
     pub memory: Gauge,
     /// `countersign_sidecar_spans_dropped_total`
     pub(crate) spans_dropped: Counter,
+    /// `countersign_sidecar_connections_limit`
+    limits: Family<DirectionLabels, Gauge>,
+    /// How many refusals are logged.
+    pub(crate) refusal_log: Arc<RefusalLog>,
 }
 
 impl Metrics {
@@ -109,6 +116,8 @@ impl Metrics {
             expiration: Gauge::default(),
             memory: Gauge::default(),
             spans_dropped: Counter::default(),
+            limits: Family::default(),
+            refusal_log: Arc::default(),
         };
         metrics.start_at_zero();
         metrics.register_connections(registry);
@@ -188,6 +197,11 @@ impl Metrics {
             "Spans that the collector of --traces did not take",
             self.spans_dropped.clone(),
         );
+        registry.register(
+            "countersign_sidecar_connections_limit",
+            "Connections that may be open at once",
+            self.limits.clone(),
+        );
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("countersign_sidecar_build", "What was built", version);
     }
@@ -195,6 +209,11 @@ impl Metrics {
     /// Counts a connection that was accepted.
     pub fn opened(&self, direction: Direction) {
         self.opened.get_or_create(&DirectionLabels { direction }).inc();
+    }
+
+    /// Says how many connections may be open.
+    pub(crate) fn limit(&self, direction: Direction, connections: u32) {
+        self.limits.get_or_create(&DirectionLabels { direction }).set(connections.into());
     }
 
     /// Counts a connection that ended.
@@ -222,12 +241,44 @@ const CODES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// How a connection ends that was refused.
 const REFUSED: &str = "refused";
 
+/// For so long sums are used again. Whoever reaches the port may ask, and a sum walks all connections.
+const SUMS_LAST: Duration = Duration::from_millis(100);
+
 /// What is summed up when it is asked for, so that no connection pays for it.
 #[derive(Debug)]
-pub(crate) struct Sums(pub(crate) Vec<Arc<Table>>);
+pub(crate) struct Sums {
+    tables: Vec<Arc<Table>>,
+    last: Mutex<Option<(Instant, TableSums)>>,
+}
+
+impl Sums {
+    pub(crate) fn new(tables: Vec<Arc<Table>>) -> Self {
+        Self { tables, last: Mutex::default() }
+    }
+
+    fn current(&self) -> TableSums {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, sums)) = &*last
+            && at.elapsed() < SUMS_LAST
+        {
+            return *sums;
+        }
+        let sums = self.tables.iter().fold(TableSums::default(), |sums, table| sums + table.sums());
+        *last = Some((Instant::now(), sums));
+        sums
+    }
+}
 
 impl Collector for Sums {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let sums = self.current();
+        let dropped = encoder.encode_descriptor(
+            "countersign_sidecar_log_lines_dropped",
+            "Log lines dropped because standard output was not read in time",
+            None,
+            MetricType::Counter,
+        )?;
+        ConstCounter::new(telemetry::dropped()).encode(dropped)?;
         let mut live = encoder.encode_descriptor(
             "countersign_sidecar_connections",
             "Connections that are open, past their handshake",
@@ -235,10 +286,8 @@ impl Collector for Sums {
             MetricType::Gauge,
         )?;
         for direction in Direction::ALL {
-            let count: usize = self.0.iter().map(|table| table.count(direction)).sum();
-            let gauge = prometheus_client::metrics::gauge::ConstGauge::new(
-                i64::try_from(count).unwrap_or(i64::MAX),
-            );
+            let count = i64::try_from(sums.count[direction as usize]).unwrap_or(i64::MAX);
+            let gauge = prometheus_client::metrics::gauge::ConstGauge::new(count);
             gauge.encode(live.encode_family(&DirectionLabels { direction })?)?;
         }
         let mut bytes = encoder.encode_descriptor(
@@ -248,8 +297,7 @@ impl Collector for Sums {
             MetricType::Counter,
         )?;
         for direction in Direction::ALL {
-            let sums = self.0.iter().map(|table| table.bytes(direction));
-            let [received, sent] = sums.fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
+            let [received, sent] = sums.bytes[direction as usize];
             for (way, sum) in [("received", received), ("sent", sent)] {
                 let labels = ByteLabels { direction, way };
                 ConstCounter::new(sum).encode(bytes.encode_family(&labels)?)?;

@@ -77,8 +77,8 @@ async fn answered(
     let serving = serving(&calling.serving, now)?;
     let host = ServerName::try_from(target.host.clone())
         .map_err(|error| Refused::new(Refusal::ResolveFailed, error.to_string()))?;
-    let patience = Some(calling.kernel_patience);
-    let mut stream = dial_target(target, calling.dial_timeout, patience).await?;
+    let (timeout, patience) = (calling.dial_timeout, calling.kernel_patience);
+    let mut stream = dial_target(target, timeout, patience).await?;
     let made = calling.shake(&serving.credentials, expected, host, &mut stream).await?;
     let Answered { session, early, peer } = made;
     let about = About {

@@ -3,13 +3,15 @@
 //!
 //! Whoever has waited longest gives way. An honest handshake is over in milliseconds, so that a
 //! crowd of peers that never finish theirs pushes out one another and not those that come to do so.
-//! One address may have only a share, so that a crowd behind it pushes out nobody else's.
+//! One address (IPv6: one /64) may have only a share, so that a crowd behind it pushes out nobody else's.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::connection_limits::source_of;
 
 /// The handshakes of a process.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Pending {
 
     /// Begins a handshake. Where there are too many, the oldest one is told to give way.
     pub(crate) fn begin(self: &Arc<Self>, source: IpAddr) -> Place {
-        let give_way = Arc::new(Notify::new());
+        let (source, give_way) = (source_of(source), Arc::new(Notify::new()));
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.make_room(self.most, self.most_of_one, source);
         inner.next += 1;
@@ -127,6 +129,16 @@ mod tests {
         let told = [&other, &first, &second, &third].map(must_give_way);
         assert_eq!(told, [false, true, false, false]);
         assert_eq!(pending.len(), 3);
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_their_places() {
+        let pending = Arc::new(Pending::new(10, 2));
+        let at = |ip: &str| pending.begin(ip.parse().unwrap());
+        let places = [at("2001:db8:1:2::1"), at("2001:db8:1:2::2"), at("2001:db8:1:2:3::3")];
+        let other = at("2001:db8:1:3::1");
+        assert_eq!(places.each_ref().map(must_give_way), [true, false, false]);
+        assert!(!must_give_way(&other));
     }
 
     #[test]

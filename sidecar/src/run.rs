@@ -3,33 +3,40 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use countersign_contract::{ExpectedPeer, names};
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
-use crate::args::{Common, InboundArgs, MeshArgs, OutboundArgs, PodArgs, PolicyArgs, Target};
+use crate::args::{
+    Common, InboundArgs, LimitArgs, MeshArgs, OutboundArgs, PodArgs, PolicyArgs, Target,
+};
 use crate::call::{Calling, Configurations};
+use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{self, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
 use crate::inbound::Inbound;
 use crate::listen::{self, listen};
 use crate::live::Table;
-use crate::metrics::{Metrics, Sums};
+use crate::metrics::{Direction, Metrics, Sums};
 use crate::outbound::Outbound;
+use crate::own_addresses::OwnAddresses;
 use crate::pending::Pending;
 use crate::probe::{self, Probes};
+use crate::source_ports::SourcePorts;
 use crate::telemetry::Level;
 use crate::traces::{self, Spans};
 use crate::transparent::Transparent;
 use crate::worker::{self, Side, Worker};
-use crate::{descriptors, file, policy, tls};
+use crate::{descriptors, file, memory_limit, policy, tls};
+
+/// How long an answer of the admin port may keep the program from ending.
+const ADMIN_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +76,8 @@ struct Shared {
     pending: [Arc<Pending>; 2],
     /// Who was refused by policies.
     denials: Arc<Denials>,
-    connections: Arc<Semaphore>,
+    /// Inbound and outbound connections, apart: strangers that hang on the one leave the other alone.
+    limits: [Arc<ConnectionLimits>; 2],
     stop: CancellationToken,
 }
 
@@ -161,12 +169,15 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let book = Arc::new(Book::new(affinity()?));
     let workers = workers(plan, &shared, &book)?;
     let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
-    registry.register_collector(Box::new(Sums(tables.clone())));
+    registry.register_collector(Box::new(Sums::new(tables.clone())));
     let end = CancellationToken::new();
     let pending = shared.pending.to_vec();
     let serving_now = serving.clone();
+    let refusals = metrics.refusal_log.clone();
     let admin = Admin { registry, metrics, serving: serving_now, pending, tables, level, probes };
-    let admin = tokio::spawn(admin::serve(admin_listener, admin, end.clone()));
+    let admin = admin::start(admin_listener, admin, end.clone())?;
+    let reporting = refusals.clone();
+    tokio::spawn(async move { reporting.keep_reporting().await });
     tokio::spawn(announce(serving, started));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -180,27 +191,39 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     tokio::select! { () = working.wait() => {} () = asking => {} }
     end.cancel();
     publishing.abort();
-    drop(admin.await);
+    drop(tokio::time::timeout(ADMIN_END_TIMEOUT, admin).await);
+    refusals.report_omitted();
     info!("stopped");
     Ok(())
 }
 
 fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Spans>) -> Shared {
-    let most = common.max_handshakes as usize;
-    let of_one = common.max_handshakes_per_source as usize;
+    let connections = connections(&common.limits);
+    let (most, of_one) = common.limits.handshakes(connections);
     // Whoever calls out is our own application, which is one source.
     let pending = [Pending::new(most, of_one), Pending::new(most, most)].map(Arc::new);
-    let wanted = common.max_connections;
-    let connections = descriptors::raise_for(wanted);
-    if connections < wanted {
+    let limits = [common.limits.inbound(connections), LimitArgs::outbound(connections)];
+    let limits = limits.map(|limits| Arc::new(ConnectionLimits::new(limits)));
+    for direction in Direction::ALL {
+        metrics.limit(direction, connections);
+    }
+    let (denials, stop) = Default::default();
+    Shared { common, serving, metrics, spans, pending, denials, limits, stop }
+}
+
+/// How many connections there may be each way.
+fn connections(args: &LimitArgs) -> u32 {
+    let wanted = args.max_connections.unwrap_or_else(memory_limit::default_connections);
+    let both = wanted.saturating_mul(2);
+    let fit = descriptors::raise_for(both);
+    if fit < both && args.max_connections.is_some() {
+        let connections = fit / 2;
         warn!(
             connections,
             wanted, "fewer connections than --max-connections: the descriptors do not suffice"
         );
     }
-    let connections = Arc::new(Semaphore::new(connections as usize));
-    let (denials, stop) = Default::default();
-    Shared { common, serving, metrics, spans, pending, denials, connections, stop }
+    (fit / 2).max(1)
 }
 
 /// Says once when handshakes can be made, and how long that took.
@@ -220,14 +243,14 @@ fn affinity() -> Result<u64, Error> {
 
 fn workers(plan: &Plan, shared: &Shared, book: &Arc<Book>) -> Result<Vec<Worker>, Error> {
     let wanted = match plan {
-        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to, None))],
+        Plan::Inbound(args) => vec![(args.listen, inbound_side(shared, args.to, None, Vec::new()))],
         Plan::Outbound(args) => {
             let side = outbound_side(shared, args.to.clone(), args.peer.clone(), &args.alpn);
             vec![(args.listen, side)]
         }
         Plan::Pod(args) => pod_sides(args, shared, book),
     };
-    let patience = Some(shared.common.kernel_patience());
+    let patience = shared.common.kernel_patience();
     (0..shared.common.workers.count())
         .map(|_| {
             let listened = wanted
@@ -243,7 +266,8 @@ fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) ->
         listeners,
         table: Arc::new(Table::default()),
         serving: shared.serving.clone(),
-        permits: shared.connections.clone(),
+        limits: shared.limits[0].clone(),
+        buffer_budget: memory_limit::buffer_budget(shared.common.workers.count()),
         deadlines: shared.common.deadlines(),
         stop: shared.stop.clone(),
         drain: shared.common.drain_timeout,
@@ -256,13 +280,15 @@ fn pod_sides(args: &PodArgs, shared: &Shared, book: &Arc<Book>) -> Vec<(SocketAd
     let has_ipv6 = listen(at(Ipv6Addr::LOCALHOST.into(), 0), None).is_ok();
     let any: IpAddr =
         if has_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let own = &args.mesh.pod_ips;
     let mut sides = Vec::new();
     if args.inbound != 0 {
-        sides.push((at(any, args.inbound), inbound_side(shared, None, None)));
+        sides.push((at(any, args.inbound), inbound_side(shared, None, None, own.clone())));
     }
     for served in &args.served {
         let to = at(Ipv4Addr::LOCALHOST.into(), served.target);
-        sides.push((at(any, served.listen), inbound_side(shared, Some(to), Some(served.listen))));
+        let side = inbound_side(shared, Some(to), Some(served.listen), own.clone());
+        sides.push((at(any, served.listen), side));
     }
     if let Some(port) = args.mesh.outbound {
         // The kernel redirects what the pod sends to loopback, so that nobody outside can come here.
@@ -283,12 +309,20 @@ fn pod_sides(args: &PodArgs, shared: &Shared, book: &Arc<Book>) -> Vec<(SocketAd
     sides
 }
 
-fn inbound_side(shared: &Shared, to: Option<SocketAddr>, port: Option<u16>) -> Side {
+fn inbound_side(
+    shared: &Shared,
+    to: Option<SocketAddr>,
+    port: Option<u16>,
+    own: Vec<IpAddr>,
+) -> Side {
     let common = &shared.common;
     Side::In(Arc::new(Inbound {
         to,
         port,
         serving: shared.serving.clone(),
+        own: OwnAddresses::new(own),
+        ports: SourcePorts::default(),
+        limits: shared.limits[0].clone(),
         pending: shared.pending[0].clone(),
         first_byte_timeout: common.first_byte_timeout,
         handshake_timeout: common.handshake_timeout,
@@ -326,6 +360,7 @@ fn calling(shared: &Shared, alpn: Vec<String>) -> Calling {
         handshake_timeout: common.handshake_timeout,
         dial_timeout: common.dial_timeout,
         kernel_patience: common.kernel_patience(),
+        limits: shared.limits[1].clone(),
         metrics: shared.metrics.clone(),
         spans: shared.spans.clone(),
         alpn,

@@ -8,6 +8,7 @@ use countersign_contract::policy::Unmeshed;
 use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
+use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{Serving, Watched};
 use crate::live::{About, Entry, Seen, Table};
 use crate::metrics::Direction;
@@ -24,6 +25,8 @@ pub(crate) struct Deadlines {
     pub(crate) half_closed: Duration,
     /// Bytes that somebody does not read.
     pub(crate) stall: Duration,
+    /// Each of the three above for clients without an identity, while there are many of them.
+    pub(crate) unidentified: Duration,
     /// A connection after its peer's certificate has ended.
     pub(crate) grace: Duration,
 }
@@ -31,8 +34,16 @@ pub(crate) struct Deadlines {
 impl Deadlines {
     /// Often enough that no deadline is missed by more than a fourth of itself.
     fn period(&self) -> Duration {
-        let shortest = self.idle.min(self.half_closed).min(self.stall);
+        let shortest = self.idle.min(self.half_closed).min(self.stall).min(self.unidentified);
         (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(1))
+    }
+
+    /// Those of clients without an identity, while there are many of them.
+    fn of_the_crowd(&self) -> Self {
+        let most = self.unidentified;
+        let [idle, half_closed, stall] =
+            [self.idle, self.half_closed, self.stall].map(|deadline| deadline.min(most));
+        Self { idle, half_closed, stall, ..*self }
     }
 }
 
@@ -71,10 +82,17 @@ impl Limits {
     }
 }
 
-/// Sweeps for ever.
-pub(crate) async fn sweep(table: Arc<Table>, deadlines: Deadlines, serving: Watched) {
+/// Sweeps for ever. Clients without an identity have less time while they hold much of what `inbound`
+/// has room for.
+pub(crate) async fn sweep(
+    table: Arc<Table>,
+    deadlines: Deadlines,
+    serving: Watched,
+    inbound: Arc<ConnectionLimits>,
+) {
     let period = deadlines.period();
     let limits = Limits::of(&deadlines, period);
+    let of_the_crowd = Limits::of(&deadlines.of_the_crowd(), period);
     let mut before: Option<Arc<Serving>> = serving.borrow().current.clone();
     loop {
         tokio::time::sleep(period).await;
@@ -83,7 +101,10 @@ pub(crate) async fn sweep(table: Arc<Table>, deadlines: Deadlines, serving: Watc
         let now = UnixTime::now();
         let current = serving.borrow().current.clone();
         let changed = current.as_ref().filter(|now| is_another(now, before.as_ref()));
+        let is_crowded = inbound.is_crowded();
         table.for_each(|entry| {
+            let limits =
+                if is_crowded && is_unidentified(&entry.about) { &of_the_crowd } else { &limits };
             let late = limits.judge(entry.seen(tick));
             let how = late.or_else(|| expired(&entry.about, entry.id, deadlines.grace, now));
             let how = how.or_else(|| changed.and_then(|now_| refused(&entry.about, now_, now)));
@@ -93,6 +114,11 @@ pub(crate) async fn sweep(table: Arc<Table>, deadlines: Deadlines, serving: Watc
         });
         before = current;
     }
+}
+
+/// A client that proved no identity.
+fn is_unidentified(about: &About) -> bool {
+    about.direction == Direction::inbound && about.peer.is_none()
 }
 
 /// A handshake may last across a change, and no sweep sees it while it does: what it was judged by may

@@ -182,6 +182,6 @@ async fn connect(
     to: To,
     patience: Duration,
 ) -> Result<Reached, Refused> {
-    let stream = dial_address(at, patience, Some(calling.kernel_patience)).await?;
+    let stream = dial_address(at, patience, calling.kernel_patience).await?;
     Ok(Reached { stream, answered: None, to, load: None })
 }

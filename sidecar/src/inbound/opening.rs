@@ -17,7 +17,6 @@ use super::{Client, Ends, Inbound};
 use crate::connection::Refused;
 use crate::credentials::Serving;
 use crate::detect::{Opening, classify};
-use crate::dial::dial;
 use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Negotiated, Session};
@@ -114,7 +113,7 @@ async fn speaking(
     policy: &PortPolicy,
     ends: Ends,
 ) -> Result<TcpStream, Refused> {
-    let mut app = dial(ends.to, inbound.dial_timeout).await?;
+    let mut app = inbound.dial(ends.to).await?;
     let header = proxy_header::of(policy, ends.from, ends.to, &Client::plain(Vec::new()));
     let told = async {
         app.write_all(&header).await?;

@@ -7,9 +7,13 @@ mod netlink;
 mod nftables;
 mod rules;
 
-use tracing::info;
+use std::net::IpAddr;
+use std::path::Path;
+
+use tracing::{info, warn};
 
 use crate::args::RedirectArgs;
+use crate::file;
 
 /// Why no rules were laid.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +48,14 @@ pub fn apply(args: &RedirectArgs) -> Result<(), Error> {
     if !args.undo && args.inbound.is_none() && args.outbound.is_none() {
         return Err(Error::Nothing);
     }
+    let name_servers = name_servers(&args.resolv_conf);
     let mut transaction = nftables::Transaction::new();
     // Made first, so that there is one to delete.
     transaction.add_table();
     transaction.delete_table();
     if !args.undo {
         transaction.add_table();
-        for chain in rules::chains(args) {
+        for chain in rules::chains(args, &name_servers) {
             transaction.add_chain(&chain);
         }
     }
@@ -62,4 +67,15 @@ pub fn apply(args: &RedirectArgs) -> Result<(), Error> {
         "nftables rules laid"
     );
     Ok(())
+}
+
+/// Where they cannot be read, none is left alone: TCP to a name server goes through the sidecar then.
+fn name_servers(resolv_conf: &Path) -> Vec<IpAddr> {
+    match file::read(resolv_conf) {
+        Ok(text) => rules::name_servers(&String::from_utf8_lossy(&text)),
+        Err(error) => {
+            warn!(path = %resolv_conf.display(), %error, "name servers cannot be read; TCP to port 53 is redirected");
+            Vec::new()
+        }
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::rules::{Action, Chain, Hook, Match};
+use super::rules::{Action, Chain, Hook, Kind, Match};
 
 /// The one table of ours, in the family of both IPv4 and IPv6.
 const TABLE: &[u8] = b"countersign\0";
 const NFPROTO_INET: u8 = 1;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
 const SUBSYSTEM: u16 = 10;
 
 const BATCH_BEGIN: u16 = 0x10;
@@ -27,12 +29,27 @@ const NESTED: u16 = 0x8000;
 const REGISTER: u32 = 1;
 const VERDICT: u32 = 0;
 
+const NF_DROP: u32 = 0;
 const NF_ACCEPT: u32 = 1;
 const IPPROTO_TCP: u8 = 6;
 /// Where destination addresses are translated (NF_IP_PRI_NAT_DST).
-const PRIORITY: i32 = -100;
+const PRIORITY_NAT: i32 = -100;
+/// Behind connection tracking (-200), and before destinations are translated (NF_IP_PRI_MANGLE).
+const PRIORITY_FILTER: i32 = -150;
 /// The loopback interface is the first of every network namespace.
 const LOOPBACK: u32 = 1;
+
+/// How two values are compared (nft_cmp_ops).
+const EQUAL: u32 = 0;
+const DIFFERS: u32 = 1;
+
+/// States and status bits of connection tracking (nf_conntrack_common.h).
+const STATE_INVALID: u32 = 1;
+const STATE_NEW: u32 = 8;
+const STATUS_DST_NAT: u32 = 1 << 5;
+
+/// The type of addresses that are delivered here (RTN_LOCAL).
+const LOCAL: u32 = 2;
 
 /// Messages that the kernel carries out together, or not at all.
 pub(super) struct Transaction {
@@ -61,15 +78,20 @@ impl Transaction {
         let name = zero_terminated(chain.name);
         let number: u32 = match chain.hook {
             Hook::PreRouting => 0,
+            Hook::Input => 1,
             Hook::Output => 3,
         };
+        let (kind, priority): (&[u8], i32) = match chain.kind {
+            Kind::Nat => (b"nat\0", PRIORITY_NAT),
+            Kind::Filter => (b"filter\0", PRIORITY_FILTER),
+        };
         let hook =
-            [attribute(1, &number.to_be_bytes()), attribute(2, &PRIORITY.to_be_bytes())].concat();
+            [attribute(1, &number.to_be_bytes()), attribute(2, &priority.to_be_bytes())].concat();
         let attributes = [
             attribute(1, TABLE),
             attribute(3, &name),
             attribute(4 | NESTED, &hook),
-            attribute(7, b"nat\0"),
+            attribute(7, kind),
         ];
         self.change(NEW_CHAIN, CREATE, &attributes.concat());
         for (matched, action) in &chain.rules {
@@ -135,9 +157,64 @@ fn meta(key: u32) -> Vec<u8> {
 
 /// Goes on only if the register holds this value.
 fn equals(value: &[u8]) -> Vec<u8> {
+    compare(EQUAL, value)
+}
+
+/// Goes on only if the register holds another value.
+fn differs(value: &[u8]) -> Vec<u8> {
+    compare(DIFFERS, value)
+}
+
+fn compare(how: u32, value: &[u8]) -> Vec<u8> {
     let data = attribute(1, value);
     let register = attribute(1, &REGISTER.to_be_bytes());
-    expression("cmp", &[register, attribute(2, &0_u32.to_be_bytes()), attribute(3 | NESTED, &data)])
+    expression("cmp", &[register, attribute(2, &how.to_be_bytes()), attribute(3 | NESTED, &data)])
+}
+
+/// Leaves only these bits in the register.
+fn masked(bits: u32) -> Vec<u8> {
+    let register = REGISTER.to_be_bytes();
+    let (mask, nothing) = (attribute(1, &bits.to_ne_bytes()), attribute(1, &0_u32.to_ne_bytes()));
+    let attributes = [
+        attribute(1, &register),
+        attribute(2, &register),
+        attribute(3, &4_u32.to_be_bytes()),
+        attribute(4 | NESTED, &mask),
+        attribute(5 | NESTED, &nothing),
+    ];
+    expression("bitwise", &attributes)
+}
+
+/// Loads something about the packet's connection into the register.
+fn tracked(key: u32) -> Vec<u8> {
+    expression("ct", &[attribute(1, &REGISTER.to_be_bytes()), attribute(2, &key.to_be_bytes())])
+}
+
+/// `ct state`
+fn state() -> Vec<u8> {
+    tracked(0)
+}
+
+/// `ct status`
+fn status() -> Vec<u8> {
+    tracked(2)
+}
+
+/// `meta iif`
+fn incoming() -> Vec<u8> {
+    meta(4)
+}
+
+/// `fib daddr type`: what the destination is to this namespace (NFT_FIB_RESULT_ADDRTYPE).
+fn destination_type() -> Vec<u8> {
+    const ADDRESS_TYPE: u32 = 3;
+    const OF_DESTINATION: u32 = 2;
+    let attributes = [
+        attribute(1, &REGISTER.to_be_bytes()),
+        attribute(2, &ADDRESS_TYPE.to_be_bytes()),
+        attribute(3, &OF_DESTINATION.to_be_bytes()),
+    ];
+    expression("fib", &attributes)
 }
 
 /// `meta l4proto tcp`
@@ -152,6 +229,21 @@ fn expression_of(matched: Match) -> Vec<u8> {
         Match::User(user) => [meta(10), equals(&user.to_ne_bytes())].concat(),
         // `meta oif`
         Match::Loopback => [meta(5), equals(&LOOPBACK.to_ne_bytes())].concat(),
+        Match::FromLoopback => [incoming(), equals(&LOOPBACK.to_ne_bytes())].concat(),
+        Match::LoopbackFromOutside => {
+            // `ip daddr 127.0.0.0/8`: its first byte.
+            let first = [meta(15), equals(&[NFPROTO_IPV4]), payload(1, 16, 1), equals(&[127])];
+            [incoming(), differs(&LOOPBACK.to_ne_bytes()), first.concat()].concat()
+        }
+        Match::InvalidFromOutside => {
+            let invalid = [state(), equals(&STATE_INVALID.to_ne_bytes())].concat();
+            [incoming(), differs(&LOOPBACK.to_ne_bytes()), invalid].concat()
+        }
+        Match::NotLocal => [destination_type(), differs(&LOCAL.to_ne_bytes())].concat(),
+        Match::Redirected => {
+            [status(), masked(STATUS_DST_NAT), differs(&0_u32.to_ne_bytes())].concat()
+        }
+        Match::NotNew => [state(), differs(&STATE_NEW.to_ne_bytes())].concat(),
         Match::Port(port) => [destination_port(), equals(&port.to_be_bytes())].concat(),
         Match::Destination(to) => {
             let port = [destination_port(), equals(&to.port().to_be_bytes())].concat();
@@ -162,8 +254,6 @@ fn expression_of(matched: Match) -> Vec<u8> {
 
 /// `meta nfproto ipv4 ip daddr ...`, or the same of IPv6: the table has both.
 fn destination(ip: IpAddr) -> Vec<u8> {
-    const NFPROTO_IPV4: u8 = 2;
-    const NFPROTO_IPV6: u8 = 10;
     let (family, offset, bytes) = match ip {
         IpAddr::V4(ip) => (NFPROTO_IPV4, 16, ip.octets().to_vec()),
         IpAddr::V6(ip) => (NFPROTO_IPV6, 24, ip.octets().to_vec()),
@@ -191,16 +281,19 @@ fn payload(base: u32, offset: u32, length: u32) -> Vec<u8> {
 
 fn expression_to(action: Action) -> Vec<u8> {
     match action {
-        Action::Accept => {
-            let code = attribute(1, &NF_ACCEPT.to_be_bytes());
-            immediate(VERDICT, &attribute(2 | NESTED, &code))
-        }
+        Action::Accept => verdict(NF_ACCEPT),
+        Action::Drop => verdict(NF_DROP),
         Action::Redirect(port) => {
             let load = immediate(REGISTER, &attribute(1, &port.to_be_bytes()));
             let redirect = expression("redir", &[attribute(1, &REGISTER.to_be_bytes())]);
             [load, redirect].concat()
         }
     }
+}
+
+fn verdict(code: u32) -> Vec<u8> {
+    let code = attribute(1, &code.to_be_bytes());
+    immediate(VERDICT, &attribute(2 | NESTED, &code))
 }
 
 fn immediate(register: u32, data: &[u8]) -> Vec<u8> {

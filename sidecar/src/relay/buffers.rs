@@ -5,7 +5,7 @@
 //! much memory as they need. An idle connection has none, and those that flow share what is warm in
 //! the cache.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::record::{MAX_PLAINTEXT, OVERHEAD, Session};
 
@@ -33,6 +33,34 @@ thread_local! {
     static FREE: RefCell<Free> = const {
         RefCell::new(Free { inlets: Vec::new(), outlets: Vec::new(), were_used: false })
     };
+}
+
+thread_local! {
+    /// How many bytes of this worker's connections wait for somebody who does not read, and how many may
+    /// before less is read at once.
+    static KEPT: Cell<usize> = const { Cell::new(0) };
+    static BUDGET: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// So many bytes may wait for somebody who does not read, of all connections of this worker.
+pub(crate) fn set_budget(bytes: usize) {
+    BUDGET.set(bytes);
+}
+
+/// So many bytes are kept.
+pub(super) fn keep(bytes: usize) {
+    KEPT.set(KEPT.get().saturating_add(bytes));
+}
+
+/// So many are kept no longer.
+pub(super) fn let_go(bytes: usize) {
+    KEPT.set(KEPT.get().saturating_sub(bytes));
+}
+
+/// How much may be read at once: one record, while too much is kept. A connection goes on then, more
+/// slowly, and one that is stuck costs little.
+pub(crate) fn most(room: usize) -> usize {
+    if KEPT.get() > BUDGET.get() { room.min(MAX_PLAINTEXT + OVERHEAD) } else { room }
 }
 
 impl Free {
@@ -93,6 +121,18 @@ mod tests {
         assert_eq!(free(), (1, 2), "they were used a moment ago");
         rest();
         assert_eq!(free(), (0, 0));
+    }
+
+    #[test]
+    fn less_is_read_at_once_while_much_is_kept_for_those_who_do_not_read() {
+        set_budget(1000);
+        keep(1000);
+        assert_eq!(most(INLET), INLET);
+        keep(1);
+        assert_eq!((most(INLET), most(100)), (MAX_PLAINTEXT + OVERHEAD, 100));
+        let_go(500);
+        assert_eq!(most(INLET), INLET);
+        set_budget(usize::MAX);
     }
 
     #[test]

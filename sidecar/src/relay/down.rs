@@ -55,7 +55,7 @@ impl Relay {
                 Poll::Ready(ready) => ready.map_err(|error| Ended::app(&error))?,
             }
             let mut buffer = buffers::take(INLET);
-            let room = buffers::plaintext();
+            let room = buffers::most(buffers::plaintext());
             match socket::read(&self.app, &mut buffer[..room]) {
                 Ok(Some(0)) => {
                     buffers::give(buffer);

@@ -38,6 +38,12 @@ const WRITES: usize = 2;
 /// How many reads are gathered for one write, for the same reason.
 const READS: usize = 4;
 
+/// So much is read at once from a peer whose records hold next to nothing: some 350 of them.
+const THIN_READ: usize = 8 * 1024;
+
+/// Records that come to less than this part of what was read are thin.
+const THIN: usize = 4;
+
 /// How far one way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -62,6 +68,8 @@ pub(crate) struct Relay {
     /// What ends the connection once what was gathered before has gone, up and down.
     faults: [Option<Box<Ended>>; 2],
     after_end: usize,
+    /// Whether the last records of the peer's held next to nothing: each costs as much as a full one.
+    is_thin: bool,
     live: Live,
 }
 
@@ -94,6 +102,7 @@ impl Relay {
             down: Stage::Flows,
             faults: [None, None],
             after_end: 0,
+            is_thin: false,
             live,
         }
     }
@@ -194,6 +203,7 @@ impl Relay {
 
     fn has_room(&self, way: Way) -> bool {
         match way {
+            Way::Up if self.is_thin => self.up == Stage::Flows && self.to_app.is_empty(),
             Way::Up => self.up == Stage::Flows && self.to_app.has_room(),
             Way::Down => self.down == Stage::Flows && self.to_peer.has_room(),
         }

@@ -21,7 +21,8 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// What is to go first.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { bytes: Box::from(bytes), end: bytes.len(), ..Self::default() }
+        buffers::keep(bytes.len());
+        Self { bytes: Box::from(bytes), start: 0, end: bytes.len(), is_slow: false }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -83,15 +84,32 @@ impl Outlet {
     /// What must wait has as much memory as it needs.
     fn shrink(&mut self) {
         if self.bytes.len() == OUTLET {
-            let rest = Box::from(&self.bytes[self.start..self.end]);
+            let rest: Box<[u8]> = Box::from(&self.bytes[self.start..self.end]);
             let end = self.left();
+            if rest.len() != OUTLET {
+                buffers::keep(rest.len());
+            }
             buffers::give(std::mem::replace(&mut self.bytes, rest));
             (self.start, self.end) = (0, end);
         }
     }
 
     fn give_back(&mut self) {
+        self.let_go();
         buffers::give(std::mem::take(&mut self.bytes));
         (self.start, self.end) = (0, 0);
+    }
+
+    /// What is kept for this outlet alone is counted.
+    fn let_go(&self) {
+        if self.bytes.len() != OUTLET {
+            buffers::let_go(self.bytes.len());
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }

@@ -66,18 +66,18 @@ fn honest_clients_get_through_a_crowd_that_hangs_on_the_port() {
 }
 
 #[test]
-fn clients_for_whom_there_is_no_room_wait_until_there_is() {
-    let ends = Ends::with(Kind::Inbound, &["--max-connections", "2"]);
-    let (mut first, _app) = ends.connect();
+fn clients_for_whom_there_is_no_room_are_refused_by_name_until_there_is() {
+    let limits = ["--max-connections", "2", "--max-connections-per-source", "2"];
+    let mut ends = Ends::with(Kind::Inbound, &limits);
+    let (mut first, app) = ends.connect();
     let second = ends.connect();
-    let waiting = connect(ends.at);
-    let opened = "countersign_sidecar_connections_opened_total{direction=\"inbound\"}";
-    assert_eq!(ends.sidecar.metric(opened), Some(2.0));
+    let tls = || client_side(&ends.authority.pem(), Some(&ends.authority.issue(WEB)));
+    assert!(Peer::try_shaken(connect(ends.at), tls()).is_err());
+    assert_eq!(ends.sidecar.refusals("inbound", "overloaded"), Some(1.0));
     first.end();
-    drop((first, _app));
-    let tls = client_side(&ends.authority.pem(), Some(&ends.authority.issue(WEB)));
-    Peer::shaken(waiting, tls);
-    drop(second);
+    drop((first, app));
+    ends.sidecar.line("message", "connection");
+    drop((ends.connect(), second));
 }
 
 /// So much of a connection's memory may stay while somebody does not read: a buffer for each way that

@@ -31,7 +31,7 @@ fn is_cut(peer: &mut Peer, app: &TcpStream) {
 #[test]
 fn a_connection_ends_with_its_peer_s_certificate_and_others_go_on() {
     for kind in Kind::TLS {
-        let mut ends = Ends::of(kind);
+        let mut ends = Ends::with(kind, &["--peer-expiry-grace", "0s"]);
         let (mut long, mut long_app) = ends.connect();
         let short = ends.authority.issue_for(WEB, Validity::Seconds(3));
         let (mut peer, mut app) = ends.connect_as(&short);
@@ -57,6 +57,24 @@ fn a_connection_may_outlast_its_peer_s_certificate_by_the_grace() {
     flows(&mut peer, &mut app);
     is_cut(&mut peer, &app);
     ends.sidecar.line("end", "peer_expired");
+}
+
+/// A peer that was renewed keeps its connections, and nothing here says which were.
+#[test]
+fn a_connection_goes_on_by_default_after_its_peer_s_certificate_has_ended() {
+    let ends = Ends::of(Kind::Inbound);
+    let short = ends.authority.issue_for(WEB, Validity::Seconds(2));
+    let (mut peer, mut app) = ends.connect_as(&short);
+    until("it has expired for those that come now", || {
+        let tls = client_side(&ends.authority.pem(), Some(&short));
+        drop(Peer::try_shaken(connect(ends.at), tls));
+        (ends.sidecar.refusals("inbound", "peer_expired") >= Some(1.0)).then_some(())
+    });
+    // Longer than sweeps are apart.
+    for _ in 0..3 {
+        std::thread::park_timeout(Duration::from_secs(1));
+        flows(&mut peer, &mut app);
+    }
 }
 
 /// Waits until a second set is in force.

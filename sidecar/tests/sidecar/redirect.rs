@@ -117,19 +117,31 @@ fn outbound_connections_of_both_families_are_redirected_but_for_the_sidecar_s_ow
 }
 
 #[test]
-fn name_servers_and_the_api_server_are_left_alone() {
-    let cable = Cable::new();
+fn the_pods_name_servers_and_the_api_server_are_left_alone() {
+    let (cable, folder) = (Cable::new(), Folder::new());
+    let resolv_conf = folder.path().join("resolv.conf");
+    let resolv_conf = resolv_conf.to_str().unwrap();
+    let name_servers = OUTSIDE.map(|ip| format!("nameserver {ip}\n")).concat();
+    std::fs::write(resolv_conf, name_servers).unwrap();
     let app = application_in(&cable.outside);
     let leave = [format!("{}:{app}", OUTSIDE[0]), format!("{}:{app}", OUTSIDE[1])];
     let dns = inside(&cable.outside, || TcpListener::bind("[::]:53").unwrap());
     serve_application(dns);
     // Nobody listens on the port to which the others go.
-    redirect(&cable, &["--outbound", "14140", "--leave", &leave[0], "--leave", &leave[1]]);
+    let args = ["--outbound", "14140", "--leave", &leave[0], "--leave", &leave[1]];
+    redirect(&cable, &[&args[..], &["--resolv-conf", resolv_conf]].concat());
     let other = application_in(&cable.outside);
     for ip in OUTSIDE {
         assert_eq!(plainly(&cable.pod, at(ip, app)).unwrap(), "heard: x");
         assert_eq!(plainly(&cable.pod, at(ip, 53)).unwrap(), "heard: x");
         let refused = inside(&cable.pod, || std::net::TcpStream::connect(at(ip, other)).is_err());
+        assert!(refused, "{ip} was reached");
+    }
+    // A server on port 53 that is none of them is called as any other: by mutual TLS, if it has it.
+    std::fs::write(resolv_conf, "nameserver 192.0.2.53\n").unwrap();
+    redirect(&cable, &["--outbound", "14140", "--resolv-conf", resolv_conf]);
+    for ip in OUTSIDE {
+        let refused = inside(&cable.pod, || std::net::TcpStream::connect(at(ip, 53)).is_err());
         assert!(refused, "{ip} was reached");
     }
 }
