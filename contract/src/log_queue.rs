@@ -24,8 +24,8 @@ struct State {
     waiting: Vec<u8>,
     is_writing: bool,
     /// Lines that were dropped since the last report, and in all.
+    unreported: u64,
     dropped: u64,
-    dropped_total: u64,
 }
 
 impl LogQueue {
@@ -52,8 +52,8 @@ impl LogQueue {
         let mut state = self.lock();
         if state.waiting.len() + lines.len() > self.capacity {
             let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            state.unreported += count;
             state.dropped += count;
-            state.dropped_total += count;
             return;
         }
         let is_first = state.waiting.is_empty();
@@ -66,7 +66,7 @@ impl LogQueue {
     /// How many lines were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.lock().dropped_total
+        self.lock().dropped
     }
 
     /// Waits until everything is written, no longer than `timeout`.
@@ -99,7 +99,7 @@ impl LogQueue {
         state = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
         std::mem::swap(&mut state.waiting, lines);
-        std::mem::take(&mut state.dropped)
+        std::mem::take(&mut state.unreported)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -133,7 +133,7 @@ mod tests {
         let ((permit, gate), (sender, written)) = (channel(), channel());
         let (lost, losses) = channel();
         let queue = LogQueue::start(8, Gated(gate, sender), move |count| {
-            lost.send(count).ok();
+            lost.send(count).unwrap();
         })
         .unwrap();
         queue.push(b"first\n");

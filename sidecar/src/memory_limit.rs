@@ -64,10 +64,13 @@ fn limit(mine: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Names and contents.
+    type Files = &'static [(&'static str, &'static str)];
+
     #[test]
     fn the_limit_of_memory_is_read_from_either_version_of_control_groups() {
         const MIB: u64 = 1 << 20;
-        let cases: [(&str, &[(&str, &str)], Option<u64>); 7] = [
+        let cases: [(&str, Files, Option<u64>); 7] = [
             ("0::/\n", &[("/sys/fs/cgroup/memory.max", "134217728\n")], Some(128 * MIB)),
             ("0::/\n", &[("/sys/fs/cgroup/memory.max", "max\n")], None),
             (

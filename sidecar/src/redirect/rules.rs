@@ -149,7 +149,8 @@ fn all_but(left: &[u16], mut rules: Vec<(Match, Action)>, others: Action) -> Vec
 pub(super) fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
     let address = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+        let is_name_server = words.next() == Some("nameserver");
+        let address = words.next().filter(|_| is_name_server)?;
         // A link-local address may name its interface.
         address.split('%').next()?.parse().ok()
     };

@@ -61,7 +61,7 @@ impl Unread {
     }
 
     /// Health is answered, and SIGTERM ends it.
-    fn is_well(mut self) {
+    fn ends_well(mut self) {
         assert_eq!(self.get("/readyz").unwrap().0, 200);
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let status = until("it ends", || self.child.try_wait().unwrap());
@@ -89,7 +89,7 @@ fn unread_log_holds_up_nothing_while_strangers_are_refused() {
     let set = unread.authority.issue(WEB);
     let mut caller = client(connect(unread.at.address), &unread.authority.pem(), Some(&set));
     assert_eq!(ask(&mut caller, b"x").unwrap(), "heard: x");
-    unread.is_well();
+    unread.ends_well();
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn unread_log_holds_up_nothing_while_connections_are_logged() {
     until("lines are dropped and counted", || {
         (unread.metric("countersign_sidecar_log_lines_dropped_total") > 0.0).then_some(())
     });
-    unread.is_well();
+    unread.ends_well();
 }
 
 #[test]
