@@ -113,66 +113,39 @@ pub(crate) async fn certificate_of_an_unrelated_namespace_with_a_device_name_is_
     assert!(why.contains("commonName \"laptop-7\""), "{why}");
 }
 
-pub(crate) async fn request_with_names_that_are_not_its_own_is_refused(space: Space) {
-    let user = as_web(&space);
+/// Names that `web` may not have: what they are called, and the field that is refused.
+fn foreign_names(space: &Space) -> Vec<(&'static str, Request, &'static str)> {
     let uri = |uri: &str| Request { uris: vec![uri.to_owned()], ..Request::default() };
-    let with = |change: &dyn Fn(&mut Request)| {
-        let mut names = own(&space);
-        change(&mut names);
-        names
-    };
-    let plain = json!({});
-    let cases = [
-        ("namespace", uri("spiffe://cluster.local/ns/bank/sa/vault"), plain.clone(), "uris"),
-        ("domain", uri("spiffe://partner.example/ns/a/sa/orders"), plain.clone(), "uris"),
-        (
-            "two",
-            with(&|it| it.uris.push("spiffe://cluster.local/ns/bank/sa/x".to_owned())),
-            plain.clone(),
-            "uris",
-        ),
-        (
-            "outside",
-            with(&|it| it.dns_names = vec!["api.partner.example".to_owned()]),
-            plain.clone(),
-            "dnsNames",
-        ),
-        (
-            "pod",
-            with(&|it| it.dns_names = vec!["10-0-0-1.bank.pod.cluster.local".to_owned()]),
-            plain.clone(),
-            "dnsNames",
-        ),
-        (
-            "short",
-            with(&|it| it.dns_names = vec!["web.bank".to_owned()]),
-            plain.clone(),
-            "dnsNames",
-        ),
-        (
-            "no-pod",
-            with(&|it| it.dns_names = vec![format!("db.{}.svc", space.namespace)]),
-            plain.clone(),
-            "dnsNames",
-        ),
-        (
-            "address",
-            with(&|it| it.ip_addresses = vec!["10.96.0.1".parse().unwrap()]),
-            plain.clone(),
-            "ipAddresses",
-        ),
+    let dns = |name: &str| Request { dns_names: vec![name.to_owned()], ..own(space) };
+    let mut two = own(space);
+    two.uris.push("spiffe://cluster.local/ns/bank/sa/x".to_owned());
+    let address = Request { ip_addresses: vec!["10.96.0.1".parse().unwrap()], ..own(space) };
+    vec![
+        ("namespace", uri("spiffe://cluster.local/ns/bank/sa/vault"), "uris"),
+        ("domain", uri("spiffe://partner.example/ns/a/sa/orders"), "uris"),
+        ("two", two, "uris"),
+        ("outside", dns("api.partner.example"), "dnsNames"),
+        ("pod", dns("10-0-0-1.bank.pod.cluster.local"), "dnsNames"),
+        ("short", dns("web.bank"), "dnsNames"),
+        ("no-pod", dns(&format!("db.{}.svc", space.namespace)), "dnsNames"),
+        ("address", address, "ipAddresses"),
+    ]
+}
+
+pub(crate) async fn request_with_names_that_are_not_its_own_is_refused(space: Space) {
+    let names = foreign_names(&space).into_iter();
+    let mut cases: Vec<_> =
+        names.map(|(name, names, field)| (name, names, json!({}), field)).collect();
+    let ocsp = json!({ "usages": [USAGES[0], USAGES[1], USAGES[2], "ocsp signing"] });
+    let authority = Request { is_ca: true, ..own(&space) };
+    cases.extend([
         ("year", own(&space), json!({ "duration": "8760h" }), "duration"),
-        (
-            "ocsp",
-            own(&space),
-            json!({ "usages": [USAGES[0], USAGES[1], USAGES[2], "ocsp signing"] }),
-            "usages",
-        ),
+        ("ocsp", own(&space), ocsp, "usages"),
         ("any", own(&space), json!({ "usages": ["any"] }), "usages"),
-        ("authority", with(&|it| it.is_ca = true), json!({ "isCA": true }), "isCA"),
-    ];
+        ("authority", authority, json!({ "isCA": true }), "isCA"),
+    ]);
     for (name, names, mut spec, field) in cases {
-        spec["username"] = user.clone().into();
+        spec["username"] = as_web(&space).into();
         let why = denial(&ask(&space, name, &names, spec).await);
         assert!(why.contains(&format!("does not sign {field} ")), "{name}: {why}");
     }
