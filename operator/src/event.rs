@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use self::recorder::{Note, Recorder, cut};
+use crate::clock::Clock;
 use crate::metrics::Tally;
 use crate::story::story;
 
@@ -174,7 +175,7 @@ fn is_ending(status: &Status) -> bool {
 }
 
 async fn write_all(client: kube::Client, mut desk: Desk) {
-    let mut recorder = Recorder::new(client);
+    let (mut recorder, clock) = (Recorder::new(client), Clock::system());
     while let Some(told) = desk.next().await {
         let (event, about) = match told {
             Told::Event(event) => *event,
@@ -184,7 +185,7 @@ async fn write_all(client: kube::Client, mut desk: Desk) {
                 continue;
             }
         };
-        match recorder.publish(&event, &about, jiff::Timestamp::now()).await {
+        match recorder.publish(&event, &about, clock.now()).await {
             Ok(()) => {}
             // Nothing can be made there any more, and nobody looks.
             Err(kube::Error::Api(status)) if is_ending(&status) => {
