@@ -4,6 +4,8 @@
 //! kernel counts about them. `sidecar` needs nothing but a sidecar; `operator` runs the released
 //! operator on a control plane of its own, one measurement a file; `mesh` needs a cluster.
 
+#[cfg(any(feature = "bench", feature = "soak"))]
+pub mod background;
 pub mod counters;
 #[cfg(feature = "bench")]
 pub mod mesh;

@@ -86,7 +86,7 @@ async fn attack(site: &Site, options: &Options, program: PathBuf) -> anyhow::Res
     let mut all = vec![];
     let calm = minute(&good, &mut sidecars, "calm").await?;
     println!("{calm}");
-    let strangers = Strangers::start(&attacks, inbound, &site.client(false)?);
+    let strangers = Strangers::start(&attacks, inbound, &site.client(false)?)?;
     if attacks.contains(&Attack::Log) {
         sidecars.iter().for_each(Sidecar::stop_reading_log);
     }

@@ -11,6 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::beat;
+use crate::bench::background::Background;
 use crate::soak::stranger::Stranger;
 
 /// How many connections idle strangers hold at once, and how many those hold who are after descriptors.
@@ -21,7 +22,7 @@ const GREEDY: usize = 1200;
 const FLOOD: Duration = Duration::from_millis(5);
 
 /// How long one waits that found no room.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// One kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,25 +43,30 @@ impl Attack {
 
 /// Attackers that go on until this goes.
 pub(super) struct Strangers {
-    _all: JoinSet<()>,
+    _runtime: Background,
     opened: Arc<AtomicU64>,
     floods: Arc<AtomicU64>,
 }
 
 impl Strangers {
-    pub(super) fn start(attacks: &[Attack], at: SocketAddr, without: &Arc<ClientConfig>) -> Self {
-        let mut all = JoinSet::new();
+    pub(super) fn start(
+        attacks: &[Attack],
+        at: SocketAddr,
+        without: &Arc<ClientConfig>,
+    ) -> anyhow::Result<Self> {
+        let runtime = Background::start()?;
+        let all = runtime.handle();
         let (opened, floods) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let is = |attack| attacks.contains(&attack);
         let held = if is(Attack::Idle) { IDLE } else { 0 };
         let held = held + if is(Attack::Descriptors) { GREEDY } else { 0 };
         for number in 0..held {
-            all.spawn(hold(at, number % 2 == 0, opened.clone()));
+            drop(all.spawn(hold(at, number % 2 == 0, opened.clone())));
         }
         if is(Attack::Handshakes) {
-            all.spawn(flood(at, without.clone(), floods.clone()));
+            drop(all.spawn(flood(at, without.clone(), floods.clone())));
         }
-        Self { _all: all, opened, floods }
+        Ok(Self { _runtime: runtime, opened, floods })
     }
 
     /// What they did so far, in a line.

@@ -14,19 +14,19 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::super::discovery::population::Population;
 use super::super::program::Operator;
+use crate::bench::background::Background;
 use crate::mesh::{Credentials, Stream};
 
 /// How many do the same at once.
-const REVIEWERS: usize = 8;
-const READERS: usize = 8;
+const REVIEWERS: usize = 6;
+const READERS: usize = 4;
 const HOLDERS: usize = 200;
-const FOLLOWERS: usize = 16;
+const FOLLOWERS: usize = 4;
 
 /// How long one waits between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Attackers, until this goes.
 pub(super) struct Floods {
-    _all: JoinSet<()>,
+    _runtime: Background,
     reviews: Arc<AtomicU64>,
     follows: Arc<AtomicU64>,
     held: Arc<AtomicU64>,
@@ -45,26 +45,33 @@ pub(super) struct Floods {
 impl Floods {
     pub(super) fn start(operator: &Operator, population: &Population) -> anyhow::Result<Self> {
         let [reviews, follows, held] = [(); 3].map(|()| Arc::new(AtomicU64::new(0)));
-        let mut all = JoinSet::new();
+        let runtime = Background::start()?;
+        let all = runtime.handle();
         for number in 0..REVIEWERS {
             // A pod of a few, of many, and of far too many containers.
             let body = Arc::new(review([1, 500, 20_000][number % 3]));
-            all.spawn(reviewing(operator.webhook, body, reviews.clone()));
+            drop(all.spawn(reviewing(operator.webhook, body, reviews.clone())));
         }
         for _ in 0..READERS {
-            all.spawn(reading(operator.admin));
+            drop(all.spawn(reading(operator.admin)));
         }
         for number in 0..HOLDERS {
             let at = [operator.webhook, operator.discovery, operator.admin][number % 3];
-            all.spawn(holding(at, held.clone()));
+            drop(all.spawn(holding(at, held.clone())));
         }
         // Not the identity of the good sidecar.
         let (pod, credentials) = population.pod(100);
         for number in 0..FOLLOWERS {
             let (pod, credentials) = (pod.clone(), credentials.clone());
-            all.spawn(following(operator.discovery, pod, credentials, number, follows.clone()));
+            drop(all.spawn(following(
+                operator.discovery,
+                pod,
+                credentials,
+                number,
+                follows.clone(),
+            )));
         }
-        Ok(Self { _all: all, reviews, follows, held })
+        Ok(Self { _runtime: runtime, reviews, follows, held })
     }
 
     /// What they did so far, in a line.
