@@ -27,7 +27,9 @@ static QUEUE: OnceLock<Arc<LogQueue>> = OnceLock::new();
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log filter cannot be read.
-    #[error("--log {0:?} is not a log filter: give levels, such as info,countersign_operator=debug")]
+    #[error(
+        "--log {0:?} is not a log filter: give levels, such as info,countersign_operator=debug"
+    )]
     Filter(String),
     /// There is no thread for the lines.
     #[error("starting the thread that writes the log: {0}")]

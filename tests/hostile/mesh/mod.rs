@@ -14,7 +14,9 @@ fn stage() -> Stage {
         panic!("the preparation failed: {error}");
     }
     let stage = Stage::new(false);
-    holds(stage.run("kubectl create namespace rival --dry-run=client -o yaml | kubectl apply -f -"));
+    holds(
+        stage.run("kubectl create namespace rival --dry-run=client -o yaml | kubectl apply -f -"),
+    );
     holds(stage.run("kubectl -n rival create rolebinding intruder --clusterrole=edit --user=intruder --dry-run=client -o yaml | kubectl apply -f -"));
     holds(stage.until(30, &format!("{TENANT} auth can-i create services | grep -x yes")));
     stage
@@ -61,7 +63,10 @@ fn common_name_of_a_device_is_not_signed_for_a_tenant() {
             "{TENANT} get certificates.countersign.dev {name} -o json | jq -re '.status.conditions[] | select(.type == \"Issuing\" or .type == \"Ready\") | .message' | grep -e laptop-7 -e rival"
         );
         holds(stage.until(60, &condition));
-        holds(stage.fails(&format!("{TENANT} get secret {name} -o json | jq -e '.data[\"tls.crt\"]'")));
+        holds(
+            stage
+                .fails(&format!("{TENANT} get secret {name} -o json | jq -e '.data[\"tls.crt\"]'")),
+        );
         holds(stage.run(&format!("{TENANT} delete certificates.countersign.dev {name}")));
     }
 }
@@ -69,10 +74,15 @@ fn common_name_of_a_device_is_not_signed_for_a_tenant() {
 #[test]
 fn ephemeral_container_does_not_mount_the_key_of_its_pod() {
     let stage = stage();
-    let pod = holds(stage.run("kubectl -n shop get pod -l app=web -o jsonpath={.items[0].metadata.name}"));
+    let pod = holds(
+        stage.run("kubectl -n shop get pod -l app=web -o jsonpath={.items[0].metadata.name}"),
+    );
     let path = format!("/api/v1/namespaces/shop/pods/{}/ephemeralcontainers", pod.trim());
     let containers = [
-        ("mounts", "\"volumeMounts\": [{\"name\": \"countersign-credentials\", \"mountPath\": \"/stolen\"}]"),
+        (
+            "mounts",
+            "\"volumeMounts\": [{\"name\": \"countersign-credentials\", \"mountPath\": \"/stolen\"}]",
+        ),
         ("same-user", "\"securityContext\": {\"runAsUser\": 14100}"),
     ];
     for (name, more) in containers {
@@ -97,7 +107,8 @@ fn flood_of_oversized_reviews_restarts_no_operator() {
     let script = format!("{review}; {send}").replace('\'', "'\\''");
     holds(stage.run(&format!("{STRANGER} sh -c '{script}'")));
     holds(stage.run("kubectl -n shop delete pod late --ignore-not-found --wait && kubectl -n shop run late --image=localhost/countersign/debian-tools:2 --image-pull-policy=IfNotPresent --restart=Never --overrides='{\"spec\":{\"terminationGracePeriodSeconds\":1}}' --command -- tail -f /dev/null"));
-    let injected = holds(stage.run("kubectl -n shop get pod late -o jsonpath={.spec.initContainers[*].name}"));
+    let injected =
+        holds(stage.run("kubectl -n shop get pod late -o jsonpath={.spec.initContainers[*].name}"));
     contains(&injected, &["countersign-sidecar"]);
     holds(stage.run("kubectl -n shop delete pod late --wait=false"));
     assert_eq!(before, holds(stage.run(restarts)), "a pod of the operator was restarted");
@@ -106,7 +117,8 @@ fn flood_of_oversized_reviews_restarts_no_operator() {
 #[test]
 fn process_that_listens_to_pods_may_not_read_secrets() {
     let stage = stage();
-    let front = "kubectl --as=system:serviceaccount:countersign-system:countersign-operator auth can-i";
+    let front =
+        "kubectl --as=system:serviceaccount:countersign-system:countersign-operator auth can-i";
     for right in [
         "get secrets -A",
         "list secrets -A",
