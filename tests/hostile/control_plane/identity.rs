@@ -9,13 +9,15 @@ use countersign_operator::pki::{
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use super::identity;
 use crate::access::document;
 use crate::requests::{decided, last_word};
+use crate::rights::{Right, until_may};
 use crate::space::{Space, condition, identity_spec, leaf, make_in};
 use crate::world::{HOME, World};
 
@@ -67,8 +69,33 @@ async fn ask(space: &Space, name: &str, names: &Request, mut spec: Value) -> Cer
             spec[field] = value;
         }
     }
-    space.make::<CertificateRequest>(name, json!({ "spec": spec })).await;
+    match spec["username"].as_str().map(str::to_owned) {
+        Some(user) => create_as(space, &user, name, spec).await,
+        None => {
+            space.make::<CertificateRequest>(name, json!({ "spec": spec })).await;
+        }
+    }
     decided(space, name).await
+}
+
+/// Creates a request as the user that it names: where the chart's policies are installed, no other may.
+async fn create_as(space: &Space, user: &str, name: &str, spec: Value) {
+    let (group, namespace) = ("rbac.authorization.k8s.io", space.namespace.as_str());
+    let rule = json!({ "apiGroups": ["countersign.dev"], "resources": ["certificaterequests"],
+        "verbs": ["create"] });
+    space.make::<Role>("requester", json!({ "rules": [rule] })).await;
+    let binding = json!({
+        "roleRef": { "apiGroup": group, "kind": "Role", "name": "requester" },
+        "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
+    });
+    space.make::<RoleBinding>(name, binding).await;
+    let (group, resource) = ("countersign.dev", "certificaterequests");
+    until_may(space, user, Right { verb: "create", group, resource, namespace, name: "" }).await;
+    let object = json!({ "apiVersion": "countersign.dev/v1", "kind": "CertificateRequest",
+        "metadata": { "name": name }, "spec": spec });
+    let object: CertificateRequest = serde_json::from_value(object).unwrap();
+    let api = Api::namespaced(space.world.client_of(user), namespace);
+    api.create(&PostParams::default(), &object).await.unwrap();
 }
 
 /// Why a request was denied.

@@ -63,7 +63,7 @@ pub(crate) async fn what_one_may_not_read_is_told_beside_what_one_may(space: Spa
     has(&told, &[": ready\n", "Issuer ca", &forbidden, "listing the events"]);
     let renewed = run(&space, &["renew", "web", "--kubeconfig", &file]);
     assert_eq!(renewed.code, Some(1));
-    has(&renewed.said, &["renewing Certificate", "you may not", "certificates/status"]);
+    has(&renewed.said, &["renewing Certificate", "you may not", "cannot patch resource"]);
     let checked = run(&space, &["check", "--kubeconfig", &file, "-o", "json"]);
     assert_eq!(checked.code, Some(1));
     has(&checked.said, &["unread", "could not be looked at"]);
