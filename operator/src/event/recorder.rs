@@ -2,6 +2,7 @@
 //! a text that is not written is one that nobody reads.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -35,11 +36,15 @@ pub(super) struct Note {
 pub(super) struct Recorder {
     client: Client,
     written: HashMap<(String, Note), Event>,
+    /// Tells apart Events about one object within one second, which is what the clock tells apart.
+    next: u32,
 }
 
 impl Recorder {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, written: HashMap::new() }
+        // Another replica begins elsewhere: both may write about one object in the same second.
+        let next = RandomState::new().hash_one(REPORTER) as u32;
+        Self { client, written: HashMap::new(), next }
     }
 
     /// Writes one Event, or counts it.
@@ -69,7 +74,8 @@ impl Recorder {
                 Err(error) => return Err(error),
             }
         }
-        let event = first(note, about, now);
+        self.next = self.next.wrapping_add(1);
+        let event = first(note, about, now, self.next);
         events.create(&PostParams::default(), &event).await?;
         self.written.insert(key, event);
         Ok(())
@@ -94,8 +100,8 @@ fn again(before: &Event, now: Timestamp) -> Event {
     Event { series, ..before.clone() }
 }
 
-fn first(note: &Note, about: &ObjectReference, now: Timestamp) -> Event {
-    let end = format!(".{:x}", now.as_nanosecond());
+fn first(note: &Note, about: &ObjectReference, now: Timestamp, number: u32) -> Event {
+    let end = format!(".{:x}{number:08x}", now.as_second());
     let name = cut(about.name.as_deref().unwrap_or(REPORTER), LONGEST_NAME - end.len());
     let reason = cut(&note.reason, LONGEST_REASON).to_owned();
     Event {
@@ -142,7 +148,7 @@ mod tests {
     fn an_event_about_an_object_with_the_longest_name_has_a_name_that_is_allowed() {
         let now: Timestamp = "2026-05-05T12:00:00Z".parse().unwrap();
         for name in ["web".to_owned(), "a".repeat(253), format!("{}.{}", "a".repeat(235), "b")] {
-            let event = first(&note(), &about(&name), now);
+            let event = first(&note(), &about(&name), now, 7);
             let found = event.metadata.name.clone().unwrap();
             assert!(found.len() <= 253 && !found.contains(".."), "{found}");
             assert_eq!(event.regarding.unwrap().name.as_deref(), Some(name.as_str()));
@@ -150,10 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn events_of_one_second_have_names_of_their_own() {
+        let now: Timestamp = "2026-05-05T12:00:00Z".parse().unwrap();
+        let [one, two] = [7, 8].map(|number| first(&note(), &about("web"), now, number));
+        assert_ne!(one.metadata.name, two.metadata.name);
+    }
+
+    #[test]
     fn an_event_that_comes_again_is_counted() {
         let now: Timestamp = "2026-05-05T12:00:00Z".parse().unwrap();
         let later = now + SignedDuration::from_secs(60);
-        let event = first(&note(), &about("web"), now);
+        let event = first(&note(), &about("web"), now, 7);
         let twice = again(&again(&event, now), later);
         assert_eq!((twice.series.as_ref().unwrap().count, last_seen(&twice)), (3, later));
         assert_eq!(twice.metadata.name, event.metadata.name);
