@@ -26,7 +26,10 @@ pub(crate) async fn the_other_replica_takes_over(world: &World) {
     assert!(step.as_ref().is_some_and(|it| it.path.ends_with("/secrets/web")), "{step:?}");
     let is_done = |seen: &History| First.is_done(seen);
     assert!(!is_done(&space.history), "the status is not written");
-    assert_eq!(other.proxy.steps(), [], "who does not lead does nothing");
+    let steps = other.proxy.steps().into_iter();
+    // The webhook, which every replica serves, reads once where the API server is.
+    let steps: Vec<_> = steps.filter(|it| !it.path.ends_with("/services/kubernetes")).collect();
+    assert_eq!(steps, [], "a replica that does not lead does nothing");
     let done = tokio::time::timeout(PATIENCE, space.history.until(is_done)).await;
     done.unwrap_or_else(|_| panic!("never done ({})", other.log.display()));
     space.is_seen_to_the_end().await;

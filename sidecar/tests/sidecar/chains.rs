@@ -54,7 +54,7 @@ fn a_client_that_was_remembered_is_refused_once_it_is_revoked() {
 
 #[test]
 fn a_client_that_was_remembered_is_refused_once_its_certificate_has_ended() {
-    let mut ends = Ends::of(Kind::Inbound);
+    let mut ends = Ends::with(Kind::Inbound, &["--peer-expiry-grace", "0s"]);
     let client = ends.authority.issue_for(WEB, Validity::Seconds(4));
     passes(&mut ends, &client);
     until("it has expired", || {

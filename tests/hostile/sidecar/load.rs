@@ -11,8 +11,8 @@ use crate::authority::{Authority, Folder, Set, WEB};
 use crate::crowds::connect_from;
 use crate::ends::{Ends, Kind};
 use crate::peer::{
-    application, ask, ask_plainly, client, client_side, connect, serve_application, server,
-    try_connect,
+    application, ask, ask_plainly, client, client_config, client_of, client_side, connect,
+    serve_application, server, try_connect,
 };
 use crate::program::{Port, Sidecar, program, until};
 use crate::stream::{Peer, is_reset, rest};
@@ -132,6 +132,15 @@ fn idle_strangers(ends: &Ends, count: u8, source: [u8; 4]) -> Vec<(TcpStream, Tc
     (0..count).map(connected).collect()
 }
 
+/// A connection of the mesh, which sidecars announce by ALPN, and the application's end of it.
+fn connect_as_member(ends: &Ends) -> (Peer, TcpStream) {
+    let set = ends.authority.issue(WEB);
+    let mut config = client_config(&ends.authority.pem(), Some(&set));
+    config.alpn_protocols = vec![b"countersign/1".to_vec()];
+    let peer = Peer::shaken(connect(ends.at), client_of(config));
+    (peer, ends.accept())
+}
+
 fn is_refused(mut stranger: TcpStream) {
     drop(stranger.write_all(b"x"));
     let read = stranger.read(&mut [0]);
@@ -159,7 +168,7 @@ fn strangers_leave_room_for_members_of_the_mesh() {
     is_refused(connect_from([127, 0, 0, 4], ends.at));
     let line = ends.sidecar.line("reason", "overloaded");
     assert!(line["detail"].as_str().unwrap().contains("--max-unidentified-connections"), "{line}");
-    let (mut peer, mut app) = ends.connect();
+    let (mut peer, mut app) = connect_as_member(&ends);
     peer.send(b"hello").unwrap();
     app.read_exact(&mut [0; 5]).unwrap();
 }
@@ -168,7 +177,7 @@ fn strangers_leave_room_for_members_of_the_mesh() {
 fn idle_strangers_go_once_there_are_many_of_them() {
     let limits = ["--max-connections", "8", "--unidentified-idle-timeout", "400ms"];
     let mut ends = Ends::with_policy(PERMISSIVE, &limits);
-    let (mut peer, mut app) = ends.connect();
+    let (mut peer, mut app) = connect_as_member(&ends);
     let few = idle_strangers(&ends, 2, [127, 0, 0, 3]);
     // Longer than the timeout: two are not many.
     std::thread::park_timeout(Duration::from_millis(1000));

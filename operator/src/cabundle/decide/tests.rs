@@ -95,7 +95,7 @@ fn a_secret_is_read_for_others_only_if_it_says_so() {
         ),
         (found(Offered { ca: None, ..open() }), "NoAuthority: Secret shop/tls has no ca.crt"),
         (found(garbage), nothing),
-        (found(only_a_key), nothing),
+        (found(only_a_key), &format!("{nothing}, only PRIVATE KEY")),
     ];
     for (found, expected) in cases {
         assert_eq!(word(&secret(), &found), expected);

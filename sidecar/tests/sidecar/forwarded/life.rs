@@ -73,7 +73,7 @@ fn an_answer_that_is_on_its_way_may_arrive_after_a_change_and_is_the_last() {
 
 #[test]
 fn a_certificate_that_ends_or_is_revoked_ends_its_connections() {
-    let mut ends = Ends::with_policy(POLICY, &[]);
+    let mut ends = Ends::with_policy(POLICY, &["--peer-expiry-grace", "0s"]);
     ends.sidecar.line("message", "credentials in use");
     let short = ends.authority.issue_for(WEB, Validity::Seconds(3));
     let (mut peer, mut app) = ends.connect_as(&short);
