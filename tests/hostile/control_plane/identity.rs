@@ -186,7 +186,8 @@ pub(crate) async fn identity_asked_for_by_another_user_is_refused(space: Space) 
         ("elsewhere", Some("system:serviceaccount:bank:web".to_owned())),
         ("nobody", None),
     ] {
-        let why = denial(&ask(&space, name, &own(&space), json!({ "username": user })).await);
+        let spec = user.map_or_else(|| json!({}), |user| json!({ "username": user }));
+        let why = denial(&ask(&space, name, &own(&space), spec).await);
         assert!(why.contains("username") && why.contains(&of("web")), "{name}: {why}");
     }
     // An annotation makes no request the operator's.
