@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use clap::Parser;
 
 use super::args::InjectArgs;
-use super::review::answer;
+use super::review::{answer, read};
 
 #[derive(Parser)]
 struct Line {
@@ -18,6 +18,6 @@ struct Line {
 pub fn reviewed(body: &[u8]) -> Option<Vec<u8>> {
     static ARGS: LazyLock<InjectArgs> =
         LazyLock::new(|| Line::parse_from(["fuzz", "--sidecar-image", "sidecar:1"]).args);
-    let review = serde_json::from_slice(body).ok()?;
-    serde_json::to_vec(&answer(review, &ARGS, "00").review).ok()
+    let review = read(body).ok()?;
+    serde_json::to_vec(&answer(&review, &ARGS, "00")).ok()
 }
