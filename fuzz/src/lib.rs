@@ -31,8 +31,9 @@ pub fn now() -> UnixTime {
 
 /// The set, checked.
 pub fn credentials() -> &'static Credentials {
-    static CREDENTIALS: LazyLock<Credentials> =
-        LazyLock::new(|| Credentials::of(&files(), Some(WHO), None, None, now()).expect("they are good"));
+    static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
+        Credentials::of(&files(), Some(WHO), None, None, now()).expect("they are good")
+    });
     &CREDENTIALS
 }
 

@@ -51,7 +51,8 @@ fuzz_target!(|input: &[u8]| {
     let Ok(taken) = taken else { return };
     assert!(!taken.is_expired(now()) && !taken.key.cert.is_empty());
     let named = Credentials::of(&set, Some(WHO), None, Some(&taken), now());
-    let again = Credentials::of(&set, None, None, Some(credentials()), now()).expect("it was taken");
+    let again =
+        Credentials::of(&set, None, None, Some(credentials()), now()).expect("it was taken");
     assert_eq!(again.serial, taken.serial);
     if let Ok(named) = named {
         assert_eq!(Peer::of(&named.key.cert[0]).spiffe_id(), Some(WHO));
