@@ -15,7 +15,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use self::mesh::MeshWriters;
 use crate::context::{Context, Settings, Watched};
@@ -193,7 +193,13 @@ impl Controllers {
         let leader = context.metrics.leader_as(routes.role);
         leader.set(1);
         reconcile(&mut work, &context, &routes, waiting, &stop);
-        while work.join_next().await.is_some() {}
+        while let Some(ended) = work.join_next().await {
+            if let Err(error) = ended {
+                // Without it some kind of change would go unnoticed: a new process has all of them.
+                error!(%error, "a task panicked: the operator stops");
+                stop.cancel();
+            }
+        }
         leader.set(0);
     }
 }

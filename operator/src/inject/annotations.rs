@@ -193,9 +193,8 @@ fn time_limits(
 fn drain(reader: &mut Reader<'_>, spec: &PodSpec) -> Result<Duration, String> {
     let grace = u64::try_from(spec.termination_grace_period_seconds.unwrap_or(30)).unwrap_or(0);
     let duration = |text: &str| {
-        let duration: kube::core::Duration = text.parse().map_err(|_| String::new())?;
-        let is_legal = !duration.is_negative() && Duration::from(duration) <= LONGEST_DRAIN;
-        if is_legal { Ok(Duration::from(duration)) } else { Err(String::new()) }
+        let duration = crate::duration::parse(text);
+        duration.filter(|duration| *duration <= LONGEST_DRAIN).ok_or_else(String::new)
     };
     let name = names::DRAIN_TIMEOUT_ANNOTATION;
     let Some(asked) = reader.read(name, duration)? else { return Ok(usual_drain(grace)) };

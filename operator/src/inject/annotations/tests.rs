@@ -46,6 +46,7 @@ fn a_mistake_is_told_and_changes_nothing() {
         ("drain-timeout", "25"),
         ("drain-timeout", "-1s"),
         ("drain-timeout", "25h"),
+        ("drain-timeout", "99999999999999999999999999999h"),
         ("sidecar-log", "verbose"),
         ("sidecar-log", "a=b=c"),
         // 2^26 states, were it compiled.
