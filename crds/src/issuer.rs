@@ -185,7 +185,7 @@ pub struct IssuerStatus {
     /// on: authorities at once, leaves spread over the time that the operator was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_since: Option<Time>,
-    /// The CA that signs, then those above it, PEM. Told of the issuers of identities and of people and
+    /// The CA that signs, then those above it, PEM. Set on the issuers of identities and of people and
     /// devices only: sidecars learn from it whose certificates are whose.
     #[serde(default, rename = "caChain", skip_serializing_if = "Option::is_none")]
     pub ca_chain: Option<String>,
