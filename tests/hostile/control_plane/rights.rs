@@ -10,7 +10,7 @@ use countersign_operator::inject;
 use countersign_operator::metrics::Metrics;
 use countersign_operator::run::Controllers;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
@@ -32,6 +32,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             front_cannot_change_webhook_configurations,
             controller_has_no_port_open_to_pods,
             every_right_stands_in_the_docs_with_its_reason,
+            front_makes_no_config_map_but_the_compiled_policies,
             operator_changes_no_pod_but_its_annotations,
             controller_makes_no_certificate_but_identities,
             controller_redirects_no_webhook,
@@ -250,6 +251,21 @@ pub(crate) async fn operator_changes_no_pod_but_its_annotations(space: Space) {
             json!({ "metadata": { "annotations": { "countersign.dev/policy-revision": user } } });
         patched(&pods, ours).await.unwrap();
     }
+}
+
+pub(crate) async fn front_makes_no_config_map_but_the_compiled_policies(space: Space) {
+    installed(&space).await;
+    let api: Api<ConfigMap> = Api::namespaced(space.world.client_of(FRONT), &space.namespace);
+    let create = async |metadata: Value| {
+        let object = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        let created = api.create(&PostParams::default(), &object).await;
+        created.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refusal =
+        refused("another name", async |_| create(json!({ "name": "coredns-custom" })).await).await;
+    has(&refusal, &["metadata.name", "countersign-policy only"]);
+    create(json!({ "generateName": "countersign-policy" })).await.unwrap_err();
+    create(json!({ "name": "countersign-policy" })).await.unwrap();
 }
 
 /// An identity as the controller applies it, with some of its fields as they are given.
