@@ -8,6 +8,7 @@
 //! controller issues it (`own_certificate`), and `keep` renews it, together with the caBundle by which the
 //! API server knows it. `notes` reports mistakes once the pod is there; `audit` finds pods that were missed.
 
+mod again;
 mod annotations;
 mod api_server;
 mod args;

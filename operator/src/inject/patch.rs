@@ -3,9 +3,10 @@
 use countersign_contract::{ProbeDocument, Upstream, names};
 use serde_json::{Map, Value, json};
 
+use super::again::again;
 use super::annotations::{Mode, Wishes, wishes};
 use super::args::InjectArgs;
-use super::pod::{Container, Env, Pod, PodSpec};
+use super::pod::{Container, Pod, PodSpec};
 use super::probes::{Rewritten, rewrite};
 use super::{dress, sidecar};
 
@@ -70,68 +71,6 @@ fn has_sidecar(spec: &PodSpec) -> bool {
     spec.init_containers.iter().any(|container| container.name == names::SIDECAR_CONTAINER)
 }
 
-/// The API server asks again where another webhook changed the pod after us. The probes of what that one
-/// added must not be left to the kubelet, and none of its init containers may run before the rules are
-/// laid.
-fn again(pod: &Pod, spec: &PodSpec, args: &InjectArgs, fresh: ProbeDocument) -> Injection {
-    let nothing = Injection::Skip(Skip::AlreadyInjected);
-    let (Some(place), Ok(wishes)) =
-        (place_of(spec, names::SIDECAR_CONTAINER), wishes(pod, spec, args))
-    else {
-        return nothing;
-    };
-    let env = &spec.init_containers[place].env;
-    let known = env.of(names::PROBES_VARIABLE).and_then(|variable| variable.value.as_deref());
-    let known = known.and_then(|text| serde_json::from_str(text).ok());
-    let Rewritten { mut operations, document, .. } = rewrite(spec, &wishes, known.unwrap_or(fresh));
-    if let Some(document) = document {
-        operations.extend(asking(&format!("/spec/initContainers/{place}/env"), env, &document));
-    }
-    // Last, since the others name containers by their places.
-    operations.extend(first(spec));
-    if operations.is_empty() { nothing } else { Injection::Patch(operations) }
-}
-
-fn place_of(spec: &PodSpec, name: &str) -> Option<usize> {
-    spec.init_containers.iter().position(|container| container.name == name)
-}
-
-/// Gives the sidecar the variables by which it probes, in the place of those that it has.
-fn asking(path: &str, env: &Env, document: &str) -> Vec<Value> {
-    let mut operations = Vec::new();
-    if env.count == 0 {
-        operations.push(add(path, &json!([])));
-    }
-    for variable in dress::asking(document) {
-        let name = variable["name"].as_str().unwrap_or_default();
-        operations.push(match env.of(name).map(|there| there.place) {
-            Some(place) => {
-                json!({ "op": "replace", "path": format!("{path}/{place}"), "value": variable })
-            }
-            None => add(&format!("{path}/-"), &variable),
-        });
-    }
-    operations
-}
-
-/// Puts our containers before all others again: the rules, then the sidecar.
-fn first(spec: &PodSpec) -> Vec<Value> {
-    let mut names: Vec<&str> = spec.init_containers.iter().map(|it| it.name.as_str()).collect();
-    let mut moves = Vec::new();
-    let mut to = 0;
-    for ours in [names::REDIRECT_CONTAINER, names::SIDECAR_CONTAINER] {
-        let Some(from) = names.iter().position(|name| *name == ours) else { continue };
-        if from != to {
-            let path = |place: usize| format!("/spec/initContainers/{place}");
-            moves.push(json!({ "op": "move", "from": path(from), "path": path(to) }));
-            let name = names.remove(from);
-            names.insert(to, name);
-        }
-        to += 1;
-    }
-    moves
-}
-
 /// What is to be told of ports that the sidecar does not protect: it carries TCP only.
 fn uncovered(spec: &PodSpec) -> Vec<String> {
     let of_container = |container: &Container| {
@@ -177,6 +116,16 @@ fn fits(spec: &PodSpec, wishes: &Wishes) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The same of a pod that has our containers.
+pub(super) fn others_fit(spec: &PodSpec, wishes: &Wishes) -> Result<(), String> {
+    let ours = [names::REDIRECT_CONTAINER, names::SIDECAR_CONTAINER];
+    let inits = spec.init_containers.iter().filter(|it| !ours.contains(&it.name.as_str()));
+    inits.chain(&spec.containers).try_for_each(|container| {
+        beside(container, wishes)?;
+        as_somebody_else(container, spec)
+    })
 }
 
 fn beside(container: &Container, wishes: &Wishes) -> Result<(), String> {
@@ -244,14 +193,7 @@ fn operations(
     wishes: Wishes,
     rewritten: Rewritten,
 ) -> Vec<Value> {
-    let account = spec.service_account_name.as_deref().filter(|name| !name.is_empty());
-    let account = account.unwrap_or("default");
-    let volume = sidecar::volume(account);
-    let redirect = (wishes.mode == Mode::Redirect)
-        .then(|| dress::redirect(sidecar::redirect(args, &wishes.skip_inbound), &wishes));
-    let proxy = sidecar::proxy(args, account, &wishes.upstreams);
-    let proxy = dress::proxy(proxy, &wishes, rewritten.document.as_deref());
-    let ours: Vec<_> = redirect.into_iter().chain([proxy]).collect();
+    let ours = containers_of_ours(spec, args, &wishes, rewritten.document.as_deref());
     // While containers still are where they were.
     let mut operations = rewritten.operations;
     // First, so that the pod's own init containers are covered too.
@@ -262,17 +204,41 @@ fn operations(
             operations.push(add(&format!("/spec/initContainers/{place}"), container));
         }
     }
-    operations.push(if spec.volumes.any {
-        add("/spec/volumes/-", &volume)
-    } else {
-        add("/spec/volumes", &json!([volume]))
-    });
+    operations.push(volume(spec));
     let labels = pod.metadata.labels.is_some();
     operations.extend(entries("labels", labels, vec![(names::INJECTED_LABEL, "true".to_owned())]));
     let annotations = pod.metadata.annotations.is_some();
     let notes: Vec<_> = wishes.notes.into_iter().chain(rewritten.notes).collect();
     operations.extend(entries("annotations", annotations, said(args, wishes.mode, &notes)));
     operations
+}
+
+/// The sidecar, behind the rules where the pod's connections are redirected.
+pub(super) fn containers_of_ours(
+    spec: &PodSpec,
+    args: &InjectArgs,
+    wishes: &Wishes,
+    probes: Option<&str>,
+) -> Vec<Value> {
+    let redirect = (wishes.mode == Mode::Redirect)
+        .then(|| dress::redirect(sidecar::redirect(args, &wishes.skip_inbound), wishes));
+    let proxy = sidecar::proxy(args, account(spec), &wishes.upstreams);
+    redirect.into_iter().chain([dress::proxy(proxy, wishes, probes)]).collect()
+}
+
+fn account(spec: &PodSpec) -> &str {
+    let account = spec.service_account_name.as_deref().filter(|name| !name.is_empty());
+    account.unwrap_or("default")
+}
+
+/// Adds the credentials.
+pub(super) fn volume(spec: &PodSpec) -> Value {
+    let volume = sidecar::volume(account(spec));
+    if spec.volumes.any {
+        add("/spec/volumes/-", &volume)
+    } else {
+        add("/spec/volumes", &json!([volume]))
+    }
 }
 
 /// What the pod's annotations say of what was done.
@@ -296,7 +262,7 @@ pub(super) fn version(image: &str) -> &str {
     tag.filter(|tag| !tag.is_empty()).unwrap_or(env!("CARGO_PKG_VERSION"))
 }
 
-fn add(path: &str, value: &Value) -> Value {
+pub(super) fn add(path: &str, value: &Value) -> Value {
     json!({ "op": "add", "path": path, "value": value })
 }
 

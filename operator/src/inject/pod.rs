@@ -21,6 +21,10 @@ const MAX_PORTS: usize = 4096;
 const MAX_ENV: usize = 16_384;
 const MAX_MOUNTS: usize = 4096;
 
+/// The maximum number of words of a command, and of those that are read: ours have fewer.
+const MAX_WORDS: usize = 16_384;
+const READ_WORDS: usize = 128;
+
 /// The maximum number of volumes of a pod, and of headers of a probe.
 const MAX_VOLUMES: usize = 4096;
 const MAX_HEADERS: usize = 1024;
@@ -73,6 +77,11 @@ pub(super) struct SecurityContext {
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Container {
     pub(super) name: String,
+    pub(super) image: Option<Box<str>>,
+    #[serde(deserialize_with = "words")]
+    pub(super) command: Words,
+    #[serde(deserialize_with = "words")]
+    pub(super) args: Words,
     pub(super) security_context: Option<SecurityContext>,
     #[serde(deserialize_with = "ports")]
     pub(super) ports: Vec<Port>,
@@ -148,6 +157,32 @@ pub(super) struct Handler {
     pub(super) http_get: Option<HttpGet>,
 }
 
+/// A command: its first words, and how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) count: usize,
+    first: Vec<Box<str>>,
+}
+
+impl Words {
+    /// Whether these are the words of an array of JSON, and all of them.
+    pub(super) fn are(&self, expected: &[serde_json::Value]) -> bool {
+        self.count == expected.len()
+            && expected
+                .iter()
+                .map(serde_json::Value::as_str)
+                .eq(self.first.iter().map(|it| Some(&**it)))
+    }
+
+    fn with(mut self, word: Box<str>) -> Self {
+        if self.first.len() < READ_WORDS {
+            self.first.push(word);
+        }
+        self.count += 1;
+        self
+    }
+}
+
 /// What is read of a list of things with names: whether there are any, and whether one of them has the
 /// name of the sidecar's volume.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,6 +207,11 @@ pub(super) struct Variable {
 }
 
 impl Env {
+    /// Whether some of ours were not read.
+    pub(super) fn is_cut(&self) -> bool {
+        self.ours.len() == MAX_OURS
+    }
+
     /// The variable of a name.
     pub(super) fn of(&self, name: &str) -> Option<&Variable> {
         self.ours.iter().find(|variable| variable.name == name)
@@ -270,6 +310,10 @@ fn containers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Container>, D::E
 
 fn init_containers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Container>, D::Error> {
     bounded::list(from, MAX_CONTAINERS, "init containers")
+}
+
+fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Words, D::Error> {
+    bounded::fold(from, MAX_WORDS, "words in a command", Words::default(), Words::with)
 }
 
 fn ports<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Port>, D::Error> {

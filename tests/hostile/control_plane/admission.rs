@@ -29,6 +29,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             ephemeral_container_cannot_mount_the_key,
             image_of_the_sidecar_cannot_be_replaced,
             exemptions_are_refused_where_no_administrator_allowed_them,
+            sidecar_of_another_image_is_refused_where_exemptions_are,
             labels_without_effect_and_skipped_pods_are_told_by_the_audit,
             quotas_and_limit_ranges_admit_a_pod_that_names_its_resources,
             mutual_port_that_the_api_server_calls_is_found,
@@ -41,7 +42,8 @@ fn injected(metadata: Value, container: &Value) -> Value {
     let mut app = json!({ "name": "app", "image": "app:1" });
     app.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
     let before = json!({ "metadata": metadata, "spec": { "containers": [app] } });
-    let args = Args::try_parse_from(["countersign-operator"]).unwrap().inject;
+    let args = ["countersign-operator", "--sidecar-image=sidecar:1"];
+    let args = Args::try_parse_from(args).unwrap().inject;
     let asked: inject::Pod = serde_json::from_value(before.clone()).unwrap();
     let Injection::Patch(operations) = inject(&asked, &args, "0123456789abcdef") else {
         panic!("not injected: {before}")
@@ -60,6 +62,11 @@ async fn create(space: &Space, pod: Value) -> Result<Pod, String> {
 
 async fn account(space: &Space) {
     space.make::<ServiceAccount>("default", json!({})).await;
+}
+
+fn with_name(mut metadata: Value, name: &str) -> Value {
+    metadata["name"] = json!(name);
+    metadata
 }
 
 /// Applies the chart's policies about injection.
@@ -127,17 +134,28 @@ pub(crate) async fn image_of_the_sidecar_cannot_be_replaced(space: Space) {
     change("containers", "app", "app:2".to_owned()).await.expect("the pod's own may change");
 }
 
-pub(crate) async fn exemptions_are_refused_where_no_administrator_allowed_them(space: Space) {
-    account(&space).await;
-    let policy = rendered(&space, &["policy-injection"], &["injection.restrictExemptions=true"]);
+/// Applies the policy about exemptions for one namespace: tests of others exempt themselves.
+async fn restrict(space: &Space) {
+    account(space).await;
+    let values = ["injection.restrictExemptions=true", "sidecar.image=sidecar:1"];
+    let policy = rendered(space, &["policy-injection"], &values);
     let binding = "policyName: countersign-exemptions\n  validationActions: [Deny]";
-    // Tests of other namespaces exempt themselves.
-    let here = format!(
-        "{binding}\n  matchResources: {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}}}",
-        space.namespace
-    );
+    let restricted = "matchResources: {namespaceSelector: {matchLabels: {restricted: always}}}";
+    let here = format!("{binding}\n  {restricted}");
     assert!(policy.contains(binding), "{policy}");
-    apply(&space, &policy.replace(binding, &here));
+    apply(space, &policy.replace(binding, &here));
+    label(space, &json!({ "restricted": "always" })).await;
+}
+
+async fn label(space: &Space, labels: &Value) {
+    let namespaces: Api<Namespace> = Api::all(space.client.clone());
+    let patch = Patch::Merge(json!({ "metadata": { "labels": labels } }));
+    let changed = namespaces.patch(&space.namespace, &PatchParams::default(), &patch).await;
+    changed.expect("the namespace is labelled");
+}
+
+pub(crate) async fn exemptions_are_refused_where_no_administrator_allowed_them(space: Space) {
+    restrict(&space).await;
     let pod = |name: String, metadata: Value| {
         let mut metadata = metadata;
         metadata["name"] = json!(name);
@@ -152,14 +170,7 @@ pub(crate) async fn exemptions_are_refused_where_no_administrator_allowed_them(s
         &why.await,
         &["countersign.dev/skip-outbound-ports", "countersign.dev/exemptions: allowed"],
     );
-    let enabled = json!({ "metadata": { "labels": { "countersign.dev/inject": "enabled" } } });
-    let namespaces: Api<Namespace> = Api::all(space.client.clone());
-    let label = async |patch: &Value| {
-        let changed =
-            namespaces.patch(&space.namespace, &PatchParams::default(), &Patch::Merge(patch)).await;
-        changed.expect("it is changed");
-    };
-    label(&enabled).await;
+    label(&space, &json!({ "countersign.dev/inject": "enabled" })).await;
     let declining = json!({ "labels": { "countersign.dev/inject": "disabled" } });
     let why = refused("the label", async |time| {
         create(&space, pod(format!("declines-{time}"), declining.clone())).await
@@ -168,8 +179,10 @@ pub(crate) async fn exemptions_are_refused_where_no_administrator_allowed_them(s
     let explicit = annotated("countersign.dev/mode", "explicit");
     let usual = annotated("countersign.dev/mode", "redirect");
     create(&space, pod("explicit".to_owned(), explicit.clone())).await.expect_err("it is exempt");
-    create(&space, pod("usual".to_owned(), usual)).await.expect("nothing is exempt");
-    label(&json!({ "metadata": { "labels": { "countersign.dev/exemptions": "allowed" } } })).await;
+    create(&space, injected(with_name(usual, "usual"), &json!({})))
+        .await
+        .expect("nothing is exempt");
+    label(&space, &json!({ "countersign.dev/exemptions": "allowed" })).await;
     let allowing = async {
         while create(&space, pod("allowed".to_owned(), explicit.clone())).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -177,6 +190,38 @@ pub(crate) async fn exemptions_are_refused_where_no_administrator_allowed_them(s
     };
     let allowed = tokio::time::timeout(std::time::Duration::from_secs(60), allowing).await;
     allowed.expect("the namespace's label allows it");
+}
+
+pub(crate) async fn sidecar_of_another_image_is_refused_where_exemptions_are(space: Space) {
+    restrict(&space).await;
+    let metadata =
+        |name: &str| json!({ "name": name, "labels": { "countersign.dev/inject": "enabled" } });
+    let changed = |name: &str, path: &str, value: &Value| {
+        let mut pod = injected(metadata(name), &json!({}));
+        let patch = json!([{ "op": "add", "path": path, "value": value }]);
+        let patch: json_patch::Patch = serde_json::from_value(patch).unwrap();
+        json_patch::patch(&mut pod, &patch).unwrap();
+        pod
+    };
+    let image = "/spec/initContainers/1/image";
+    let why = refused("an image of its own", async |time| {
+        create(&space, changed(&format!("own-{time}"), image, &json!("busybox"))).await
+    });
+    has(&why.await, &["countersign-sidecar: busybox", "injection.sidecarImages"]);
+    let secret = json!({ "secret": { "name": "own" } });
+    let attempts = [
+        ("/spec/initContainers/0/image", json!("busybox")),
+        ("/spec/initContainers", json!([])),
+        ("/spec/initContainers/0", json!({ "name": "early", "image": "a:1" })),
+        ("/spec/volumes/0/projected/sources/1", secret),
+        ("/spec/initContainers/1/volumeMounts/0/subPath", json!("other")),
+        ("/spec/initContainers/1/volumeMounts/0/mountPath", json!("/elsewhere")),
+        ("/spec/hostNetwork", json!(true)),
+    ];
+    for (path, value) in attempts {
+        create(&space, changed("changed", path, &value)).await.expect_err(path);
+    }
+    create(&space, injected(metadata("usual"), &json!({}))).await.expect("as the webhook makes it");
 }
 
 pub(crate) async fn labels_without_effect_and_skipped_pods_are_told_by_the_audit(space: Space) {
