@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admission;
+mod approvals;
 mod certificates;
 mod identity;
 mod inputs;
@@ -20,6 +21,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     let areas = [
         addresses::trials(world),
         admission::trials(world),
+        approvals::trials(world),
         certificates::trials(world),
         identity::trials(world),
         inputs::trials(world),

@@ -37,6 +37,7 @@ mod history;
 #[path = "../../hostile/control_plane/mod.rs"]
 mod hostile;
 mod issuance;
+mod issuer_kinds;
 mod issuers;
 mod kubernetes_cases;
 mod kubernetes_csr;
