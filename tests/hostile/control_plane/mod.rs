@@ -8,6 +8,7 @@ mod certificates;
 mod identity;
 mod inputs;
 mod leader;
+mod private_keys;
 mod rights;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         identity::trials(world),
         inputs::trials(world),
         leader::trials(world),
+        private_keys::trials(world),
         rights::trials(world),
     ];
     areas.into_iter().flatten().collect()
