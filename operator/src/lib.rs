@@ -24,6 +24,7 @@ pub mod event;
 pub mod identity;
 pub mod inject;
 pub mod issuer;
+pub mod issuer_kinds;
 pub mod kept;
 pub mod kubernetes;
 pub mod last_word;

@@ -29,7 +29,7 @@ use crate::watch::{
 use crate::worker::Worker;
 use crate::{
     cabundle, certificate, clock::Clock, discovery, discovery::Hub, event::Events, identity,
-    inject, inject::audit, issuer, kubernetes, metrics::Metrics, policy, request,
+    inject, inject::audit, issuer, issuer_kinds, kubernetes, metrics::Metrics, policy, request,
 };
 
 /// Every reconciler, before it runs.
@@ -376,6 +376,7 @@ fn reconcile(
         make_keys(work, routes, stop);
         issue(work, context, waiting, stop);
         keep_own(work, context, stop);
+        work.spawn(issuer_kinds::run(context.clone(), stop.clone()));
     }
 }
 

@@ -205,12 +205,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         Ok(signed) => return Verdict::Issued(signed.chain),
         Err(error) => error,
     };
-    // In cert-manager's words for requests of Kubernetes.
-    let reason = match error.reason() {
-        "MissingSecret" => "SecretNotFound",
-        reason => reason,
-    };
-    let is_passing = error.is_passing();
+    let (reason, is_passing) = (error.reason(), error.is_passing());
     let message = story(&error);
     if is_passing {
         Verdict::Pending { reason, message }

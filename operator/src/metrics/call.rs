@@ -52,8 +52,14 @@ const RESOURCES: &[&str] = &[
 /// What is no resource, or is none that we know.
 const OTHER: &str = "other";
 
+/// API discovery, which every account may read (ClusterRole system:discovery).
+const DISCOVERY: &str = "apis";
+
 impl Call {
     pub(super) fn of(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
+        if uri.path() == "/apis" {
+            return Self { verb: plain_verb(method), resource: DISCOVERY };
+        }
         let Some(target) = Target::of(uri.path()) else {
             return Self { verb: plain_verb(method), resource: OTHER };
         };

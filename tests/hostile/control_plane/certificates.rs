@@ -17,6 +17,7 @@ use crate::approval;
 use crate::cabundle::{FROM_CERTIFICATE, configuration, filled};
 use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_issuer};
 use crate::lifecycle::is_not_adopted;
+use crate::requester;
 use crate::requests::openssl_csr;
 use crate::rights::{Right, may};
 use crate::space::{Space, condition, is_pair, leaf, revision, text};
@@ -340,15 +341,20 @@ pub(crate) async fn only_signers_answer_requests_to_issuers_of_ours(space: Space
     space.make::<CertificateRequest>("web", json!({ "spec": spec })).await;
     let api: Api<CertificateRequest> =
         Api::namespaced(space.world.client_of(&stranger), &space.namespace);
+    // A group or kind of null is an omitted one, to the operator too.
+    let reference = json!({ "name": "strict", "group": null, "kind": null });
+    let spec = json!({ "request": csr, "issuerRef": reference });
+    requester::created(&space, space.client.clone(), "null", &spec).await;
     let answers = [
-        json!({ "conditions": [saying("Ready", "True", "Issued")] }),
-        json!({ "certificate": ByteString(b"a chain".to_vec()) }),
-        json!({ "ca": ByteString(b"a root".to_vec()) }),
+        ("web", json!({ "conditions": [saying("Ready", "True", "Issued")] })),
+        ("web", json!({ "certificate": ByteString(b"a chain".to_vec()) })),
+        ("web", json!({ "ca": ByteString(b"a root".to_vec()) })),
+        ("null", json!({ "certificate": ByteString(b"a chain".to_vec()) })),
     ];
-    for answer in answers {
+    for (name, answer) in answers {
         let refused = approval::refused("an answer", async |_| {
             let patch = Patch::Merge(json!({ "status": answer }));
-            let said = api.patch_status("web", &PatchParams::default(), &patch).await;
+            let said = api.patch_status(name, &PatchParams::default(), &patch).await;
             said.map_err(|error| error.to_string())
         })
         .await;

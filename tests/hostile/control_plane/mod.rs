@@ -3,10 +3,12 @@
 
 mod addresses;
 mod admission;
+mod approvals;
 mod certificates;
 mod identity;
 mod inputs;
 mod leader;
+mod private_keys;
 mod rights;
 
 use std::sync::Arc;
@@ -20,10 +22,12 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     let areas = [
         addresses::trials(world),
         admission::trials(world),
+        approvals::trials(world),
         certificates::trials(world),
         identity::trials(world),
         inputs::trials(world),
         leader::trials(world),
+        private_keys::trials(world),
         rights::trials(world),
     ];
     areas.into_iter().flatten().collect()

@@ -12,6 +12,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::chart;
+use crate::issuer_kinds::published;
 use crate::requests::{openssl_csr, request};
 use crate::rights::{Right, may, until_may};
 use crate::space::{Space, make_in};
@@ -31,10 +32,12 @@ const OURS: Right<'static> =
 
 /// Applies the chart's policies and the operator's rights.
 pub(crate) async fn install(space: &Space) {
+    published(space, "StepIssuer.example.org", "stepissuers/Namespaced").await;
     let templates = [
         "policy-access",
         "policy-annotations",
         "policy-approval",
+        "policy-external-approval",
         "policy-operator",
         "policy-requester",
         "rbac",
@@ -98,12 +101,16 @@ pub(crate) async fn made(space: &Space, name: &str, kind: &str) {
     of(space, space.client.clone()).create(&PostParams::default(), &made).await.unwrap();
 }
 
-fn condition(type_: &str, status: &str, reason: &str) -> Value {
+pub(crate) fn condition(type_: &str, status: &str, reason: &str) -> Value {
     json!({ "type": type_, "status": status, "reason": reason, "message": "" })
 }
 
 /// Writes all conditions of a request anew.
-async fn say(api: &Api<CertificateRequest>, name: &str, conditions: Value) -> Result<(), String> {
+pub(crate) async fn say(
+    api: &Api<CertificateRequest>,
+    name: &str,
+    conditions: Value,
+) -> Result<(), String> {
     let patch = json!({ "status": { "conditions": conditions } });
     let said = api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
     said.map(|_| ()).map_err(|error| error.to_string())

@@ -37,6 +37,7 @@ mod history;
 #[path = "../../hostile/control_plane/mod.rs"]
 mod hostile;
 mod issuance;
+mod issuer_kinds;
 mod issuers;
 mod kubernetes_cases;
 mod kubernetes_csr;
@@ -46,6 +47,7 @@ mod ownership;
 mod policies;
 mod relay;
 mod repair;
+mod requester;
 mod requests;
 mod rights;
 mod seen;
@@ -254,6 +256,9 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             the_operator_may_sign_for_its_own_issuers_only,
             the_operator_may_fill_every_bundle_and_make_none,
             who_edits_may_renew_and_not_approve,
+        }
+        requester::{
+            requester_that_is_null_is_stamped_as_an_omitted_one,
         }
         cabundle::{
             every_kind_is_filled_from_a_certificate_and_again_when_its_authority_changes,

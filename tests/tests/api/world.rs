@@ -22,6 +22,8 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::issuer_kinds;
+
 /// Where ClusterIssuers find their Secrets.
 pub(crate) const HOME: &str = "countersign-system";
 
@@ -78,13 +80,10 @@ impl World {
         let path = cluster.kubeconfig();
         run(cluster.command("kubectl").args(["apply", "-f"]).arg(repository().join("crds")));
         run(cluster.command("kubectl").args(["create", "namespace", HOME]));
-        run(cluster.command("kubectl").args([
-            "wait",
-            "--for=condition=Established",
-            "--all",
-            "crd",
-        ]));
         *self.cluster.lock().unwrap() = Some(cluster);
+        self.apply(&issuer_kinds::common()).unwrap_or_else(|error| panic!("{error}"));
+        let is_served = "--for=condition=Established";
+        run(self.command("kubectl").args(["wait", is_served, "--all", "crd"]));
         let config = self.runtime.block_on(configuration(path));
         let client = self.runtime.block_on(async { Client::try_from(config.clone()) });
         self.client.set(client.expect("a client")).ok().expect("started once");

@@ -11,12 +11,14 @@ fn what_nobody_can_mend_is_final_and_all_else_is_tried_again() {
     let message = "Issuer press does not exist".to_owned();
     assert_eq!(missing, Verdict::Pending { reason: "IssuerNotFound", message });
     let never = outcome(Err(SignError::NoPrivateKey { issuer: "Issuer press".to_owned() }));
-    let secret = || Box::new(ObjectRef::new("key").within("shop"));
-    let missing = KeyUnavailable::Missing { annotation: PRIVATE_KEY_SECRET, secret: secret() };
-    let Verdict::Pending { reason, .. } = outcome(Err(missing.into())) else { panic!("it waits") };
-    assert_eq!(reason, "SecretNotFound");
-    let stolen = outcome(Err(KeyUnavailable::NotItsKey { secret: secret() }.into()));
-    assert!(matches!(stolen, Verdict::Failed { reason: "ErrorKeyMatch", .. }), "{stolen:?}");
+    let unusable = KeyUnavailable::NotUsable { annotation: PRIVATE_KEY_SECRET };
+    let unusable = outcome(Err(unusable.into()));
+    let is_it =
+        |reason| matches!(&unusable, Verdict::Pending { reason: told, .. } if *told == reason);
+    assert!(is_it("PrivateKeyNotUsable"), "{unusable:?}");
+    let unnamed = KeyUnavailable::NotNamed { annotation: PRIVATE_KEY_SECRET };
+    let unnamed = outcome(Err(unnamed.into()));
+    assert!(matches!(unnamed, Verdict::Failed { reason: "MissingAnnotation", .. }), "{unnamed:?}");
     let is_final =
         |reason| matches!(&never, Verdict::Failed { reason: told, .. } if *told == reason);
     assert!(is_final("IssuerCannotSignRequests"), "{never:?}");

@@ -60,6 +60,7 @@ fn whatever_the_path_is_no_new_word_comes_of_it() {
         ("GET", "/version", ("get", "other")),
         ("GET", "/", ("get", "other")),
         ("GET", "/api", ("get", "other")),
+        ("GET", "/apis", ("get", "apis")),
         ("GET", "/api/v1", ("get", "other")),
         ("GET", "/apis/countersign.dev/v1/", ("get", "other")),
         ("GET", "/api/v1/persistentvolumes", ("list", "other")),

@@ -19,17 +19,14 @@ fn every_end_of_a_request_has_its_conditions() {
     let missing = || SignError::NotFound { issuer: "Issuer press".to_owned() };
     let not_ours = || SignError::NoPrivateKey { issuer: "Issuer press".to_owned() };
     let unnamed = || SignError::from(KeyUnavailable::NotNamed { annotation: "a" });
-    let absent = || {
-        let secret = Box::new(ObjectRef::new("key").within("shop"));
-        SignError::from(KeyUnavailable::Missing { annotation: "a", secret })
-    };
+    let absent = || SignError::from(KeyUnavailable::NotUsable { annotation: "a" });
     type Case = (Verdict, &'static [&'static str], &'static str, bool, bool);
     let cases: [Case; 7] = [
         (outcome(Ok(signed())), &["Ready True Issued"], "CertificateIssued", true, true),
         (outcome(Err(missing())), &["Ready False Pending"], "IssuerNotFound", true, false),
         (outcome(Err(not_ours())), &["Ready False Failed"], "IssuerCannotSignRequests", true, true),
         (outcome(Err(unnamed())), &["Ready False Failed"], "MissingAnnotation", true, true),
-        (outcome(Err(absent())), &["Ready False Pending"], "MissingSecret", true, false),
+        (outcome(Err(absent())), &["Ready False Pending"], "PrivateKeyNotUsable", true, false),
         (denied("no".to_owned()), &["Ready False Denied"], "Denied", false, true),
         (
             invalid("no".to_owned()),
