@@ -282,6 +282,8 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             what_is_switched_off_has_neither_flag_nor_right,
             the_default_issuer_reaches_the_operator,
             the_issuer_of_devices_reaches_the_operator_and_signs_no_spiffe_id,
+            intermediates_sign_leaves_only_and_roots_stay_as_they_are,
+            the_largest_rsa_key_reaches_the_operator,
             the_default_of_access_reaches_the_operator,
             the_time_limits_of_sidecars_reach_the_operator,
             external_ranges_reach_the_operator_and_the_policy,
