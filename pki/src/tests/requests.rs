@@ -167,7 +167,7 @@ fn rsa_spki(bits: usize) -> Vec<u8> {
         let length = u16::try_from(content.len()).expect("short").to_be_bytes();
         [&[tag, 0x82], length.as_slice(), content].concat()
     };
-    let modulus = [vec![0; usize::from(bits % 8 == 0)], vec![0xff; bits / 8]].concat();
+    let modulus = [vec![0; usize::from(bits.is_multiple_of(8))], vec![0xff; bits / 8]].concat();
     let modulus = match bits % 8 {
         0 => modulus,
         rest => [vec![(1u8 << rest) - 1], modulus].concat(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, Issuer};
+use countersign_crds::{Certificate, CertificateRequest, ConditionStatus, Issuer};
 use countersign_operator::pki::{
     Authority, BACKDATE, Request, Template, clamp_lifetime, parse_csr, sign,
 };

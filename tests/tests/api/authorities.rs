@@ -106,8 +106,8 @@ pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space:
         { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "a test" },
     ] } });
     let api = space.api::<Certificate>();
-    let patch = kube::api::Patch::Merge(asked);
-    api.patch_status("root", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let patch = Patch::Merge(asked);
+    api.patch_status("root", &PatchParams::default(), &patch).await.unwrap();
     let new_root = |secret: &Secret| {
         text(secret, "ca.crt") != text(&old, "ca.crt") && chains(secret) && is_pair(secret)
     };
@@ -217,7 +217,9 @@ pub(crate) async fn a_path_length_is_carried_by_the_request_and_one_that_goes_is
 ) {
     space.authority().await;
     space.ready("intermediate").await;
-    let ca = json!({ "secretName": "root", "policy": { "approval": "Required" } });
+    let rule = json!({ "name": "all", "isCA": true, "commonNames": ["*"], "dnsNames": ["*"] });
+    let policy = json!({ "approval": "Required", "allow": [rule] });
+    let ca = json!({ "secretName": "root", "policy": policy });
     space.make::<Issuer>("strict", json!({ "spec": { "ca": ca } })).await;
     let spec = json!({ "isCA": true, "commonName": "asked", "maxPathLength": 1,
         "issuerRef": { "name": "strict" } });
