@@ -19,6 +19,9 @@ pub struct CertificateReport {
     /// Whether it may sign others.
     #[serde(rename = "isCA")]
     pub is_ca: bool,
+    /// How many authorities may follow below it, where it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_path_length: Option<u32>,
     /// Whether it is its own issuer.
     pub is_self_signed: bool,
     /// The kind of key; nothing for one that is not known here.
@@ -66,6 +69,7 @@ impl CertificateReport {
             },
             usages: says.usages.iter().map(|usage| usage.name()).collect(),
             is_ca: says.is_ca,
+            max_path_length: facts.path_len.filter(|_| says.is_ca),
             is_self_signed: facts.is_self_signed(),
             key_algorithm: facts.key_algorithm.map(|algorithm| algorithm.to_string()),
             serial: facts.serial_hex(),

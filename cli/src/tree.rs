@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::chain::{Link, Source};
+use crate::facts::CertificateReport;
 use crate::text::{Fields, one_line, when};
 
 /// Draws a chain, given from the leaf upwards.
@@ -38,6 +39,17 @@ fn role(link: &Link, depth: usize, has_more: bool) -> &'static str {
     }
 }
 
+/// What an authority may sign.
+fn authority(certificate: &CertificateReport) -> String {
+    match (certificate.is_ca, certificate.max_path_length) {
+        (false, _) => String::new(),
+        (true, None) => "an authority".to_owned(),
+        (true, Some(0)) => "an authority, of leaves only".to_owned(),
+        (true, Some(1)) => "an authority, with one more below it".to_owned(),
+        (true, Some(length)) => format!("an authority, with {length} more below it"),
+    }
+}
+
 fn details(link: &Link, is_leaf: bool, now: Timestamp) -> Fields {
     let certificate = &link.certificate;
     let file = match link.source {
@@ -56,9 +68,33 @@ fn details(link: &Link, is_leaf: bool, now: Timestamp) -> Fields {
         for (kind, names) in certificate.names.lines() {
             fields = fields.with(kind, names);
         }
-        let authority = if certificate.is_ca { "an authority" } else { "" };
-        fields = fields.maybe("May", Some(authority));
+        fields = fields.maybe("May", Some(authority(certificate)));
         fields = fields.maybe("Usages", Some(certificate.usages.join(", ")));
     }
     fields.with("SHA-256", &certificate.fingerprint).with("From", file)
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_pki::CertificateFacts;
+
+    use super::*;
+    use crate::support::World;
+
+    #[test]
+    fn a_certificate_says_what_it_may_sign() {
+        let facts = CertificateFacts::from_der(World::new().intermediate).expect("a certificate");
+        let report = CertificateReport::of(&facts);
+        let cases = [
+            (false, None, ""),
+            (true, None, "an authority"),
+            (true, Some(0), "an authority, of leaves only"),
+            (true, Some(1), "an authority, with one more below it"),
+            (true, Some(2), "an authority, with 2 more below it"),
+        ];
+        for (is_ca, max_path_length, expected) in cases {
+            let report = CertificateReport { is_ca, max_path_length, ..report.clone() };
+            assert_eq!(authority(&report), expected);
+        }
+    }
 }

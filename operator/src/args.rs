@@ -51,6 +51,11 @@ pub struct Args {
     #[arg(long, default_value = "5m", value_parser = spread)]
     pub reissue_spread: Duration,
 
+    /// The largest RSA key that is made for a Certificate, in bits: 2048, 3072, 4096 or 8192. One of 8192 takes
+    /// a core for many seconds.
+    #[arg(long, default_value_t = 4096, value_parser = rsa_bits)]
+    pub max_rsa_bits: u32,
+
     /// The issuer of Certificates that name none, as Kind/name: ClusterIssuer/countersign. The
     /// annotation countersign.dev/default-issuer of a namespace comes first.
     #[arg(long)]
@@ -170,6 +175,11 @@ fn spread(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+fn rsa_bits(text: &str) -> Result<u32, String> {
+    let bits = text.parse().ok().filter(|bits| [2048, 3072, 4096, 8192].contains(bits));
+    bits.ok_or_else(|| "must be 2048, 3072, 4096 or 8192".to_owned())
+}
+
 /// A DNS domain in the one form that names are compared with: lower case, no dot at its end.
 fn domain(text: &str) -> Result<String, String> {
     let domain = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
@@ -212,6 +222,17 @@ mod tests {
         for (text, legal) in [("0s", true), ("24h", true), ("24h1s", false), ("-1s", false)] {
             assert_eq!(parsed("--reissue-spread", text).is_some(), legal, "{text}");
         }
+    }
+
+    #[test]
+    fn rsa_keys_have_4096_bits_at_most_unless_more_are_allowed() {
+        let cases =
+            [("2048", Some(2048)), ("8192", Some(8192)), ("16384", None), ("0", None), ("", None)];
+        for (text, expected) in cases {
+            let found = parsed("--max-rsa-bits", text).map(|args| args.max_rsa_bits);
+            assert_eq!(found, expected, "{text:?}");
+        }
+        assert_eq!(parsed("--log", "info").map(|args| args.max_rsa_bits), Some(4096));
     }
 
     #[test]

@@ -159,6 +159,8 @@ pub struct Settings {
     pub identity_duration: Duration,
     /// Over how long at most leaves are issued again after their authority was replaced.
     pub reissue_spread: Duration,
+    /// The largest RSA key that is made for a Certificate, in bits.
+    pub max_rsa_bits: u32,
     /// The issuer of Certificates that name none, where their namespace names none either.
     pub default_issuer: Option<IssuerId>,
     /// Whether requests to issuers of ours are approved without anybody's word.

@@ -150,6 +150,7 @@ fn settings(args: &Args, api_server_authority: ApiServerAuthority) -> Settings {
         device_issuer: args.device_issuer.clone().filter(|name| !name.is_empty()),
         identity_duration: args.identity_duration,
         reissue_spread: args.reissue_spread,
+        max_rsa_bits: args.max_rsa_bits,
         default_issuer: args.default_issuer.clone(),
         approves: args.auto_approval,
         signs_for_kubernetes: args.kubernetes_signer,

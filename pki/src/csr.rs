@@ -64,6 +64,14 @@ pub enum CsrError {
         /// Its object identifier.
         oid: String,
     },
+    /// It limits the authorities below a certificate that is none, or to a number that is not written.
+    #[error(
+        "the request asks for a path length of {length}, which is for authorities, and 255 at most"
+    )]
+    UnsupportedPathLength {
+        /// What it asks for.
+        length: u32,
+    },
     /// It asks for something in an attribute that cannot be read.
     #[error("the attribute {oid} of the request {problem}")]
     Attribute {
@@ -153,6 +161,7 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
         Verdict::Unchecked(algorithm) => return Err(CsrError::UnacceptedSignature { algorithm }),
     }
     let extensions = requested_extensions(info.raw)?;
+    let path_len = path_len(&extensions)?;
     let subject = NameParts::from_der(info.subject.as_raw()).ok_or(CsrError::Malformed)?;
     if subject.common_names.len() > 1 {
         return Err(CsrError::SeveralCommonNames);
@@ -168,7 +177,7 @@ pub fn parse_csr_der(der: &CertificateSigningRequestDer<'_>) -> Result<ParsedCsr
             subject: subject.subject,
             usages: extensions.usages.into_iter().flatten().collect(),
             is_ca: extensions.is_ca == Some(true),
-            path_len: extensions.path_len.and_then(|length| u8::try_from(length).ok()),
+            path_len,
             ..extensions.names
         },
         subject_der: info.subject.as_raw().to_vec(),
@@ -185,6 +194,12 @@ pub(crate) fn accepted_key(spki: &[u8]) -> Result<KeyAlgorithm, CsrError> {
     }
     let damaged = || CsrError::UnsupportedKey { found: "a damaged key".to_owned() };
     key_algorithm(spki).ok_or_else(damaged)
+}
+
+fn path_len(extensions: &Extensions) -> Result<Option<u8>, CsrError> {
+    let Some(length) = extensions.path_len else { return Ok(None) };
+    let read = u8::try_from(length).ok().filter(|_| extensions.is_ca == Some(true));
+    read.map(Some).ok_or(CsrError::UnsupportedPathLength { length })
 }
 
 /// What the attributes of a CertificationRequestInfo ask for. All of it is granted, or the request is

@@ -179,6 +179,7 @@ impl CertificateFacts {
             ("emailAddresses", set(&says.email_addresses) == set(&request.email_addresses)),
             ("otherNames", set(&says.other_names) == set(&request.other_names)),
             ("isCA", says.is_ca == request.is_ca),
+            ("maxPathLength", self.has_path_len(request)),
             ("usages", usages == request.effective_usages()),
             ("nameConstraints", self.has_name_constraints(request)),
         ];
@@ -189,6 +190,12 @@ impl CertificateFacts {
     fn has_literal_subject(&self, request: &Request) -> bool {
         let literal = request.literal_subject.as_ref();
         literal.is_none_or(|literal| literal.der() == self.subject_der)
+    }
+
+    /// Where nothing is asked for, an authority may have written what is left of its own.
+    fn has_path_len(&self, request: &Request) -> bool {
+        let asked = request.path_len.filter(|_| request.is_ca).map(u32::from);
+        asked.is_none_or(|asked| self.path_len == Some(asked))
     }
 
     fn has_name_constraints(&self, request: &Request) -> bool {

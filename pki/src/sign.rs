@@ -51,6 +51,16 @@ pub enum SignError {
     /// An authority is asked for, and none may follow below this one.
     #[error("the authority may sign leaves only: its path length allows no authority below it")]
     PathTooLong,
+    /// More authorities would be allowed below it than its own authority allows.
+    #[error(
+        "a path length of {asked} is asked for, and the authority's own path length allows {most} at most: ask for {most} or less"
+    )]
+    PathLongerThanAuthority {
+        /// What is asked for.
+        asked: u8,
+        /// The most that the authority may grant.
+        most: u32,
+    },
     /// The authority, or one above it, may not put its name to such a name.
     #[error(transparent)]
     Forbidden(#[from] NameForbidden),
@@ -79,9 +89,7 @@ pub fn sign(
 ) -> Result<CertificateDer<'static>, SignError> {
     let Ok(_) = accepted_key(public_key_spki) else { return Err(SignError::UnsupportedKey) };
     let public_key = SubjectPublicKeyInfo::from_der(public_key_spki).map_err(ComposeError::from)?;
-    if template.request.is_ca && authority.path_len() == Some(0) {
-        return Err(SignError::PathTooLong);
-    }
+    let path_len = path_len(template, authority)?;
     let not_after = template.validity.not_after;
     if not_after > authority.not_after() {
         return Err(SignError::OutlivesAuthority { not_after, authority: authority.not_after() });
@@ -95,19 +103,23 @@ pub fn sign(
     let key = authority.key();
     let algorithm = SignatureAlgorithm::natural(key.algorithm());
     let issuer = Issuer { name: &certificate.subject_der, key_id, key, algorithm };
-    let path_len = path_len(template, authority);
     signed(&Template { path_len, ..template.clone() }, &public_key, issuer)
 }
 
-/// What is asked for, and one less than the authority's own at most: who has this certificate alone
-/// sees no other limit.
-fn path_len(template: &Template, authority: &Authority) -> Option<u8> {
+/// What is asked for. An authority with a limit grants one less than its own at most, and writes that
+/// where nothing is asked for: a verifier with this certificate alone sees no other limit.
+fn path_len(template: &Template, authority: &Authority) -> Result<Option<u8>, SignError> {
     let asked = template.path_len.or(template.request.path_len);
-    let below = authority.path_len().map(|own| own.saturating_sub(1).min(u32::from(u8::MAX)));
-    let below = below.and_then(|below| u8::try_from(below).ok());
-    match (asked, below) {
-        (Some(asked), Some(below)) => Some(asked.min(below)),
-        (asked, below) => asked.or(below),
+    let Some(own) = authority.path_len().filter(|_| template.request.is_ca) else {
+        return Ok(asked);
+    };
+    let most = own.checked_sub(1).ok_or(SignError::PathTooLong)?;
+    match asked {
+        Some(asked) if u32::from(asked) > most => {
+            Err(SignError::PathLongerThanAuthority { asked, most })
+        }
+        Some(asked) => Ok(Some(asked)),
+        None => Ok(Some(u8::try_from(most).unwrap_or(u8::MAX))),
     }
 }
 

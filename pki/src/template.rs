@@ -156,7 +156,8 @@ pub struct Template {
     /// request's own subject.
     pub subject_der: Option<Vec<u8>>,
     /// How many authorities may follow below; for an authority only. `None` for what the request
-    /// asks for. An authority that is itself limited allows one less than its own, at most.
+    /// asks for. An authority that is itself limited allows one less than its own, at most, and
+    /// refuses to sign more.
     pub path_len: Option<u8>,
     /// When it is valid; see `clamp_lifetime`.
     pub validity: Validity,

@@ -23,7 +23,8 @@ pub struct PrivateKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<KeyAlgorithm>,
     /// Bits: 2048, 3072, 4096 or 8192 for RSA (2048 unless set); 256, 384 or 521 for ECDSA (256
-    /// unless set); 0 is the same as not set. Ed25519 has one size, whatever stands here.
+    /// unless set); 0 is the same as not set. RSA 8192 is made only where the operator has
+    /// `--max-rsa-bits=8192`, since it takes a core for many seconds. Ed25519 has one size, whatever stands here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<i32>,
 }

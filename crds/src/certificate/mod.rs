@@ -98,6 +98,9 @@ use crate::duration::too_long;
     validation = Rule::new("!has(self.nameConstraints) || (has(self.isCA) && self.isCA)")
         .message("nameConstraints are for authorities: set isCA to true")
         .field_path(".nameConstraints"),
+    validation = Rule::new("!has(self.maxPathLength) || (has(self.isCA) && self.isCA)")
+        .message("maxPathLength is for authorities: set isCA to true")
+        .field_path(".maxPathLength"),
     validation = Rule::new("!has(self.signatureAlgorithm) || (has(self.privateKey) && has(self.privateKey.algorithm) ? (self.privateKey.algorithm == 'ECDSA' ? self.signatureAlgorithm.startsWith('ECDSA') : self.privateKey.algorithm == 'Ed25519' ? self.signatureAlgorithm == 'PureEd25519' : self.signatureAlgorithm.endsWith('WithRSA')) : self.signatureAlgorithm.endsWith('WithRSA'))")
         .message("signatureAlgorithm must be one of the key's: *WithRSA for RSA (the default), ECDSAWith* for ECDSA, PureEd25519 for Ed25519")
         .field_path(".signatureAlgorithm")
@@ -211,6 +214,12 @@ pub struct CertificateSpec {
     /// Ask for a certificate that may sign others; adds the usage `cert sign`.
     #[serde(default, rename = "isCA", skip_serializing_if = "Option::is_none")]
     pub is_ca: Option<bool>,
+    /// How many authorities may follow below this one (RFC 5280, pathLenConstraint): 0 for one that
+    /// signs leaves only. For isCA only. An authority that is limited itself signs one less than its
+    /// own at most. Where it is left out, there is no limit but what an authority above has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 255))]
+    pub max_path_length: Option<i32>,
     /// What the key may be used for; digital signature and key encipherment unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

@@ -84,11 +84,20 @@ fn differences(leaf: &CertificateFacts, asked: &Request) -> Vec<String> {
     if leaf.says.is_ca != asked.is_ca {
         found.push("spec.isCA".to_owned());
     }
+    if exceeds_path_length(leaf, asked) {
+        found.push("spec.maxPathLength".to_owned());
+    }
     let usages = usage_differences(leaf, asked);
     if !usages.is_empty() {
         found.push(format!("spec.usages ({})", usages.join(", ")));
     }
     found
+}
+
+/// Whether more authorities may follow below it than were asked for. Fewer are for its issuer to say.
+fn exceeds_path_length(leaf: &CertificateFacts, asked: &Request) -> bool {
+    let most = asked.path_len.filter(|_| leaf.says.is_ca).map(u32::from);
+    most.is_some_and(|most| leaf.path_len.is_none_or(|found| found > most))
 }
 
 /// What was asked for by name must be there, and what nobody asked for must not, but for the usages of
@@ -164,9 +173,11 @@ mod tests {
     fn an_answer_is_refused_for_names_authority_and_usages_that_nobody_asked_for() {
         let web = wanted(&certificate("web")).request;
         let serving = Request { usages: vec![Usage::ServerAuth], ..web.clone() };
+        let ca = Request { is_ca: true, ..web.clone() };
+        let limited = Request { path_len: Some(1), ..ca.clone() };
         let differs = |fields: &str| format!("what was signed differs from {fields}");
         type Change = fn(&mut Request);
-        let cases: [(&Request, Change, String); 11] = [
+        let cases: [(&Request, Change, String); 15] = [
             (&web, |_| {}, "fits".to_owned()),
             (&web, |r| r.common_name = Some("web.test".to_owned()), "fits".to_owned()),
             (&web, |r| r.subject.organizations.push("bank".to_owned()), "fits".to_owned()),
@@ -194,6 +205,10 @@ mod tests {
                 |r| r.usages = vec![Usage::ClientAuth],
                 differs("spec.usages (without server auth)"),
             ),
+            (&ca, |r| r.path_len = Some(0), "fits".to_owned()),
+            (&limited, |r| r.path_len = Some(0), "fits".to_owned()),
+            (&limited, |r| r.path_len = Some(2), differs("spec.maxPathLength")),
+            (&limited, |r| r.path_len = None, differs("spec.maxPathLength")),
         ];
         for (asked, change, expected) in cases {
             assert_eq!(found(asked, change), expected);

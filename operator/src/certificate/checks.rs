@@ -99,6 +99,7 @@ const STATE: &[Check] = &[
     key_differs_from_spec,
     names_differ_from_spec,
     lifetime_differs_from_spec,
+    path_length_differs_from_spec,
 ];
 
 /// Why a certificate should be issued now, if it should.
@@ -224,6 +225,20 @@ fn lifetime_differs_from_spec(seen: &Observed, wanted: &Wanted, _: Timestamp) ->
         return None;
     }
     found(Reason::RequestChanged, "the certificate was issued for another spec.duration")
+}
+
+/// One that was asked for and no longer is. What the certificate says is compared with the names.
+fn path_length_differs_from_spec(
+    seen: &Observed,
+    wanted: &Wanted,
+    _: Timestamp,
+) -> Option<Finding> {
+    let noted = seen.secret.as_ref()?.annotations.get(names::REQUESTED_PATH_LENGTH)?;
+    let asked = wanted.request.path_len.map(|length| length.to_string());
+    if asked.as_ref() == Some(noted) {
+        return None;
+    }
+    found(Reason::RequestChanged, "the certificate was issued for another spec.maxPathLength")
 }
 
 /// Asked last: the condition is also what the operator itself says while a certificate is wanted

@@ -11,6 +11,7 @@ use super::reference::IssuerId;
 use super::request::Answer;
 use super::wanted::{InvalidField, Wanted};
 use super::{adoption, repairs, secret, unfinished};
+use crate::pki::KeyAlgorithm;
 
 /// First wait after an issuance that failed; it doubles with each failure.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
@@ -107,6 +108,23 @@ impl Decision {
         }
     }
 
+    /// The same decision where the private key that it takes is larger than those that are made. One that
+    /// is kept may be.
+    #[must_use]
+    pub fn within_key_limit(self, max_rsa_bits: u32, seen: &Observed, wanted: &Wanted) -> Self {
+        let takes_key = matches!(self, Self::Issue(_) | Self::Ask(_) | Self::Wait { .. });
+        let KeyAlgorithm::Rsa { bits } = wanted.algorithm else { return self };
+        let stored = seen.secret.as_ref().filter(|_| wanted.keep_key);
+        let is_kept = stored.is_some_and(|stored| matches!(stored.key(), Ok(Some(_))));
+        if !takes_key || bits <= max_rsa_bits || is_kept {
+            return self;
+        }
+        let message = format!(
+            "spec.privateKey.size: {bits} is larger than the RSA keys that this operator makes, of {max_rsa_bits} bits at most: set {max_rsa_bits} or less, or raise --max-rsa-bits (chart value certificates.maxRsaBits)"
+        );
+        refuse(KEY_TOO_LARGE, message)
+    }
+
     /// The same decision while the private key that it takes is not made yet.
     #[must_use]
     pub fn waiting_for_key(self, NotYet { waiting }: NotYet) -> Self {
@@ -184,6 +202,9 @@ fn contested(seen: &Observed, decision: &Decision, now: Timestamp) -> Option<Dec
     );
     Some(Decision::Contested { message, until })
 }
+
+/// The reason given where an RSA key is asked for that is larger than those that are made.
+const KEY_TOO_LARGE: &str = "PrivateKeyTooLarge";
 
 /// The reason given where two write one Secret.
 pub(super) const CONTESTED: &str = "SecretContested";

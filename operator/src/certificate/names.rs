@@ -13,6 +13,9 @@ pub const ISSUER_GROUP: &str = "countersign.dev/issuer-group";
 /// The lifetime that was asked for, in seconds; the certificate's own may have been cut short by
 /// its authority's, so that it cannot tell whether the spec changed since.
 pub const REQUESTED_SECONDS: &str = "countersign.dev/requested-duration-seconds";
+/// The path length that was asked for, where one was: the certificate alone cannot tell one that was
+/// asked for from one that its authority wrote.
+pub const REQUESTED_PATH_LENGTH: &str = "countersign.dev/requested-max-path-length";
 /// Which revision of a Certificate a request is for, or a Secret holds.
 pub const REVISION: &str = "countersign.dev/certificate-revision";
 /// The Secret with the private key of a CSR that a selfSigned issuer shall sign.

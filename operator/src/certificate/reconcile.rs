@@ -132,8 +132,11 @@ async fn attempt(
     if decision == Decision::Leave {
         return Ok(Action::await_change());
     }
-    let repaired = is_repair(&seen, &decision).then(|| seen.certificate.uid()).flatten();
     let wanted = wanted.ok();
+    if let Some(wanted) = &wanted {
+        decision = decision.within_key_limit(context.settings.max_rsa_bits, &seen, wanted);
+    }
+    let repaired = is_repair(&seen, &decision).then(|| seen.certificate.uid()).flatten();
     let key = match key_step(context, &seen, &decision, wanted.as_ref()).await? {
         Ok(key) => key,
         Err(not_yet) if not_yet.waiting <= FEW => return Ok(Action::requeue(LONGEST_WAIT)),

@@ -54,6 +54,7 @@ pub fn is_untidy(seen: &Observed) -> bool {
 fn noted(stored: &Stored) -> Noted {
     Noted {
         lifetime: stored.annotations.get(names::REQUESTED_SECONDS).cloned(),
+        path_len: stored.annotations.get(names::REQUESTED_PATH_LENGTH).cloned(),
         is_temporary: stored.annotations.contains_key(names::TEMPORARY),
         revision: stored.annotations.get(names::REVISION).cloned(),
     }
@@ -64,6 +65,8 @@ fn noted(stored: &Stored) -> Noted {
 struct Noted {
     /// The lifetime that was asked for, in seconds.
     lifetime: Option<String>,
+    /// The path length that was asked for, where one was.
+    path_len: Option<String>,
     /// Whether nobody trusts it.
     is_temporary: bool,
     /// Which revision of its Certificate it is.
@@ -122,7 +125,8 @@ pub fn issued(
 ) -> Secret {
     let lifetime = Some(wanted.lifetime.as_secs().to_string());
     let revision = Some(request::next_revision(certificate).to_string());
-    let noted = Noted { lifetime, revision, ..Noted::default() };
+    let path_len = wanted.request.path_len.map(|length| length.to_string());
+    let noted = Noted { lifetime, path_len, revision, ..Noted::default() };
     assembled(certificate, leaf, noted, SecretData(data), before)
 }
 
@@ -203,9 +207,13 @@ fn metadata(
     ];
     let ours = ours.into_iter().chain(where_any(leaf));
     annotations.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    let lifetime = noted.lifetime.map(|seconds| (names::REQUESTED_SECONDS.to_owned(), seconds));
-    annotations.extend(lifetime);
-    annotations.extend(noted.revision.map(|number| (names::REVISION.to_owned(), number)));
+    let asked = [
+        (names::REQUESTED_SECONDS, noted.lifetime),
+        (names::REQUESTED_PATH_LENGTH, noted.path_len),
+        (names::REVISION, noted.revision),
+    ];
+    let asked = asked.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    annotations.extend(asked);
     if noted.is_temporary {
         annotations.insert(names::TEMPORARY.to_owned(), "true".to_owned());
     }

@@ -140,8 +140,17 @@ fn request_of(spec: &CertificateSpec) -> Result<Request, InvalidField> {
             .map(name_constraints)
             .transpose()?
             .filter(|limits| !limits.is_empty()),
-        path_len: None,
+        path_len: path_len(spec)?,
     })
+}
+
+fn path_len(spec: &CertificateSpec) -> Result<Option<u8>, InvalidField> {
+    let Some(length) = spec.max_path_length else { return Ok(None) };
+    let invalid = |problem| InvalidField::new("maxPathLength", &length.to_string(), problem);
+    if spec.is_ca != Some(true) {
+        return Err(invalid("is for authorities: set isCA to true"));
+    }
+    u8::try_from(length).map(Some).map_err(|_| invalid("is not between 0 and 255"))
 }
 
 /// What templates render as empty was left out.

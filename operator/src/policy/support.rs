@@ -16,6 +16,7 @@ pub(crate) fn settings() -> Settings {
         device_issuer: Some("devices".to_owned()),
         identity_duration: std::time::Duration::from_secs(3600).into(),
         reissue_spread: "2s".parse().unwrap(),
+        max_rsa_bits: 4096,
         default_issuer: None,
         approves: true,
         signs_for_kubernetes: true,

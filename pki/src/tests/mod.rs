@@ -8,6 +8,7 @@ mod literal;
 mod malformed;
 mod names;
 mod other_names;
+mod path_lengths;
 mod requests;
 mod requests_of_windows;
 mod signatures;

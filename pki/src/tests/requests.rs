@@ -1,7 +1,10 @@
+use rustls_pki_types::CertificateSigningRequestDer;
+
 use super::{ALGORITHMS, Workshop, ecdsa};
+use crate::pem::{Kind, sections};
 use crate::{
-    ComposeError, CsrError, KeyAlgorithm, Request, Subject, Usage, generate_key, make_csr,
-    parse_csr,
+    ComposeError, CsrError, KeyAlgorithm, Request, SignatureAlgorithm, Subject, Usage, der,
+    generate_key, make_csr, parse_csr, parse_csr_der,
 };
 
 fn full_request() -> Request {
@@ -88,7 +91,7 @@ fn a_request_without_extensions_asks_for_its_subject_only() {
 #[test]
 fn a_request_that_was_altered_is_refused() {
     let pem = make_csr(&full_request(), &ecdsa()).expect("a request");
-    let found = crate::pem::sections(pem.as_bytes(), crate::pem::Kind::Request, 1);
+    let found = sections(pem.as_bytes(), Kind::Request, 1);
     let (_, der) = found.expect("PEM").remove(0);
     let at = der.windows(9).position(|bytes| bytes == b"a.example").expect("the name");
     let mut altered = der;
@@ -156,4 +159,40 @@ fn a_request_that_cannot_be_written_names_the_field() {
         assert_eq!(refused, wanted);
     }
     assert_eq!(make_csr(&Request::default(), &ecdsa()), Err(ComposeError::NamesNobody));
+}
+
+/// The public key of an RSA key of so many bits, which is not worth making.
+fn rsa_spki(bits: usize) -> Vec<u8> {
+    let value = |tag: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+        [&[tag, 0x82], length.as_slice(), content].concat()
+    };
+    let modulus = [vec![0; usize::from(bits.is_multiple_of(8))], vec![0xff; bits / 8]].concat();
+    let modulus = match bits % 8 {
+        0 => modulus,
+        rest => [vec![(1u8 << rest) - 1], modulus].concat(),
+    };
+    let numbers = [value(2, &modulus), vec![2, 3, 1, 0, 1]].concat();
+    let key = value(3, &[vec![0], value(0x30, &numbers)].concat());
+    let algorithm = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    value(0x30, &[algorithm.as_slice(), &key].concat())
+}
+
+#[test]
+fn an_rsa_key_of_more_than_8192_bits_is_not_verified_with() {
+    let key = ecdsa();
+    let names = Request { common_name: Some("a".to_owned()), ..Request::default() };
+    let pem = make_csr(&names, &key).expect("a request");
+    let (_, csr) = sections(pem.as_bytes(), Kind::Request, 1).expect("PEM").remove(0);
+    for (bits, is_accepted) in
+        [(2047, false), (2048, true), (8192, true), (8193, false), (16_384, false)]
+    {
+        let spki = rsa_spki(bits);
+        let algorithm = SignatureAlgorithm::EcdsaWithSha256;
+        let csr = der::resigned(&csr, &[(2, &spki)], &key, algorithm).expect("a request");
+        let refused = parse_csr_der(&CertificateSigningRequestDer::from(csr));
+        let found = format!("an RSA key of {bits} bits");
+        let of_size = refused == Err(CsrError::UnsupportedKey { found });
+        assert_eq!(of_size, !is_accepted, "{bits}: {refused:?}");
+    }
 }

@@ -2,11 +2,10 @@
 
 use rustls_pki_types::CertificateSigningRequestDer;
 
-use super::{authority, authority_template, ecdsa, facts, root, signed, template};
+use super::ecdsa;
 use crate::pem::{Kind, sections};
 use crate::{
-    CsrError, ParsedCsr, Request, SignatureAlgorithm, Usage, der, make_csr, parse_csr,
-    parse_csr_der,
+    CsrError, ParsedCsr, Request, SignatureAlgorithm, Usage, der, make_csr, parse_csr_der,
 };
 
 const PKCS9: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
@@ -83,26 +82,4 @@ fn an_attribute_that_does_not_hold_one_list_of_extensions_is_refused() {
     }
     let refused = parsed(&[&attribute(MICROSOFT, &[b"\x05\x00"])]);
     assert!(matches!(refused, Err(CsrError::Attribute { .. })), "{refused:?}");
-}
-
-#[test]
-fn a_path_length_is_signed_as_asked_and_within_the_limit_of_the_authority() {
-    let cases = [
-        (None, None, None),
-        (Some(0), None, Some(0)),
-        (Some(3), Some(1), Some(0)),
-        (None, Some(2), Some(1)),
-        (Some(0), Some(5), Some(0)),
-    ];
-    for (asked, limit, wanted) in cases {
-        let key = ecdsa();
-        let mut top = authority_template("top");
-        top.path_len = limit;
-        let top = authority(&root(&top, &key), &key);
-        let request = Request { path_len: asked, ..authority_template("below").request };
-        let csr = parse_csr(make_csr(&request, &ecdsa()).expect("a request").as_bytes());
-        let below = template(csr.expect("our own").request);
-        let signed = facts(&signed(&below, &ecdsa(), &top));
-        assert_eq!(signed.path_len, wanted, "{asked:?} below {limit:?}");
-    }
 }

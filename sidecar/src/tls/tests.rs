@@ -27,9 +27,14 @@ fn year(year: i32) -> UnixTime {
 }
 
 fn authority(name: &str, until: i32, above: Option<&Issuer>) -> Issuer {
+    limited(name, until, above, BasicConstraints::Unconstrained)
+}
+
+/// The same, with how many authorities may follow below it.
+fn limited(name: &str, until: i32, above: Option<&Issuer>, below: BasicConstraints) -> Issuer {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.is_ca = IsCa::Ca(below);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_after = date_time_ymd(until, 1, 1);
     let key = KeyPair::generate().unwrap();
@@ -375,4 +380,19 @@ fn every_root_that_clients_may_chain_to_is_named_to_them() {
     let (root, devices) = (authority("root", 4000, None), authority("devices", 4000, None));
     let trust = trust(&root, &[]).with_authorities(&authorities(&devices.pem(), &[])).unwrap();
     assert_eq!(trust.subjects().len(), 2);
+}
+
+#[test]
+fn an_authority_below_one_with_path_length_0_is_refused() {
+    for (length, is_trusted) in [(0, false), (1, true)] {
+        let root = authority("root", 4000, None);
+        let upper = limited("upper", 2040, Some(&root), BasicConstraints::Constrained(length));
+        let lower = authority("lower", 4000, Some(&upper));
+        let stage = Stage { root, upper, lower, key: KeyPair::generate().unwrap() };
+        let found = stage.trust().client(&stage.chain(), year(2020));
+        assert_eq!(found.is_ok(), is_trusted, "{found:?}");
+        let direct = leaf("web", 1, 2050, &stage.key, &stage.upper);
+        let chain = [direct, stage.upper.der().clone()];
+        assert!(stage.trust().client(&chain, year(2020)).is_ok(), "a leaf below it is trusted");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest, Issuer};
+use countersign_crds::{Certificate, CertificateRequest, ConditionStatus, Issuer};
 use countersign_operator::pki::{
     Authority, BACKDATE, Request, Template, clamp_lifetime, parse_csr, sign,
 };
@@ -37,6 +37,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             answer_that_is_a_ca_is_refused,
             answer_for_an_issuer_of_ours_must_be_of_its_ca,
             rsa_flood_leaves_identities_quick,
+            rsa_key_above_the_limit_is_refused_with_field_and_flag,
             unreadable_kept_key_survives,
             request_name_squatting_does_not_block,
             only_signers_answer_requests_to_issuers_of_ours,
@@ -258,8 +259,8 @@ pub(crate) async fn rsa_flood_leaves_identities_quick(space: Space) {
     self_signed(&space).await;
     let elsewhere = Space::new(&space.world, "the rest of the cluster").await;
     self_signed(&elsewhere).await;
-    let rsa = json!({ "privateKey": { "algorithm": "RSA", "size": 8192 } });
-    let flood: Vec<_> = (0..40).map(|number| format!("flood-{number}")).collect();
+    let rsa = json!({ "privateKey": { "algorithm": "RSA", "size": 4096 } });
+    let flood: Vec<_> = (0..80).map(|number| format!("flood-{number}")).collect();
     for name in &flood {
         space.make::<Certificate>(name, of_self(name, rsa.clone())).await;
     }
@@ -282,6 +283,24 @@ pub(crate) async fn rsa_flood_leaves_identities_quick(space: Space) {
     // What is not wanted any more is not made.
     let all = (DeleteParams::default(), ListParams::default());
     certificates.delete_collection(&all.0, &all.1).await.unwrap();
+}
+
+pub(crate) async fn rsa_key_above_the_limit_is_refused_with_field_and_flag(space: Space) {
+    self_signed(&space).await;
+    let rsa = json!({ "privateKey": { "algorithm": "RSA", "size": 8192 } });
+    space.make::<Certificate>("large", of_self("large", rsa)).await;
+    let words = ["spec.privateKey.size: 8192", "4096 bits at most", "--max-rsa-bits"];
+    let told = |one: &Certificate| {
+        let ready = condition(one, "Ready").filter(|ready| ready.status == ConditionStatus::False);
+        let message = ready.and_then(|ready| ready.message.as_deref()).unwrap_or_default();
+        words.iter().all(|word| message.contains(word))
+    };
+    space.certificate_when("large", "is refused", told).await;
+    space.event("large", "says so", |word| word == "PrivateKeyTooLarge").await;
+    assert!(space.api::<Secret>().get_opt("large").await.unwrap().is_none());
+    let smaller = json!({ "spec": { "privateKey": { "size": 2048 } } });
+    space.change::<Certificate>("large", smaller).await;
+    space.ready("large").await;
 }
 
 pub(crate) async fn unreadable_kept_key_survives(space: Space) {

@@ -1,16 +1,17 @@
 //! Authorities that are replaced, and what they signed.
 
-use countersign_crds::{Certificate, ConditionStatus, Issuer};
+use countersign_crds::{Certificate, CertificateRequest, ConditionStatus, Issuer};
 use countersign_operator::pki::{
     CertificateFacts, KeyAlgorithm, KeyEncoding, Request, Template, Validity, certificates_to_pem,
-    fingerprint_of, generate_key, self_sign,
+    fingerprint_of, generate_key, parse_csr, self_sign,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::history::versions_since;
+use crate::requests::{decided, openssl_csr_with, request};
 use crate::space::{Space, condition, facts, is_pair, leaf, revision, text};
 
 /// The data of a Secret with a new root of this name, as a user brings one.
@@ -105,8 +106,8 @@ pub(crate) async fn a_renewed_hierarchy_is_issued_again_from_the_top_down(space:
         { "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "a test" },
     ] } });
     let api = space.api::<Certificate>();
-    let patch = kube::api::Patch::Merge(asked);
-    api.patch_status("root", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let patch = Patch::Merge(asked);
+    api.patch_status("root", &PatchParams::default(), &patch).await.unwrap();
     let new_root = |secret: &Secret| {
         text(secret, "ca.crt") != text(&old, "ca.crt") && chains(secret) && is_pair(secret)
     };
@@ -143,6 +144,127 @@ pub(crate) async fn an_authority_below_which_none_may_follow_signs_leaves_only(s
     let refused = space.certificate_when("below", "says why not", told).await;
     assert_eq!(refused.status.unwrap().failed_issuance_attempts, Some(1));
     assert!(space.api::<Secret>().get_opt("below").await.unwrap().is_none());
+}
+
+/// An authority of an Issuer, which may be an Issuer itself under its own name.
+async fn ask_for_authority(space: &Space, name: &str, issuer: &str, length: Option<u8>) {
+    let mut spec = json!({ "isCA": true, "commonName": name, "issuerRef": { "name": issuer } });
+    if let Some(length) = length {
+        spec["maxPathLength"] = json!(length);
+    }
+    space.make::<Certificate>(name, json!({ "spec": leaf(name, spec) })).await;
+    let ca = json!({ "spec": { "ca": { "secretName": name } } });
+    space.make::<Issuer>(name, ca).await;
+}
+
+/// Waits until a Certificate says that it was not signed, with these words.
+async fn not_signed(space: &Space, name: &str, words: [&str; 2]) {
+    let told = |one: &Certificate| {
+        let message = condition(one, "Issuing").and_then(|issuing| issuing.message.clone());
+        message.is_some_and(|text| words.iter().all(|word| text.contains(word)))
+    };
+    space.certificate_when(name, &format!("says {words:?}"), told).await;
+    assert!(space.api::<Secret>().get_opt(name).await.unwrap().is_none(), "{name}");
+}
+
+pub(crate) async fn a_path_length_is_written_and_bounds_what_the_authority_signs(space: Space) {
+    space.make::<Issuer>("self", json!({ "spec": { "selfSigned": {} } })).await;
+    ask_for_authority(&space, "root", "self", Some(2)).await;
+    // Without one of its own, it has what is left of its authority's.
+    ask_for_authority(&space, "upper", "root", None).await;
+    ask_for_authority(&space, "lower", "upper", Some(0)).await;
+    for (name, length) in [("root", 2), ("upper", 1), ("lower", 0)] {
+        space.ready(name).await;
+        assert_eq!(facts(&space.secret(name).await).path_len, Some(length), "{name}");
+    }
+    ask_for_authority(&space, "below", "lower", None).await;
+    let none = "path length allows no authority below it";
+    not_signed(&space, "below", ["Issuer lower", none]).await;
+    ask_for_authority(&space, "greedy", "root", Some(2)).await;
+    let less = "a path length of 2 is asked for";
+    not_signed(&space, "greedy", ["Issuer root", less]).await;
+    space.certificate("web", json!({ "issuerRef": { "name": "lower" } })).await;
+    let csr = |constraints: &str| {
+        let csr = openssl_csr_with(&space, &[constraints, "keyUsage=critical,keyCertSign"]);
+        let mut object = request(csr);
+        object["spec"]["issuerRef"] = json!({ "name": "upper" });
+        object["spec"]["isCA"] = json!(true);
+        object["spec"]["usages"] = json!(["cert sign"]);
+        object
+    };
+    let cases = [
+        ("fits", "basicConstraints=critical,CA:TRUE,pathlen:0", Ok(Some(0))),
+        ("says-nothing", "basicConstraints=critical,CA:TRUE", Ok(Some(0))),
+        ("too-long", "basicConstraints=critical,CA:TRUE,pathlen:1", Err("path length of 1")),
+        ("no-number", "basicConstraints=critical,CA:TRUE,pathlen:256", Err("path length of 256")),
+    ];
+    for (name, constraints, expected) in cases {
+        space.make::<CertificateRequest>(name, csr(constraints)).await;
+        let status = decided(&space, name).await.status.unwrap();
+        let signed = status.certificate.map(|pem| CertificateFacts::from_pem(&pem.0).unwrap());
+        match expected {
+            Ok(length) => assert_eq!(signed.expect(name).path_len, length, "{name}"),
+            Err(words) => {
+                let said = format!("{:?}", status.conditions);
+                assert!(signed.is_none() && said.contains(words), "{name}: {said}");
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_path_length_is_carried_by_the_request_and_one_that_goes_is_reissued(
+    space: Space,
+) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let rule = json!({ "name": "all", "isCA": true, "commonNames": ["*"], "dnsNames": ["*"] });
+    let policy = json!({ "approval": "Required", "allow": [rule] });
+    let ca = json!({ "secretName": "root", "policy": policy });
+    space.make::<Issuer>("strict", json!({ "spec": { "ca": ca } })).await;
+    let spec = json!({ "isCA": true, "commonName": "asked", "maxPathLength": 1,
+        "issuerRef": { "name": "strict" } });
+    space.make::<Certificate>("asked", json!({ "spec": leaf("asked", spec) })).await;
+    let is_asked = |_: &CertificateRequest| true;
+    let asked = space.when("asked-1", "is there", is_asked).await;
+    assert_eq!(parse_csr(&asked.spec.request.0).unwrap().request.path_len, Some(1));
+    approve(&space, "asked-1").await;
+    space.ready("asked").await;
+    assert_eq!(facts(&space.secret("asked").await).path_len, Some(1));
+    let none = json!({ "spec": { "maxPathLength": null } });
+    space.change::<Certificate>("asked", none).await;
+    space.when("asked-2", "is there", is_asked).await;
+    approve(&space, "asked-2").await;
+    space.ready("asked").await;
+    assert_eq!(facts(&space.secret("asked").await).path_len, None);
+}
+
+async fn approve(space: &Space, name: &str) {
+    let approved = json!({ "status": { "conditions": [{
+        "type": "Approved", "status": "True", "reason": "Seen", "message": "by a test",
+    }] } });
+    let api = space.api::<CertificateRequest>();
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(approved)).await.unwrap();
+}
+
+/// As an upgrade of the chart does it.
+pub(crate) async fn an_intermediate_that_gets_a_path_length_leaves_the_root_trusted(space: Space) {
+    space.authority().await;
+    space.certificate("web", json!({})).await;
+    let (root, old) = (space.secret("root").await, space.secret("web").await);
+    assert_eq!(facts(&space.secret("intermediate").await).path_len, None);
+    space.change::<Certificate>("intermediate", json!({ "spec": { "maxPathLength": 0 } })).await;
+    let is_new = |secret: &Secret| signer_of(secret) != signer_of(&old) && is_pair(secret);
+    let new = space.when("web", "is signed by the new intermediate", is_new).await;
+    let intermediate = space.secret("intermediate").await;
+    assert_eq!(facts(&intermediate).path_len, Some(0));
+    assert_eq!(text(&space.secret("root").await, "tls.crt"), text(&root, "tls.crt"));
+    // What is in use and what replaces it lead to the same root: peers trust both meanwhile.
+    for secret in [&old, &new] {
+        assert_eq!(text(secret, "ca.crt"), text(&root, "tls.crt"));
+        assert!(chains(secret));
+    }
+    ask_for_authority(&space, "below", "ca", None).await;
+    not_signed(&space, "below", ["Issuer ca", "path length allows no authority below it"]).await;
 }
 
 pub(crate) async fn an_authority_that_comes_back_as_it_was_changes_nothing(space: Space) {

@@ -162,6 +162,33 @@ pub(crate) async fn the_issuer_of_devices_reaches_the_operator_and_signs_no_spif
     }
 }
 
+pub(crate) async fn intermediates_sign_leaves_only_and_roots_stay_as_they_are(space: Space) {
+    let cases: [(&[&str], Value); 3] = [
+        (&[], json!([0, 0])),
+        (&["defaultAuthority.intermediateMaxPathLength=1"], json!([1, 0])),
+        (&["deviceAuthority.intermediateMaxPathLength=null"], json!([0, null])),
+    ];
+    for (values, expected) in cases {
+        let objects = objects(&space, values);
+        let made = of_kind(&objects, "Certificate");
+        let length = |name: &str| {
+            let found = made.iter().find(|it| it["metadata"]["name"] == name).expect(name);
+            found["spec"]["maxPathLength"].clone()
+        };
+        let found = ["countersign-intermediate", "countersign-devices-intermediate"].map(length);
+        assert_eq!(json!(found), expected, "{values:?}");
+        for root in ["countersign-root", "countersign-devices-root"] {
+            assert_eq!(length(root), Value::Null, "{root}: an upgrade would replace it");
+        }
+    }
+}
+
+pub(crate) async fn the_largest_rsa_key_reaches_the_operator(space: Space) {
+    for (values, bits) in [(&[][..], 4096), (&["certificates.maxRsaBits=8192"][..], 8192)] {
+        assert_eq!(args(&objects(&space, values)).max_rsa_bits, bits, "{values:?}");
+    }
+}
+
 pub(crate) async fn the_default_of_access_reaches_the_operator(space: Space) {
     let cases: [(&[&str], _, _); 3] = [
         (&[], DefaultAccess::Mesh, DefaultUnmeshed::Allow),
@@ -295,6 +322,8 @@ pub(crate) async fn a_value_that_the_chart_does_not_know_is_refused_with_its_nam
         (r#"defaultIssuer="ClusterIssuer/""#, "defaultIssuer"),
         (r#"metrics.monitor.kind="Both""#, "kind"),
         (r#"metrics.monitor.interval="soon""#, "interval"),
+        ("defaultAuthority.intermediateMaxPathLength=-1", "intermediateMaxPathLength"),
+        ("certificates.maxRsaBits=16384", "maxRsaBits"),
         ("metrics.port=1", "port"),
         (r#"networkPolicy.apiServerCIDRs=["all"]"#, "apiServerCIDRs"),
         ("networkPolicy.egress=true", "egress"),

@@ -154,6 +154,9 @@ fn signing(world: &Arc<World>) -> Vec<Trial> {
             a_renewed_hierarchy_is_issued_again_from_the_top_down,
             an_issuer_that_can_sign_is_told_of_once,
             an_authority_below_which_none_may_follow_signs_leaves_only,
+            a_path_length_is_written_and_bounds_what_the_authority_signs,
+            a_path_length_is_carried_by_the_request_and_one_that_goes_is_reissued,
+            an_intermediate_that_gets_a_path_length_leaves_the_root_trusted,
             an_authority_that_comes_back_as_it_was_changes_nothing,
             whoever_breaks_a_secret_again_and_again_is_told_and_keeps_nobody_busy,
         }
@@ -284,6 +287,8 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             what_is_switched_off_has_neither_flag_nor_right,
             the_default_issuer_reaches_the_operator,
             the_issuer_of_devices_reaches_the_operator_and_signs_no_spiffe_id,
+            intermediates_sign_leaves_only_and_roots_stay_as_they_are,
+            the_largest_rsa_key_reaches_the_operator,
             the_default_of_access_reaches_the_operator,
             the_time_limits_of_sidecars_reach_the_operator,
             external_ranges_reach_the_operator_and_the_policy,

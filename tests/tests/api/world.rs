@@ -181,6 +181,7 @@ impl World {
             device_issuer: Some("countersign-devices".to_owned()),
             identity_duration: "24h".parse().unwrap(),
             reissue_spread: "2s".parse().unwrap(),
+            max_rsa_bits: 4096,
             default_issuer: None,
             approves: true,
             signs_for_kubernetes: true,

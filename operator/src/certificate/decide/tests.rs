@@ -251,3 +251,44 @@ fn a_kept_key_is_no_obstacle_where_it_is_of_the_right_kind() {
     assert_eq!(word(&decided(&seen(&kept, Some(&late)))), "Issue Renewing");
     assert_eq!(decided(&healthy(&kept)), Decision::Keep);
 }
+
+#[test]
+fn a_key_larger_than_those_that_are_made_is_refused_unless_it_is_there() {
+    let rsa = |size, certificate: Certificate| {
+        certificate.with(|spec| {
+            let key = spec.private_key.get_or_insert_default();
+            (key.algorithm, key.size) = (Some(SpecAlgorithm::RSA), Some(size));
+        })
+    };
+    let limited = |seen: &Observed, most| {
+        let wanted = Wanted::of(&seen.certificate.spec).unwrap();
+        word(&decided(seen).within_key_limit(most, seen, &wanted))
+    };
+    let (small, large) = (rsa(2048, certificate("web")), rsa(3072, certificate("web")));
+    let mut waits = seen(&large, None);
+    waits.issuer = IssuerState::Missing;
+    let kept = rsa(3072, certificate("web").keeping_its_key());
+    let due = Some(secret_of(&kept).expiring_in(hours(1)).made());
+    let cases = [
+        (seen(&small, None), 2048, "Issue DoesNotExist"),
+        (seen(&large, None), 3072, "Issue DoesNotExist"),
+        (seen(&large, None), 2048, "Refuse PrivateKeyTooLarge"),
+        (waits, 2048, "Refuse PrivateKeyTooLarge"),
+        (seen(&certificate("web"), None), 2048, "Issue DoesNotExist"),
+        // What was issued before serves until it is to be replaced.
+        (healthy(&large), 2048, "Keep"),
+        (seen(&kept, due.as_ref()), 2048, "Issue Renewing"),
+        (seen(&kept, None), 2048, "Refuse PrivateKeyTooLarge"),
+    ];
+    for (seen, most, expected) in cases {
+        assert_eq!(limited(&seen, most), expected, "{most}: {:?}", seen.certificate.spec);
+    }
+    let wanted = Wanted::of(&large.spec).unwrap();
+    let refused = seen(&large, None);
+    let said = sentence(decided(&refused).within_key_limit(2048, &refused, &wanted));
+    for word in
+        ["spec.privateKey.size: 3072", "2048 bits", "--max-rsa-bits", "certificates.maxRsaBits"]
+    {
+        assert!(said.contains(word), "{said}");
+    }
+}

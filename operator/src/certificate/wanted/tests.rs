@@ -183,6 +183,29 @@ fn each_algorithm_has_sizes_of_its_own() {
 }
 
 #[test]
+fn a_path_length_is_read_for_authorities_only() {
+    let cases = [
+        (None, None, Ok(None)),
+        (Some(true), None, Ok(None)),
+        (Some(true), Some(0), Ok(Some(0))),
+        (Some(true), Some(255), Ok(Some(255))),
+        (Some(true), Some(256), Err("\"256\" is not between 0 and 255")),
+        (Some(true), Some(-1), Err("\"-1\" is not between 0 and 255")),
+        (None, Some(0), Err("\"0\" is for authorities: set isCA to true")),
+        (Some(false), Some(0), Err("\"0\" is for authorities: set isCA to true")),
+    ];
+    for (is_ca, max_path_length, expected) in cases {
+        let read = of(|spec| {
+            spec.is_ca = is_ca;
+            spec.max_path_length = max_path_length;
+        });
+        let read = read.map(|wanted| wanted.request.path_len).map_err(|error| error.to_string());
+        let expected = expected.map_err(|problem| format!("spec.maxPathLength: {problem}"));
+        assert_eq!(read, expected, "{is_ca:?} {max_path_length:?}");
+    }
+}
+
+#[test]
 fn names_of_other_kinds_and_limits_of_names_are_read() {
     let web = certificate("web").with(|spec| {
         spec.literal_subject = Some("CN=web,OU=shop,O=bank".to_owned());

@@ -17,6 +17,7 @@ fn settings() -> Settings {
         device_issuer: Some("countersign-devices".to_owned()),
         identity_duration: Duration::from_secs(86_400).into(),
         reissue_spread: "2s".parse().unwrap(),
+        max_rsa_bits: 4096,
         default_issuer: None,
         approves: true,
         signs_for_kubernetes: true,

@@ -136,3 +136,42 @@ fn a_lifetime_that_was_not_noted_is_not_compared() {
     let changed = full().with(|spec| spec.duration = days(30));
     assert_eq!(trigger(&seen(&changed, Some(&secret)), &wanted(&changed), now()), None);
 }
+
+#[test]
+fn another_path_length_is_asked_for_anew() {
+    let ca = |length| {
+        certificate("web").with(|spec| {
+            spec.is_ca = Some(true);
+            spec.max_path_length = length;
+        })
+    };
+    let differs = "the certificate is not what spec.maxPathLength asks for";
+    let cases = [
+        (None, None, None),
+        (Some(0), Some(0), None),
+        (None, Some(0), Some(differs)),
+        (Some(1), Some(0), Some(differs)),
+        (Some(0), Some(1), Some(differs)),
+        (Some(0), None, Some("the certificate was issued for another spec.maxPathLength")),
+    ];
+    for (issued, asked, expected) in cases {
+        let secret = secret_of(&ca(issued)).made();
+        let found = trigger(&seen(&ca(asked), Some(&secret)), &wanted(&ca(asked)), now());
+        assert!(found.iter().all(|found| found.reason == Reason::RequestChanged), "{found:?}");
+        let message = found.map(|found| found.message);
+        assert_eq!(message.as_deref(), expected, "{issued:?} {asked:?}");
+    }
+}
+
+#[test]
+fn a_path_length_that_the_authority_wrote_is_not_asked_for_anew() {
+    let limited = |length| {
+        certificate("web").with(|spec| {
+            spec.is_ca = Some(true);
+            spec.max_path_length = length;
+        })
+    };
+    let secret = secret_of(&limited(Some(0))).made().unannotated(names::REQUESTED_PATH_LENGTH);
+    let asked = limited(None);
+    assert_eq!(trigger(&seen(&asked, Some(&secret)), &wanted(&asked), now()), None);
+}
