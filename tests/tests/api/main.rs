@@ -133,6 +133,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
         }
         relay::{
             what_sidecars_tell_one_replica_the_leader_counts_until_that_one_or_they_end,
+            a_pod_that_no_replica_of_discovery_has_a_stream_of_is_told_so,
             nobody_but_the_operator_relays,
         }
         requests::{
