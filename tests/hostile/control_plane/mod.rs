@@ -8,6 +8,7 @@ mod identity;
 mod inputs;
 mod leader;
 mod rights;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         inputs::trials(world),
         leader::trials(world),
         rights::trials(world),
+        webhook::trials(world),
     ];
     areas.into_iter().flatten().collect()
 }

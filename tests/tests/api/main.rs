@@ -278,6 +278,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         }
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,
+            the_ca_of_the_webhooks_clients_reaches_the_front_only,
             the_default_issuer_reaches_the_operator,
             the_issuer_of_devices_reaches_the_operator_and_signs_no_spiffe_id,
             the_default_of_access_reaches_the_operator,
