@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn all_streams_are_known_while_every_replica_of_the_service_reports() {
-        let cases: [(&str, &[&str], &[Option<&str>], bool); 9] = [
+        // The leader, who reports to it, and who is behind the Service.
+        type Case<'a> = (&'a str, &'a [&'a str], &'a [Option<&'a str>], bool);
+        let cases: [Case<'_>; 9] = [
             ("a", &[], &[Some("a")], true),
             ("a", &["b"], &[Some("a"), Some("b")], true),
             ("a", &["b", "c"], &[Some("a"), Some("b")], true),
