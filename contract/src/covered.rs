@@ -8,6 +8,8 @@ use crate::served::Served;
 pub const SKIP: &str = "--skip-inbound";
 /// See [`SKIP`].
 pub const SERVE: &str = "--serve";
+/// The option by which the sidecar is told where to ask discovery.
+pub const DISCOVERY: &str = "--discovery";
 
 /// Whether the sidecar stands before a port of a pod, whose two containers were given these commands;
 /// nothing, where it has no such container.

@@ -179,6 +179,9 @@ pub struct Relay {
     /// What sidecars told it.
     #[prost(message, repeated, tag = "1")]
     pub told: Vec<Told>,
+    /// The name of the replica's pod; in the first message, which is sent at once.
+    #[prost(string, tag = "2")]
+    pub replica: String,
 }
 
 /// What a sidecar told a replica.

@@ -17,7 +17,7 @@ use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
-use crate::inject::audit::Suspects;
+use crate::inject::audit::{Suspects, UNREACHED_AFTER};
 use crate::issuer::Authorities;
 use crate::kept::{MeshPod, MeshService, MeshSlice};
 use crate::last_word::LastWords;
@@ -131,12 +131,17 @@ pub struct Process {
     pub credentials: Option<PathBuf>,
     /// The webhook whose certificate is kept.
     pub webhook: Option<Webhook>,
+    /// The name of this process's pod; empty outside of one.
+    pub pod: String,
+    /// For how long discovery may be without a stream of an injected pod before that is reported.
+    pub unreached_after: std::time::Duration,
 }
 
 impl Default for Process {
     /// All of it, with no webhook to keep.
     fn default() -> Self {
-        Self { role: Role::All, credentials: None, webhook: None }
+        let (pod, unreached_after) = (String::new(), UNREACHED_AFTER);
+        Self { role: Role::All, credentials: None, webhook: None, pod, unreached_after }
     }
 }
 

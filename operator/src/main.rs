@@ -137,6 +137,8 @@ fn process(args: &Args) -> Process {
         role: args.role,
         credentials: (args.role == Role::Front).then(|| args.credentials.clone()),
         webhook: Some(webhook),
+        pod: args.pod_name.clone(),
+        ..Process::default()
     }
 }
 

@@ -124,7 +124,8 @@ pub async fn relay(
     told: Vec<Told>,
 ) -> anyhow::Result<()> {
     let mut grpc = connect(address, Some(credentials)).await?;
-    let relays = futures::stream::iter([Relay { told }]).chain(futures::stream::pending());
+    let relays = futures::stream::iter([Relay { told, ..Relay::default() }])
+        .chain(futures::stream::pending());
     let codec = ProstCodec::<Relay, Heard>::default();
     let path = http::uri::PathAndQuery::from_static(RELAY_PATH);
     let heard = grpc.streaming(tonic::Request::new(relays), path, codec).await?;

@@ -108,28 +108,36 @@ impl Telling {
         let reports = self.context.reports.clone();
         reports.begin_telling(self.context.clock.now());
         tokio::select! {
-            ended = relay(&reports, called) => ended,
+            ended = relay(&reports, called, self.context.settings.process.pod.clone()) => ended,
             () = self.leader.changes() => Err(Error::AnotherLeads),
         }
     }
 }
 
-/// The next message waits until the leader has heard this one: meanwhile what changes is gathered.
-async fn relay(reports: &Reports, called: Called) -> Result<(), Error> {
-    let Called { mut relays, mut heard } = called;
+/// The next message waits until the leader has heard this one: meanwhile what changes is gathered. The first
+/// one names this replica, whether or not there is anything to report.
+async fn relay(reports: &Reports, mut called: Called, replica: String) -> Result<(), Error> {
+    called.send(Relay { told: Vec::new(), replica }).await?;
     loop {
         let told = tokio::select! {
             told = reports.next_untold() => told,
-            ended = heard.message() => return ended.map(drop).map_err(Error::Ended),
+            ended = called.heard.message() => return ended.map(drop).map_err(Error::Ended),
         };
+        called.send(Relay { told, ..Relay::default() }).await?;
+    }
+}
+
+impl Called {
+    /// Sends a message, and waits until the leader has heard it.
+    async fn send(&mut self, message: Relay) -> Result<(), Error> {
         let telling = async {
-            let sent: Result<(), mpsc::SendError> = relays.send(Relay { told }).await;
-            match (sent, heard.message().await?) {
+            let sent: Result<(), mpsc::SendError> = self.relays.send(message).await;
+            match (sent, self.heard.message().await?) {
                 (Ok(()), Some(Heard {})) => Ok(()),
                 _ => Err(Status::cancelled("it is over")),
             }
         };
-        timeout(PATIENCE, telling).await.map_err(|_| Error::Late)??;
+        Ok(timeout(PATIENCE, telling).await.map_err(|_| Error::Late)??)
     }
 }
 

@@ -50,13 +50,14 @@ async fn hear(
         return Err(Status::failed_precondition("this replica does not lead"));
     }
     info!("a replica tells what its sidecars report");
-    let replica = context.reports.replica();
+    let mut replica = context.reports.replica();
     loop {
         let relay = tokio::select! {
             relay = relays.message() => relay?,
             () = stop.cancelled() => return Err(Status::unavailable("this replica ends")),
         };
-        let Some(Relay { told }) = relay else { return Ok(()) };
+        let Some(Relay { told, replica: name }) = relay else { return Ok(()) };
+        replica.is_called(name);
         let now = context.clock.now();
         for mut told in told {
             let document = context.documents.of(&told.namespace);

@@ -1,6 +1,7 @@
 //! How the sidecar is injected.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use countersign_contract::{ExpectedPeer, TrustDomain, names, upstream};
 use kube::core::Duration;
@@ -15,6 +16,16 @@ pub struct InjectArgs {
     /// The admission webhook, HTTPS.
     #[arg(long, default_value_t = any(8443))]
     pub webhook_listen: SocketAddr,
+
+    /// A PEM file with the CAs of the API server's client certificate for the webhook. With it, the webhook
+    /// refuses every client without such a certificate. The file may change while the operator runs.
+    #[arg(long, value_name = "FILE")]
+    pub webhook_client_ca: Option<PathBuf>,
+
+    /// Which of that CA's certificates may call the webhook: by common name or DNS name, exactly, comma
+    /// separated. Default: any.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "webhook_client_ca")]
+    pub webhook_client_names: Vec<String>,
 
     /// The Service by which the API server reaches the webhook.
     #[arg(long, default_value = "countersign-webhook")]

@@ -4,7 +4,7 @@
 //! pod asks for, and `known` says what becomes of a mistake; `probes` turns the kubelet's questions to
 //! the sidecar; `dress` gives the containers of `sidecar` what was asked for. `review` reads Kubernetes'
 //! AdmissionReview, as far as `pod` needs it, and answers it. `server` speaks HTTPS on `threads` of its
-//! own, within the `budget` of bytes for all reviews, with a certificate that `serving` follows. The
+//! own, within the `budget` of bytes for all reviews, with a certificate that `serving` follows; `client_authority` says which clients may connect. The
 //! controller issues it (`own_certificate`), and `keep` renews it, together with the caBundle by which the
 //! API server knows it. `notes` reports mistakes once the pod is there; `audit` finds pods that were missed.
 
@@ -15,6 +15,7 @@ mod args;
 pub mod audit;
 mod bounded;
 mod budget;
+mod client_authority;
 mod dress;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

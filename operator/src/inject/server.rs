@@ -10,6 +10,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::post};
 use futures::StreamExt;
+use rustls::crypto::CryptoProvider;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::api_server;
 use super::args::InjectArgs;
 use super::budget::{Budget, Share};
+use super::client_authority::{ClientAuthority, ClientAuthorityError};
 use super::keep::Current;
 use super::review;
 use super::serving;
@@ -58,6 +60,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The CA of clients cannot be used.
+    #[error(transparent)]
+    ClientAuthority(#[from] ClientAuthorityError),
     /// TLS cannot be set up.
     #[error("setting up TLS")]
     Tls(#[from] rustls::Error),
@@ -86,10 +91,12 @@ pub async fn serve(
     let listener = bind(address).map_err(|source| Error::Listen { address, source })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let current = Arc::new(Current::default());
-    let tls = tls(provider.clone(), current.clone())?;
+    let clients = clients(&args, &provider).await?;
+    let tls = tls(provider.clone(), current.clone(), clients.clone())?;
     let own = context.clone();
     let following = async move {
-        serving::follow(&own, &provider, &current, &readiness).await;
+        let serving = serving::follow(&own, &provider, &current, &readiness);
+        tokio::join!(serving, follow_clients(clients));
     };
     let following = tokio::spawn(following);
     if args.api_server_addresses.is_empty() {
@@ -110,15 +117,38 @@ pub async fn serve(
     served
 }
 
+/// Who verifies clients, where they need a certificate.
+async fn clients(
+    args: &InjectArgs,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<ClientAuthority>>, ClientAuthorityError> {
+    let Some(file) = &args.webhook_client_ca else { return Ok(None) };
+    let names = &args.webhook_client_names;
+    ClientAuthority::read(file, names, provider.clone()).await.map(Some)
+}
+
+async fn follow_clients(clients: Option<Arc<ClientAuthority>>) {
+    if let Some(clients) = clients {
+        clients.follow().await;
+    }
+}
+
 fn tls(
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    provider: Arc<CryptoProvider>,
     current: Arc<Current>,
+    clients: Option<Arc<ClientAuthority>>,
 ) -> Result<TlsAcceptor, rustls::Error> {
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(current);
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients),
+        None => builder.with_no_client_auth(),
+    };
+    let mut tls = builder.with_cert_resolver(current);
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session that is resumed would skip the check of who the client is.
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    tls.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(tls)))
 }
 

@@ -1,5 +1,6 @@
 //! What is added to a pod: the two containers and the volume; pure.
 
+use countersign_contract::covered::DISCOVERY;
 use countersign_contract::{Upstream, names};
 use serde_json::{Value, json};
 
@@ -81,7 +82,7 @@ pub(super) fn proxy(args: &InjectArgs, account: &str, upstreams: &[Upstream]) ->
         format!("{}/{}", names::CREDENTIALS_DIR, names::POLICIES_FILE),
         "--labels".to_owned(),
         format!("{}/{}", names::CREDENTIALS_DIR, names::LABELS_FILE),
-        "--discovery".to_owned(),
+        DISCOVERY.to_owned(),
         args.sidecar_discovery.clone(),
         "--discovery-peer".to_owned(),
         args.sidecar_discovery_peer.to_string(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use countersign_contract::covered::{self, SERVE, SKIP, values};
+use countersign_contract::covered::{self, DISCOVERY, SERVE, SKIP, values};
 use countersign_contract::names;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -30,6 +30,8 @@ pub struct MeshPod {
     pub has_ended: bool,
     /// Whether its condition says so.
     pub is_ready: bool,
+    /// Whether its sidecar runs, and was started to ask discovery.
+    pub asks_discovery: bool,
     /// Whether it uses its node's network, so that its addresses are the node's.
     pub is_host_network: bool,
     redirect: Option<Options>,
@@ -105,6 +107,19 @@ struct Status {
     #[serde(rename = "podIPs")]
     pod_ips: Option<Vec<PodIp>>,
     conditions: Option<Vec<Condition>>,
+    #[serde(rename = "initContainerStatuses")]
+    inits: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ContainerStatus {
+    name: String,
+    state: Option<ContainerState>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ContainerState {
+    running: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +141,7 @@ impl From<Told> for MeshPod {
         let ips = status.pod_ips.iter().flatten();
         let mut conditions = status.conditions.iter().flatten();
         Self {
+            asks_discovery: spec.asks_discovery() && status.sidecar_runs(),
             service_account: account.unwrap_or("default").into(),
             ips: ips.filter_map(|pod_ip| pod_ip.ip.parse().ok()).collect(),
             controller: metadata.controller().map(Into::into),
@@ -144,10 +160,26 @@ impl Spec {
     /// An option of a container's command, wherever it stands in it; nothing, where there is no such
     /// container.
     fn options(&self, name: &str, option: &str) -> Option<Options> {
-        let container = self.init_containers.iter().flatten().find(|one| one.name == name)?;
-        let command = container.command.as_deref().unwrap_or_default();
-        let kept = values(command, option).flat_map(|value| [option, value]);
+        let kept = values(self.command(name)?, option).flat_map(|value| [option, value]);
         Some(kept.map(str::to_owned).collect())
+    }
+
+    fn asks_discovery(&self) -> bool {
+        let command = self.command(names::SIDECAR_CONTAINER).unwrap_or_default();
+        values(command, DISCOVERY).next().is_some()
+    }
+
+    fn command(&self, name: &str) -> Option<&[String]> {
+        let container = self.init_containers.iter().flatten().find(|one| one.name == name)?;
+        Some(container.command.as_deref().unwrap_or_default())
+    }
+}
+
+impl Status {
+    fn sidecar_runs(&self) -> bool {
+        let is_sidecar = |one: &&ContainerStatus| one.name == names::SIDECAR_CONTAINER;
+        let state = self.inits.iter().flatten().find(is_sidecar).and_then(|one| one.state.as_ref());
+        state.is_some_and(|state| state.running.is_some())
     }
 }
 
@@ -230,6 +262,28 @@ mod tests {
             ["countersign.dev/sidecar-version"]
         );
         assert!(known.is_ready && !known.has_ended);
+    }
+
+    #[test]
+    fn a_sidecar_asks_discovery_once_it_runs_and_where_it_was_told_to() {
+        let asking = json!(["/countersign-sidecar", "pod", "--discovery", "discovery:14142"]);
+        let running = json!({ "running": { "startedAt": "2026-01-01T00:00:00Z" } });
+        let cases = [
+            (&asking, running.clone(), true),
+            (&asking, json!({ "waiting": { "reason": "CrashLoopBackOff" } }), false),
+            (&asking, json!({ "terminated": { "exitCode": 1 } }), false),
+            (&asking, json!(null), false),
+            (&json!(["/countersign-sidecar", "pod"]), running, false),
+        ];
+        for (command, state, expected) in cases {
+            let sidecar = json!({ "name": names::SIDECAR_CONTAINER, "command": command });
+            let status = json!({ "name": names::SIDECAR_CONTAINER, "state": state });
+            let pod = pod(json!({
+                "metadata": {}, "spec": { "initContainers": [sidecar] },
+                "status": { "initContainerStatuses": [status] },
+            }));
+            assert_eq!(pod.asks_discovery, expected, "{command} {state}");
+        }
     }
 
     #[test]

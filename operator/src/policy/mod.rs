@@ -27,6 +27,6 @@ pub use defaults::{DefaultAccess, DefaultUnmeshed, Defaults};
 pub use documents::{Documents, document};
 pub use error::Error;
 pub use reconcile::{Policies, error_policy, reconcile, wake};
-pub use reports::{Replica, Reports, believed};
+pub use reports::{Hearing, Replica, Reports, believed};
 #[cfg(test)]
 pub(crate) use support::settings as settings_for_tests;

@@ -4,6 +4,7 @@
 //! Each sidecar tells one replica. One that does not lead keeps denials only until the leader has heard
 //! them (`untold`), and the leader knows of each pod who heard it (`namespace`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_contract::discovery::{Report, Told};
@@ -20,6 +21,7 @@ mod namespace;
 mod untold;
 
 pub use believed::believed;
+pub use namespace::Hearing;
 
 /// So many changes are kept for who is slow to hear of them; who misses some is told so.
 const MOST_CHANGES: usize = 1024;
@@ -40,6 +42,8 @@ struct State {
     untold: Untold,
     /// How many streams of replicas there were.
     replicas: u64,
+    /// The pods whose streams of replicas are open, by the numbers of these.
+    relaying: BTreeMap<u64, String>,
 }
 
 impl Default for Reports {
@@ -186,17 +190,33 @@ impl Reports {
     pub fn replica(self: &Arc<Self>) -> Replica {
         let mut state = self.state();
         state.replicas += 1;
-        Replica { source: Source::Replica(state.replicas), reports: self.clone() }
+        Replica { number: state.replicas, reports: self.clone() }
     }
 
-    fn forget_replica(&self, from: Source) {
-        let mut changed = Vec::new();
-        self.state().namespaces.retain(|namespace, here| {
+    /// The names of the replicas that report to this one now.
+    #[must_use]
+    pub fn relaying(&self) -> BTreeSet<String> {
+        self.state().relaying.values().cloned().collect()
+    }
+
+    /// Whether this replica, or one that reports to it, has a stream of a pod.
+    #[must_use]
+    pub fn hears(&self, namespace: &str, pod: &str) -> Hearing {
+        let state = self.state();
+        state.namespaces.get(namespace).map_or(Hearing::Unheard, |here| here.hears(pod))
+    }
+
+    fn forget_replica(&self, number: u64) {
+        let (from, mut changed) = (Source::Replica(number), Vec::new());
+        let mut state = self.state();
+        state.relaying.remove(&number);
+        state.namespaces.retain(|namespace, here| {
             if here.all_end(from) {
                 changed.push(namespace.clone());
             }
             !here.is_empty()
         });
+        drop(state);
         changed.iter().for_each(|namespace| self.changed(namespace));
     }
 
@@ -216,25 +236,32 @@ impl Reports {
 #[derive(Debug)]
 pub struct Replica {
     reports: Arc<Reports>,
-    source: Source,
+    number: u64,
 }
 
 impl Replica {
+    /// It says which pod it is.
+    pub fn is_called(&mut self, name: String) {
+        if !name.is_empty() {
+            self.reports.state().relaying.insert(self.number, name);
+        }
+    }
+
     /// It tells what a sidecar told it.
     pub fn note(&self, told: &Told, now: Timestamp) {
-        let Told { namespace, pod, report, gone } = told;
+        let (Told { namespace, pod, report, gone }, source) = (told, Source::Replica(self.number));
         if let Some(report) = report {
-            self.reports.note_from(self.source, namespace, pod, report, now);
+            self.reports.note_from(source, namespace, pod, report, now);
         }
         if *gone {
-            self.reports.forget_if(namespace, pod, |here| here.ends(self.source, pod));
+            self.reports.forget_if(namespace, pod, |here| here.ends(source, pod));
         }
     }
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        self.reports.forget_replica(self.source);
+        self.reports.forget_replica(self.number);
     }
 }
 

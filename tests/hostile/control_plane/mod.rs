@@ -10,6 +10,7 @@ mod inputs;
 mod leader;
 mod private_keys;
 mod rights;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         leader::trials(world),
         private_keys::trials(world),
         rights::trials(world),
+        webhook::trials(world),
     ];
     areas.into_iter().flatten().collect()
 }

@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The address of the API server inside the cluster.
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
+/// The name by which the API server calls webhooks.
+const WEBHOOK_CLIENT: &str = "kube-apiserver-webhook";
+
 /// Where the control plane listens.
 pub(super) struct Addresses {
     pub(super) api: String,
@@ -69,10 +72,31 @@ pub(super) fn credentials(
     for node in nodes.clone() {
         authority.client(node, &format!("system:node:{node}"), Some("system:nodes"))?;
     }
+    authority.server("webhook", &["localhost"], &[IpAddr::V4(Ipv4Addr::LOCALHOST)])?;
+    authority.client("webhook-client", WEBHOOK_CLIENT, None)?;
+    admission(run, &pki)?;
     for client in ["admin", "controller-manager", "scheduler", "proxy"].into_iter().chain(nodes) {
         kubeconfig(&run.join(format!("{client}.conf")), &addresses.api, &pki, client)?;
     }
     Ok(())
+}
+
+/// Has the API server show webhooks a certificate, as docs/injection.md says.
+fn admission(run: &Path, pki: &Path) -> anyhow::Result<()> {
+    let (file, pki) = (run.join("webhooks.conf"), pki.display());
+    let users = format!(
+        "apiVersion: v1\nkind: Config\nusers:\n- name: '*'\n  user:\n    \
+         client-certificate: {pki}/webhook-client.crt\n    client-key: {pki}/webhook-client.key\n"
+    );
+    std::fs::write(&file, users)?;
+    let plugin = format!(
+        "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n\
+         - name: MutatingAdmissionWebhook\n  configuration:\n    \
+         apiVersion: apiserver.config.k8s.io/v1\n    kind: WebhookAdmissionConfiguration\n    \
+         kubeConfigFile: {}\n",
+        file.display()
+    );
+    Ok(std::fs::write(run.join("admission.yaml"), plugin)?)
 }
 
 /// Starts both, and waits until the API server is ready.
@@ -119,6 +143,7 @@ fn api_arguments(run: &Path, addresses: &Addresses, etcd: &str) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
+        format!("--admission-control-config-file={}", run.join("admission.yaml").display()),
         "--allow-privileged=true".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         file("service-account-signing-key-file", "sa.key"),

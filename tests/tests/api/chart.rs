@@ -104,6 +104,45 @@ pub(crate) async fn what_is_switched_off_has_neither_flag_nor_right(space: Space
     }
 }
 
+pub(crate) async fn the_ca_of_the_webhooks_clients_reaches_the_front_only(space: Space) {
+    let secret = r#"webhook={"clientCA":{"secret":"s","key":"tls.crt"},"clientNames":["a","b"]}"#;
+    let config_map = r#"webhook.clientCA.configMap="c""#;
+    let cases: [(&[&str], &[&str], Value); 3] = [
+        (&[], &[], json!(null)),
+        (
+            &[secret],
+            &[
+                "--webhook-client-ca=/var/run/countersign/webhook-clients/ca.crt",
+                "--webhook-client-names=a,b",
+            ],
+            json!({ "name": "webhook-clients", "secret": { "secretName": "s", "items": [{ "key": "tls.crt", "path": "ca.crt" }] } }),
+        ),
+        (
+            &[config_map],
+            &["--webhook-client-ca=/var/run/countersign/webhook-clients/ca.crt"],
+            json!({ "name": "webhook-clients", "configMap": { "name": "c", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
+        ),
+    ];
+    for (values, flags, volume) in cases {
+        let objects = objects(&space, values);
+        for deployment in of_kind(&objects, "Deployment") {
+            let is_front = deployment["metadata"]["name"] == "countersign-operator";
+            let pod = &deployment["spec"]["template"]["spec"];
+            let args = pod["containers"][0]["args"].as_array().unwrap().iter();
+            let args = args.map(|flag| flag.as_str().unwrap());
+            let found: Vec<_> = args.filter(|flag| flag.contains("webhook-client")).collect();
+            assert_eq!(found, if is_front { flags } else { &[] }, "{values:?}");
+            let volumes = pod["volumes"].as_array().into_iter().flatten();
+            let found = volumes.into_iter().find(|it| it["name"] == "webhook-clients").cloned();
+            let expected = (is_front && !volume.is_null()).then(|| volume.clone());
+            assert_eq!(found, expected, "{values:?}");
+        }
+    }
+    let both = r#"--set-json=webhook.clientCA={"secret":"s","configMap":"c"}"#;
+    let refused = template(&space, &[both.to_owned()]).unwrap_err();
+    assert!(refused.contains("clientCA"), "{refused}");
+}
+
 pub(crate) async fn the_default_issuer_reaches_the_operator(space: Space) {
     let cases = [
         ("", None),

@@ -135,6 +135,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
         }
         relay::{
             what_sidecars_tell_one_replica_the_leader_counts_until_that_one_or_they_end,
+            a_pod_that_no_replica_of_discovery_has_a_stream_of_is_told_so,
             nobody_but_the_operator_relays,
         }
         requests::{
@@ -285,6 +286,7 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
         }
         chart::{
             what_is_switched_off_has_neither_flag_nor_right,
+            the_ca_of_the_webhooks_clients_reaches_the_front_only,
             the_default_issuer_reaches_the_operator,
             the_issuer_of_devices_reaches_the_operator_and_signs_no_spiffe_id,
             intermediates_sign_leaves_only_and_roots_stay_as_they_are,

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use countersign_contract::discovery::Report;
 use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
-use countersign_operator::context::Settings;
+use countersign_operator::context::{Process, Settings};
 use countersign_operator::discovery::{self, Leader};
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Reports;
@@ -26,6 +27,10 @@ use crate::issuer_kinds;
 
 /// Where ClusterIssuers find their Secrets.
 pub(crate) const HOME: &str = "countersign-system";
+
+/// The pods that the operator says it runs in, and that its other replica does.
+pub(crate) const LEADER: &str = "replica-0";
+pub(crate) const FOLLOWER: &str = "replica-1";
 
 /// What all tests share.
 pub(crate) struct World {
@@ -173,7 +178,11 @@ impl World {
     /// What the operator is configured with.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
-            process: Default::default(),
+            process: Process {
+                pod: LEADER.to_owned(),
+                unreached_after: Duration::from_secs(2),
+                ..Process::default()
+            },
             trust_domain: "cluster.local".parse().unwrap(),
             cluster_domain: "cluster.local".to_owned(),
             cluster_resource_namespace: HOME.to_owned(),
@@ -195,15 +204,17 @@ impl World {
         }
     }
 
-    fn controllers(&self) -> (Controllers, Registry) {
+    fn controllers(&self, pod: &str) -> (Controllers, Registry) {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let client = metrics.api_requests.client(self.config()).expect("a client");
-        (Controllers::new(client, Clock::system(), metrics, self.settings()), registry)
+        let mut settings = self.settings();
+        settings.process.pod = pod.to_owned();
+        (Controllers::new(client, Clock::system(), metrics, settings), registry)
     }
 
     async fn start_operator(&self) {
-        let (mut controllers, registry) = self.controllers();
+        let (mut controllers, registry) = self.controllers(LEADER);
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let reports = controllers.context().reports.clone();
         let stop = CancellationToken::new();
@@ -219,7 +230,7 @@ impl World {
 
     /// Starts another replica, which follows the operator.
     pub(crate) async fn follower(&self) -> Follower {
-        let (mut controllers, _) = self.controllers();
+        let (mut controllers, _) = self.controllers(FOLLOWER);
         let (stop, any) = (CancellationToken::new(), ([127, 0, 0, 1], 0).into());
         let (_, discovery) = serve(&mut controllers, any, self.discovery(), &stop).await;
         Follower { stop, discovery }

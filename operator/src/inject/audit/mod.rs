@@ -3,6 +3,8 @@
 //!
 //! `scopes` says which pods are followed, by their metadata; `judge` looks at a suspect once it was
 //! read; `replace` says which one may go, where its namespace wants them replaced. All three are pure.
+//!
+//! `unreached` reports pods whose sidecar runs and has no stream to discovery.
 
 mod follow;
 mod found;
@@ -10,6 +12,7 @@ mod judge;
 mod replace;
 mod scopes;
 mod suspects;
+mod unreached;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,6 +31,7 @@ use self::found::Found;
 use self::judge::{Missed, Remark, judge, remarks};
 use self::replace::{Evicted, next, note, readiness};
 pub use self::suspects::Suspects;
+pub use self::unreached::UNREACHED_AFTER;
 use crate::context::Context;
 use crate::kept::MeshPod;
 use crate::last_word::LastWords;
@@ -70,10 +74,12 @@ pub fn lies(pod: &MeshPod) -> bool {
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (found, evicted, said, remarked) = Default::default();
     let (asking, writer) = store();
+    let unreached = unreached::report(context.clone());
     let audit = Arc::new(Audit { context, asking, found, evicted, said, remarked });
     tokio::select! {
         () = follow::follow_pods(&audit, writer) => {}
         () = audit.look_at_all() => {}
+        () = unreached => {}
         () = stop.cancelled() => {}
     }
 }

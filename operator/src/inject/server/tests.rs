@@ -13,6 +13,8 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::inject::{keep, own_certificate};
 
+mod clients;
+
 const NAME: &str = "countersign-webhook.countersign-system.svc";
 
 #[derive(Parser)]
@@ -35,6 +37,15 @@ impl Webhook {
     }
 
     async fn start_with(limits: Limits, budget: usize) -> Self {
+        Self::start_trusted(limits, budget, None).await.0
+    }
+
+    /// Also tells by which CAs the webhook is known.
+    async fn start_trusted(
+        limits: Limits,
+        budget: usize,
+        clients: Option<Arc<ClientAuthority>>,
+    ) -> (Self, String) {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let names = [NAME.to_owned()];
         let secret = own_certificate::made(None, "countersign-system", &names, now).unwrap();
@@ -46,10 +57,11 @@ impl Webhook {
         let address = listener.local_addr().unwrap();
         let router = router(Line::parse_from(["test"]).args, Budget::new(budget));
         let stop = CancellationToken::new();
-        let transport = Transport::Tls(tls(provider.clone(), current).unwrap());
+        let transport = Transport::Tls(tls(provider.clone(), current, clients).unwrap());
         let served =
             tokio::spawn(connections::serve(listener, transport, router, limits, stop.clone()));
-        Self { address, client: trusting(&own.authorities, provider), stop, served }
+        let client = trusting(&own.authorities, provider);
+        (Self { address, client, stop, served }, own.authorities)
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
@@ -98,7 +110,7 @@ impl rustls::time_provider::TimeProvider for NewYear {
     }
 }
 
-fn trusting(authorities: &str, provider: Arc<rustls::crypto::CryptoProvider>) -> TlsConnector {
+fn trusting(authorities: &str, provider: Arc<CryptoProvider>) -> TlsConnector {
     let mut roots = rustls::RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
         roots.add(authority.unwrap()).unwrap();

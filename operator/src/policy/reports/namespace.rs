@@ -31,11 +31,22 @@ pub(super) enum Source {
     Replica(u64),
 }
 
+/// Whether a pod has a stream to any replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// One of them has a stream of it.
+    Heard,
+    /// None of those that report has.
+    Unheard,
+    /// Its namespace has more pods than are kept.
+    Unknown,
+}
+
 /// What sidecars of a namespace said.
 #[derive(Debug, Default)]
 pub(super) struct OfNamespace {
-    /// Which revision each pod follows, as each who heard it says. The last word counts: a pod that
-    /// goes from one replica to another is heard by both for a moment.
+    /// Which revision each pod follows, as each who heard it says; empty where it has not said so. The last
+    /// word counts: a pod that goes from one replica to another is heard by both for a moment.
     revisions: HashMap<String, Vec<(Source, String)>>,
     /// By the policy that does not admit them.
     denials: HashMap<String, OfPolicy>,
@@ -78,16 +89,41 @@ impl OfNamespace {
 
     /// Which revision a pod follows.
     pub(super) fn revision(&self, pod: &str) -> Option<&String> {
+        self.said(pod).filter(|revision| !revision.is_empty())
+    }
+
+    /// The same, empty where a pod has a stream and has not said so.
+    pub(super) fn said(&self, pod: &str) -> Option<&String> {
         self.revisions.get(pod)?.last().map(|(_, revision)| revision)
     }
 
-    /// Returns whether that is news.
+    /// Whether anybody hears a pod.
+    pub(super) fn hears(&self, pod: &str) -> Hearing {
+        match self.revisions.contains_key(pod) {
+            true => Hearing::Heard,
+            false if self.is_full() => Hearing::Unknown,
+            false => Hearing::Unheard,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.revisions.len() >= MOST_PODS
+    }
+
+    /// Returns whether that is news. A word without a revision says that the pod is heard, and no more.
     pub(super) fn follows(&mut self, from: Source, pod: &str, revision: &str) -> bool {
-        let is_full = self.revisions.len() >= MOST_PODS && !self.revisions.contains_key(pod);
-        if revision.is_empty() || revision.len() > LONGEST_PEER || is_full {
+        let is_full = self.is_full() && !self.revisions.contains_key(pod);
+        if pod.is_empty() || revision.len() > LONGEST_PEER || is_full {
             return false;
         }
         let said = self.revisions.entry(pod.to_owned()).or_default();
+        if revision.is_empty() {
+            let is_news = said.is_empty();
+            if said.iter().all(|(source, _)| *source != from) {
+                said.insert(0, (from, String::new()));
+            }
+            return is_news;
+        }
         let is_news = said.last().is_none_or(|(_, before)| before != revision);
         said.retain(|(source, _)| *source != from);
         said.push((from, revision.to_owned()));

@@ -60,6 +60,36 @@ fn denials_are_added_up_by_policy_and_told_for_an_hour() {
 }
 
 #[test]
+fn a_pod_is_heard_while_any_replica_has_a_stream_of_it() {
+    let reports = Arc::<Reports>::default();
+    let hears = |pod: &str| reports.hears("shop", pod);
+    assert_eq!(hears("web-0"), Hearing::Unheard);
+    // No policy in force yet.
+    reports.note("shop", "web-0", &report("", vec![]), at(0));
+    assert_eq!((hears("web-0"), reports.revision("shop", "web-0")), (Hearing::Heard, None));
+    let mut replica = reports.replica();
+    replica.is_called("front-1".to_owned());
+    assert_eq!(reports.relaying().into_iter().collect::<Vec<_>>(), ["front-1"]);
+    replica.note(&word("web-0", Some("1")), at(0));
+    replica.note(&word("", Some("")), at(0));
+    reports.note("shop", "web-0", &report("", vec![]), at(0));
+    assert_eq!(
+        reports.revision("shop", "web-0").as_deref(),
+        Some("1"),
+        "the last word that says it"
+    );
+    reports.forget("shop", "web-0");
+    assert_eq!(hears("web-0"), Hearing::Heard);
+    drop(replica);
+    assert_eq!((hears("web-0"), hears("")), (Hearing::Unheard, Hearing::Unheard));
+    assert!(reports.relaying().is_empty());
+    for number in 0..MOST_PODS {
+        reports.note("shop", &format!("{number}"), &report("1", vec![]), at(0));
+    }
+    assert_eq!((hears("0"), hears("web-0")), (Hearing::Heard, Hearing::Unknown));
+}
+
+#[test]
 fn whatever_pods_say_there_is_an_end_to_what_is_kept() {
     let reports = Reports::default();
     for number in 0..MOST_PODS + 10 {

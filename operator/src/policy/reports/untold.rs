@@ -67,7 +67,7 @@ impl Untold {
         while told.len() < PODS
             && let Some((namespace, pod)) = pods.pop_first()
         {
-            let revision = namespaces.get(&namespace).and_then(|here| here.revision(&pod)).cloned();
+            let revision = namespaces.get(&namespace).and_then(|here| here.said(&pod)).cloned();
             let report =
                 revision.map(|policy_revision| Report { policy_revision, denials: Vec::new() });
             told.push(Told { namespace, pod, gone: report.is_none(), report });
@@ -140,6 +140,14 @@ mod tests {
         all.get_mut("shop").unwrap().ends(Source::Here, "b");
         untold.mark("shop", "b");
         assert_eq!(said(&untold.take(&mut all)), ["shop/a 3", "shop/b gone"]);
+        says(&mut all, "c", "");
+        untold.mark("shop", "c");
+        assert_eq!(
+            said(&untold.take(&mut all)),
+            ["shop/c "],
+            "it is heard, and follows nothing yet"
+        );
+        all.get_mut("shop").unwrap().ends(Source::Here, "c");
         untold.begin(&mut all, NOW);
         assert_eq!(said(&untold.take(&mut all)), ["shop/a 3"], "the next leader is told all");
     }
