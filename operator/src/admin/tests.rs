@@ -41,6 +41,11 @@ async fn idle_strangers_do_not_stop_probes() {
         assert_eq!(get(address, "/livez").await, "HTTP/1.1 200 OK");
         assert_eq!(get(address, "/readyz").await, "HTTP/1.1 200 OK");
     }
+    // No more of them are held than there may be connections: the oldest ones were closed.
+    for old in &mut idle[..28] {
+        let read = tokio::time::timeout(Duration::from_secs(5), old.read(&mut [0])).await;
+        assert!(matches!(read.expect("still connected"), Ok(0) | Err(_)));
+    }
 }
 
 #[tokio::test]

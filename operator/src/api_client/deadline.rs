@@ -159,7 +159,8 @@ mod tests {
     async fn request_that_is_never_answered_fails() {
         let silent = tower::service_fn(|_| pending::<Result<Response<Stalled>, Infallible>>());
         let mut timed = ServiceBuilder::new().layer(SHORT).service(silent);
-        let error = timed.call(get("/api/v1/pods?watch=true")).await.err().unwrap();
+        let asked = timeout(Duration::from_secs(10), timed.call(get("/api/v1/pods?watch=true")));
+        let error = asked.await.expect("it does not wait for ever").err().unwrap();
         assert!(error.is::<TimedOut>(), "{error}");
     }
 

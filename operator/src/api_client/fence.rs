@@ -209,7 +209,8 @@ mod tests {
         let writing = service.call(write());
         // A renewal lets it go on.
         fence.hold_until(Instant::now() + Duration::from_millis(30));
-        let error = writing.await.unwrap_err();
+        let written = tokio::time::timeout(Duration::from_secs(10), writing).await;
+        let error = written.expect("it does not wait for ever").unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Refused::Expired)), "{error}");
     }
 }

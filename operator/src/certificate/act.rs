@@ -5,6 +5,7 @@ use std::sync::Arc;
 use countersign_crds::{Certificate, CertificateStatus};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
+use kube::core::Status;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -180,10 +181,17 @@ async fn write(
     written.map_err(|source| {
         let secret = Box::new(ObjectRef::new(&name).within(&namespace));
         match (&source, stored) {
-            (kube::Error::Api(status), None) if status.code == 409 => Error::Occupied { secret },
+            (kube::Error::Api(status), None) if is_occupied(status) => Error::Occupied { secret },
             _ => Error::WriteSecret { secret, source },
         }
     })
+}
+
+/// Whether a write that was not forced met a Secret that exists: its fields are owned by another client
+/// (conflict), or its type differs, which cannot change (invalid).
+fn is_occupied(status: &Status) -> bool {
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 409 || status.code == 422 && causes.any(|cause| cause.field == "type")
 }
 
 /// Writes a status, unless it says what the last one said. The version that it rests on goes

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
     Event, LimitRange, Namespace, Pod, ResourceQuota, Service, ServiceAccount,
 };
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             exemptions_are_refused_where_no_administrator_allowed_them,
             sidecar_of_another_image_is_refused_where_exemptions_are,
             labels_without_effect_and_skipped_pods_are_told_by_the_audit,
+            audit_writes_no_event_about_a_pod_that_does_not_exist,
             quotas_and_limit_ranges_admit_a_pod_that_names_its_resources,
             mutual_port_that_the_api_server_calls_is_found,
         }
@@ -243,6 +244,24 @@ pub(crate) async fn labels_without_effect_and_skipped_pods_are_told_by_the_audit
     namespaces.patch(&space.namespace, &PatchParams::default(), &label).await.expect("a label");
     let events: Api<Event> = Api::namespaced(space.client.clone(), "default");
     event_in(&events, &space.namespace, "about its label", is_mistake).await;
+}
+
+pub(crate) async fn audit_writes_no_event_about_a_pod_that_does_not_exist(space: Space) {
+    account(&space).await;
+    // Before and after, so that the audit has looked at the invented pod when it reports the other one.
+    space.world.suspect(&space.namespace, "invented");
+    let container = json!([{ "name": "app", "image": "app:1" }]);
+    let labels = json!({ "labels": { "countersign.dev/inject": "true" } });
+    let mistaken = json!({ "metadata": labels, "spec": { "containers": container } });
+    space.make::<Pod>("mistaken", mistaken.clone()).await;
+    let is_mistake = |reason: &str| reason == "InjectionMistake";
+    space.event("mistaken", "about its label", is_mistake).await;
+    space.world.suspect(&space.namespace, "invented");
+    space.make::<Pod>("another", mistaken).await;
+    space.event("another", "about its label", is_mistake).await;
+    let about_it = ListParams::default().fields("involvedObject.name=invented");
+    let events = space.api::<Event>().list(&about_it).await.expect("Events");
+    assert!(events.items.is_empty(), "{events:?}");
 }
 
 pub(crate) async fn quotas_and_limit_ranges_admit_a_pod_that_names_its_resources(space: Space) {

@@ -74,6 +74,7 @@ pub(crate) async fn certificate_does_not_overwrite_a_foreign_secret(space: Space
     self_signed(&space).await;
     let tls = json!({ "type": "kubernetes.io/tls", "data": { "tls.crt": "", "tls.key": "" } });
     let victims = [password(&space, "db").await, space.make::<Secret>("tls", tls).await];
+    let spare = password(&space, "spare").await;
     for victim in &victims {
         let name = victim.name_any();
         space.make::<Certificate>(&name, of_self(&name, json!({}))).await;
@@ -85,11 +86,11 @@ pub(crate) async fn certificate_does_not_overwrite_a_foreign_secret(space: Space
     let template = json!({ "spec": { "secretTemplate": { "labels": { "a": "b" } } } });
     space.change::<Certificate>("db", template).await;
     space.certificate("own", json!({ "issuerRef": { "name": "self" } })).await;
-    space.change::<Certificate>("own", json!({ "spec": { "secretName": "tls" } })).await;
+    space.change::<Certificate>("own", json!({ "spec": { "secretName": "spare" } })).await;
     space.certificate_when("own", "is refused", is_not_adopted).await;
     space.api::<Certificate>().delete("tls", &DeleteParams::default()).await.unwrap();
     space.certificate("marker", json!({ "issuerRef": { "name": "self" } })).await;
-    for victim in &victims {
+    for victim in victims.iter().chain([&spare]) {
         is_untouched(&space, victim).await;
     }
 }

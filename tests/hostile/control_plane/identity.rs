@@ -140,41 +140,51 @@ pub(crate) async fn certificate_of_an_unrelated_namespace_with_a_device_name_is_
     assert!(why.contains("commonName \"laptop-7\""), "{why}");
 }
 
-/// Names that `web` may not have: what they are called, and the field that is refused.
-fn foreign_names(space: &Space) -> Vec<(&'static str, Request, &'static str)> {
+/// Names that `web` may not have: what they are called, the field that is refused, and the rule.
+fn foreign_names(space: &Space) -> Vec<(&'static str, Request, &'static str, &'static str)> {
     let uri = |uri: &str| Request { uris: vec![uri.to_owned()], ..Request::default() };
     let dns = |name: &str| Request { dns_names: vec![name.to_owned()], ..own(space) };
     let mut two = own(space);
     two.uris.push("spiffe://cluster.local/ns/bank/sa/x".to_owned());
     let address = Request { ip_addresses: vec!["10.96.0.1".parse().unwrap()], ..own(space) };
+    let (no_service, no_pod) = ("no Service of the namespace", "no pod of web is behind");
     vec![
-        ("namespace", uri("spiffe://cluster.local/ns/bank/sa/vault"), "uris"),
-        ("domain", uri("spiffe://partner.example/ns/a/sa/orders"), "uris"),
-        ("two", two, "uris"),
-        ("outside", dns("api.partner.example"), "dnsNames"),
-        ("pod", dns("10-0-0-1.bank.pod.cluster.local"), "dnsNames"),
-        ("short", dns("web.bank"), "dnsNames"),
-        ("no-pod", dns(&format!("db.{}.svc", space.namespace)), "dnsNames"),
-        ("address", address, "ipAddresses"),
+        (
+            "namespace",
+            uri("spiffe://cluster.local/ns/bank/sa/vault"),
+            "uris",
+            "identity of another namespace",
+        ),
+        ("domain", uri("spiffe://partner.example/ns/a/sa/orders"), "uris", "another trust domain"),
+        ("two", two, "uris", "exactly one URI"),
+        ("outside", dns("api.partner.example"), "dnsNames", no_service),
+        ("pod", dns("10-0-0-1.bank.pod.cluster.local"), "dnsNames", no_service),
+        ("short", dns("web.bank"), "dnsNames", no_service),
+        ("foreign", dns("vault.bank.svc"), "dnsNames", "Service of another namespace"),
+        ("no-pod", dns(&format!("db.{}.svc", space.namespace)), "dnsNames", no_pod),
+        ("address", address, "ipAddresses", "identities of workloads only"),
     ]
 }
 
 pub(crate) async fn request_with_names_that_are_not_its_own_is_refused(space: Space) {
     let names = foreign_names(&space).into_iter();
     let mut cases: Vec<_> =
-        names.map(|(name, names, field)| (name, names, json!({}), field)).collect();
+        names.map(|(name, names, field, rule)| (name, names, json!({}), field, rule)).collect();
     let ocsp = json!({ "usages": [USAGES[0], USAGES[1], USAGES[2], "ocsp signing"] });
     let authority = Request { is_ca: true, ..own(&space) };
+    let all_three = "server auth and client auth, all three";
     cases.extend([
-        ("year", own(&space), json!({ "duration": "8760h" }), "duration"),
-        ("ocsp", own(&space), ocsp, "usages"),
-        ("any", own(&space), json!({ "usages": ["any"] }), "usages"),
-        ("authority", authority, json!({ "isCA": true }), "isCA"),
+        ("year", own(&space), json!({ "duration": "8760h" }), "duration", "identityDuration"),
+        ("ocsp", own(&space), ocsp, "usages", all_three),
+        ("any", own(&space), json!({ "usages": ["any"] }), "usages", all_three),
+        ("authority", authority, json!({ "isCA": true }), "isCA", "leaves only"),
     ]);
-    for (name, names, mut spec, field) in cases {
+    // Each by its own rule: several may refuse one request.
+    for (name, names, mut spec, field, rule) in cases {
         spec["username"] = as_web(&space).into();
         let why = denial(&ask(&space, name, &names, spec).await);
         assert!(why.contains(&format!("does not sign {field} ")), "{name}: {why}");
+        assert!(why.contains(rule), "{name}: {why}");
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     }
 }
 
+/// Longer than a write takes that is refused.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn election(space: &Space, client: Client, name: &str, clock: Clock, fence: &Fence) -> Election {
     let (namespace, name) = (&space.namespace, name.to_owned());
     Election::new(client, namespace, CONTROLLER_LEASE, name, clock, fence.clone())
@@ -184,6 +187,7 @@ pub(crate) async fn leader_with_a_stalled_connection_stops_writing_before_anothe
     assert!(matches!(lost, Lost::Expired(_)), "{lost}");
     assert!(ended < leads, "the leader ends {:?} after another leads", ended - leads);
     assert!(writes.written.load(Ordering::SeqCst) > 0, "it wrote while it led");
-    writes.refused(3).await;
+    let refused = tokio::time::timeout(PATIENCE, writes.refused(3)).await;
+    refused.expect("the writes of a leader that lost its Lease are refused");
     assert_eq!(version(&maps).await, last, "it writes while another leads");
 }

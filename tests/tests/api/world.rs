@@ -12,6 +12,7 @@ use countersign_operator::cabundle::ApiServerAuthority;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::{Process, Settings};
 use countersign_operator::discovery::{self, Leader};
+use countersign_operator::inject::audit::Suspects;
 use countersign_operator::metrics::{Exposition, Metrics, Objects};
 use countersign_operator::policy::Reports;
 use countersign_operator::run::Controllers;
@@ -62,6 +63,7 @@ struct Operator {
     discovering: JoinHandle<()>,
     exposition: Exposition,
     reports: Arc<Reports>,
+    suspects: Arc<Suspects>,
 }
 
 impl Default for World {
@@ -217,6 +219,7 @@ impl World {
         let (mut controllers, registry) = self.controllers(LEADER);
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let reports = controllers.context().reports.clone();
+        let suspects = controllers.context().suspects.clone();
         let stop = CancellationToken::new();
         let before = self.discovery.get().copied();
         let address = before.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
@@ -224,7 +227,7 @@ impl World {
         let (discovering, discovery) = serve(&mut controllers, address, address, &stop).await;
         self.discovery.get_or_init(|| discovery);
         let running = tokio::spawn(controllers.run(stop.clone()));
-        let operator = Operator { stop, running, discovering, exposition, reports };
+        let operator = Operator { stop, running, discovering, exposition, reports, suspects };
         *self.operator.lock().unwrap() = Some(operator);
     }
 
@@ -253,6 +256,14 @@ impl World {
         let operator = self.operator.lock().unwrap();
         if let Some(operator) = operator.as_ref() {
             operator.reports.note(namespace, pod, report, Clock::system().now());
+        }
+    }
+
+    /// Has the audit look at a pod, as a watch does; lost while another test has the operator restarted.
+    pub(crate) fn suspect(&self, namespace: &str, pod: &str) {
+        let operator = self.operator.lock().unwrap();
+        if let Some(operator) = operator.as_ref() {
+            operator.suspects.put(namespace, pod);
         }
     }
 

@@ -54,3 +54,23 @@ fn a_key_that_must_be_kept_and_cannot_be_read_is_an_error() {
     let damaged = secret_of(&web).made().holding(names::TLS_KEY, "ink");
     assert!(kept_key(&seen(&web, Some(&damaged)), &wanted(&web)).is_err());
 }
+
+#[test]
+fn a_secret_that_the_watches_do_not_know_of_yet_is_found_by_the_refused_write() {
+    let refused = |code: u16, field: &str| -> Status {
+        let causes = json!([{ "reason": "FieldValueInvalid", "message": "no", "field": field }]);
+        let details = json!({ "name": "web", "kind": "Secret", "causes": causes });
+        serde_json::from_value(json!({ "status": "Failure", "code": code, "details": details }))
+            .unwrap()
+    };
+    let cases = [
+        (409, ".data.tls.crt", true),
+        // A Secret of another type, where nothing else conflicts.
+        (422, "type", true),
+        (422, "metadata.annotations", false),
+        (403, "type", false),
+    ];
+    for (code, field, expected) in cases {
+        assert_eq!(is_occupied(&refused(code, field)), expected, "{code} {field}");
+    }
+}
