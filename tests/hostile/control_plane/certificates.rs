@@ -19,7 +19,7 @@ use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_
 use crate::lifecycle::is_not_adopted;
 use crate::requests::openssl_csr;
 use crate::rights::{Right, may};
-use crate::space::{Space, condition, is_pair, leaf, revision, text};
+use crate::space::{Space, condition, identity_spec, is_pair, leaf, revision, text};
 use crate::world::World;
 
 use super::certificates;
@@ -265,8 +265,7 @@ pub(crate) async fn rsa_flood_leaves_identities_quick(space: Space) {
     // An identity as the operator makes it, and a Certificate of somebody else.
     let identity = json!({ "labels": { "countersign.dev/identity": "true" },
         "annotations": { "countersign.dev/service-account": "web" } });
-    let mut object = of_self("countersign-web", json!({}));
-    object["metadata"] = identity;
+    let object = json!({ "metadata": identity, "spec": identity_spec(&elsewhere, "web") });
     elsewhere.make::<Certificate>("countersign-web", object).await;
     elsewhere.ready("countersign-web").await;
     elsewhere.certificate("ecdsa", json!({ "issuerRef": { "name": "self" } })).await;
