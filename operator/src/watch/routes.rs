@@ -19,6 +19,7 @@ use super::secrets::Touched;
 use super::versions::Key;
 use crate::certificate::keys::KeyMaker;
 use crate::certificate::names::CERTIFICATE_NAME;
+use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::certificate::{inputs, is_identity};
@@ -44,6 +45,8 @@ pub struct Routes {
     pub repairs: Arc<Repairs>,
     /// Forgets what is gone, too.
     pub keys: Arc<KeyMaker>,
+    /// Forgets what is gone, too.
+    pub pending_keys: Arc<PendingKeys>,
     /// The policies of each namespace, compiled.
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
@@ -125,6 +128,9 @@ impl Routes {
 
     /// A request concerns itself, and the Certificate that it was made for.
     pub fn request(&self, change: Change<'_, CertificateRequest>) {
+        if let Change::Gone(request) = &change {
+            self.pending_keys.gone(request);
+        }
         let (Change::There(request) | Change::Gone(request)) = change;
         self.queues.requests.put(request);
         if let Some(certificate) = request.annotations().get(CERTIFICATE_NAME) {
@@ -250,6 +256,16 @@ impl Routes {
             Some(certificate) => self.put(&certificate),
             None => self.queues.certificates.put_reference(reference),
         }
+    }
+
+    /// The RSA key of a Certificate is made, and of no use where that went meanwhile.
+    pub fn key_made(&self, reference: ObjectRef<Certificate>) {
+        let uid = reference.extra.uid.clone().unwrap_or_default();
+        let found = self.seen.certificates.get(&reference);
+        if found.is_none_or(|found| found.metadata.uid.as_ref() != Some(&uid)) {
+            self.keys.forget(&uid);
+        }
+        self.certificate_again(reference);
     }
 
     fn put(&self, certificate: &Certificate) {

@@ -19,7 +19,7 @@ use crate::external::{foreign, jiff_now, request, say, saying, sign_as_external_
 use crate::lifecycle::is_not_adopted;
 use crate::requests::openssl_csr;
 use crate::rights::{Right, may};
-use crate::space::{Space, condition, identity_spec, is_pair, leaf, revision, text};
+use crate::space::{Space, condition, identity_spec, is_pair, leaf, revision, text, until};
 use crate::world::World;
 
 use super::certificates;
@@ -38,6 +38,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             rsa_flood_leaves_identities_quick,
             unreadable_kept_key_survives,
             request_name_squatting_does_not_block,
+            request_that_goes_takes_its_key_along,
             only_signers_answer_requests_to_issuers_of_ours,
             successor_keeps_the_secret_of_a_renamed_certificate,
             changed_password_reaches_the_key_stores,
@@ -325,6 +326,23 @@ pub(crate) async fn request_name_squatting_does_not_block(space: Space) {
     // Nothing was created under the name of the squatter.
     let again = requests.create(&PostParams::default(), &same).await;
     assert!(again.is_err());
+}
+
+pub(crate) async fn request_that_goes_takes_its_key_along(space: Space) {
+    let spec = leaf("web", json!({ "issuerRef": foreign() }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    request(&space, "web-1").await;
+    let has_key = || space.world.has_pending_key(&space.namespace, "web-1");
+    until("the key is in memory", async || has_key()).await;
+    space.api::<Certificate>().delete("web", &DeleteParams::default()).await.unwrap();
+    // As the garbage collector does, which does not run here, with each that a late watch has made.
+    let requests: Api<CertificateRequest> = space.api();
+    let is_forgotten = async || {
+        let deleted = requests.delete("web-1", &DeleteParams::default()).await;
+        assert!(deleted.is_ok() || matches!(&deleted, Err(kube::Error::Api(it)) if it.code == 404));
+        !has_key()
+    };
+    until("the key is forgotten", is_forgotten).await;
 }
 
 pub(crate) async fn only_signers_answer_requests_to_issuers_of_ours(space: Space) {
