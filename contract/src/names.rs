@@ -171,11 +171,15 @@ pub const ADMIN_PORT: u16 = 14190;
 /// The user and group id that the sidecar runs as; the rules leave its own connections alone.
 pub const SIDECAR_UID: u32 = 14100;
 
+/// The beginning of the names of identity Certificates and their Secrets. Any service account may get an
+/// identity, so every name that begins so is reserved.
+pub const IDENTITY_PREFIX: &str = "countersign-";
+
 /// The name of the identity Certificate, and Secret, of a service account: `countersign-<account>`,
 /// cut short and made distinct again where that would be longer than a name may be (253).
 #[must_use]
 pub fn identity_name(service_account: &str) -> String {
-    let name = format!("countersign-{service_account}");
+    let name = format!("{IDENTITY_PREFIX}{service_account}");
     if name.len() <= 253 {
         return name;
     }

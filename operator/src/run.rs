@@ -165,6 +165,7 @@ impl Controllers {
             metrics: context.metrics.clone(),
             repairs: context.repairs.clone(),
             keys: context.keys.clone(),
+            pending_keys: context.pending_keys.clone(),
             documents: context.documents.clone(),
             reports: context.reports.clone(),
             mistakes: context.mistakes.clone(),
@@ -348,7 +349,7 @@ fn follow_services(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationT
 fn make_keys(work: &mut JoinSet<()>, routes: &Routes, stop: &CancellationToken) {
     let (routes, stop) = (routes.clone(), stop.clone());
     work.spawn(async move {
-        let making = routes.keys.run(|certificate| routes.certificate_again(certificate));
+        let making = routes.keys.run(|certificate| routes.key_made(certificate));
         tokio::select! { () = making => {} () = stop.cancelled() => {} }
     });
 }

@@ -1,5 +1,6 @@
 //! From what was observed to what to do: one [`Decision`], before anything is written.
 
+use countersign_contract::names::IDENTITY_PREFIX;
 use countersign_crds::CertificateStatus;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -141,12 +142,33 @@ impl Decision {
 /// Decides.
 #[must_use]
 pub fn decide(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
+    let decision = by_spec(seen, wanted, now);
+    if seen.is_reserved { reserved(seen, decision) } else { decision }
+}
+
+/// The same decision where the Secret is reserved: nothing is written to it. What it holds may stay, so that
+/// a Certificate of an earlier version is refused only once it needs another.
+fn reserved(seen: &Observed, decision: Decision) -> Decision {
+    match decision {
+        Decision::Leave | Decision::Keep | Decision::Record => decision,
+        Decision::Tidy => Decision::Keep,
+        Decision::Refuse { reason: INVALID, .. } => decision,
+        _ => refuse(RESERVED, {
+            let secret = &seen.certificate.spec.secret_name;
+            format!(
+                "spec.secretName: {secret} is reserved, since Secrets {IDENTITY_PREFIX}<service account> are identities that the operator makes itself: name one that does not begin with {IDENTITY_PREFIX}"
+            )
+        }),
+    }
+}
+
+fn by_spec(seen: &Observed, wanted: &Result<Wanted, InvalidField>, now: Timestamp) -> Decision {
     if seen.certificate.metadata.deletion_timestamp.is_some() {
         return Decision::Leave;
     }
     let wanted = match wanted {
         Ok(wanted) => wanted,
-        Err(error) => return refuse("InvalidSpec", error.to_string()),
+        Err(error) => return refuse(INVALID, error.to_string()),
     };
     if let Some(rival) = &seen.rival {
         let secret = &seen.certificate.spec.secret_name;
@@ -205,6 +227,12 @@ fn contested(seen: &Observed, decision: &Decision, now: Timestamp) -> Option<Dec
 
 /// The reason given where an RSA key is asked for that is larger than those that are made.
 const KEY_TOO_LARGE: &str = "PrivateKeyTooLarge";
+
+/// The reason given where the spec makes no sense.
+const INVALID: &str = "InvalidSpec";
+
+/// The reason given where the Secret is one that sidecars mount.
+const RESERVED: &str = "ReservedSecretName";
 
 /// The reason given where two write one Secret.
 pub(super) const CONTESTED: &str = "SecretContested";

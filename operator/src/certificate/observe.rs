@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_contract::names::IDENTITY_PREFIX;
 use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +18,8 @@ use super::reference::IssuerId;
 use super::request::{Asked, digest_of};
 use super::signer::Signer;
 pub use super::stored::{Applied, Contents, Pair, SecretData, Stored};
-use crate::context::Context;
+use crate::context::{Context, Settings};
+use crate::identity;
 use crate::pki::PrivateKey;
 
 /// All that a decision about a Certificate rests on.
@@ -31,6 +33,8 @@ pub struct Observed {
     pub issuer: IssuerState,
     /// Another Certificate that names the same Secret, and came first.
     pub rival: Option<String>,
+    /// The Secret is one that sidecars mount as an identity, and the Certificate is not that identity.
+    pub is_reserved: bool,
     /// The passwords of its key stores.
     pub passwords: Result<Passwords, PasswordMissing>,
     /// The request for its next revision, where one was made.
@@ -82,7 +86,13 @@ impl Observed {
         let namespace = certificate.namespace().unwrap_or_default();
         let secret = stored(context, &certificate, &namespace, look).await?;
         let owner = secret.as_ref().and_then(|s| s.annotations.get(names::CERTIFICATE_NAME));
-        let rival = rival_of(context, &certificate, owner.map(String::as_str));
+        let claim = claim(&context.settings, &namespace, &certificate);
+        let rival = match claim {
+            Claim::Identity => None,
+            Claim::Reserved | Claim::Free => {
+                rival_of(context, &certificate, owner.map(String::as_str))
+            }
+        };
         let rival = still_there(context, &namespace, rival).await?;
         let issuer = issuer_state(context, &certificate, &namespace);
         let passwords = passwords::read(context, &certificate).await?;
@@ -99,12 +109,37 @@ impl Observed {
             secret,
             issuer,
             rival,
+            is_reserved: claim == Claim::Reserved,
             passwords,
             asked,
             was_asked,
             signer,
             repairs,
         })
+    }
+}
+
+/// The right of a Certificate to the Secret that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It is the identity that the Secret is named after: no other Certificate has a claim to it.
+    Identity,
+    /// The Secret is the identity of a service account, or may become it.
+    Reserved,
+    /// As the Certificates that name the Secret agree among themselves.
+    Free,
+}
+
+/// A sidecar takes its roots from the Secret of its identity, so only the identity's own issuer may fill it.
+/// Nothing mounts identities in the operator's namespace, which has the Secrets of its CAs.
+fn claim(settings: &Settings, namespace: &str, certificate: &Certificate) -> Claim {
+    if identity::is_identity(settings, namespace, certificate) {
+        return Claim::Identity;
+    }
+    let is_ours = namespace == settings.cluster_resource_namespace;
+    match certificate.spec.secret_name.starts_with(IDENTITY_PREFIX) && !is_ours {
+        true => Claim::Reserved,
+        false => Claim::Free,
     }
 }
 

@@ -5,7 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pki::PrivateKey;
+use countersign_crds::CertificateRequest;
+use kube::ResourceExt;
+
+use crate::pki::{PrivateKey, parse_csr};
 
 /// Keys by namespace and name of their request. Nothing of them can be printed.
 #[derive(Debug, Default)]
@@ -54,6 +57,16 @@ impl PendingKeys {
         keys.get(&(namespace.to_owned(), request.to_owned())).cloned()
     }
 
+    /// Forgets the key of a request that is gone, unless another of the same name was made since.
+    pub fn gone(&self, request: &CertificateRequest) {
+        let namespace = request.namespace().unwrap_or_default();
+        let Some(pending) = self.of(&namespace, &request.name_any()) else { return };
+        let asked = parse_csr(&request.spec.request.0);
+        if asked.is_ok_and(|asked| asked.public_key_spki == pending.key.public_key_spki()) {
+            self.forget(&namespace, &request.name_any());
+        }
+    }
+
     /// Forgets the key of a request that is over.
     pub fn forget(&self, namespace: &str, request: &str) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,8 +76,33 @@ impl PendingKeys {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::pki::{KeyAlgorithm, generate_key};
+    use crate::pki::{CsrOptions, KeyAlgorithm, Request, generate_key, make_csr_with};
+
+    #[test]
+    fn key_of_a_request_that_is_gone_is_forgotten() {
+        let keys = PendingKeys::default();
+        let key = || Arc::new(generate_key(KeyAlgorithm::EcdsaP256).unwrap());
+        let (old, new) = (key(), key());
+        let names = Request { common_name: Some("web".to_owned()), ..Request::default() };
+        let csr = make_csr_with(&names, &old, &CsrOptions::default()).unwrap();
+        let request = json!({
+            "apiVersion": "countersign.dev/v1", "kind": "CertificateRequest",
+            "metadata": { "namespace": "shop", "name": "web-1" },
+            "spec": { "request": k8s_openapi::ByteString(csr.into_bytes()), "issuerRef": { "name": "ca" } },
+        });
+        let request: CertificateRequest = serde_json::from_value(request).unwrap();
+        keys.gone(&request);
+        keys.keep("shop", "web-1", old);
+        keys.gone(&request);
+        assert!(keys.of("shop", "web-1").is_none());
+        // The watch tells late: a request of the same name was made since.
+        keys.keep("shop", "web-1", new);
+        keys.gone(&request);
+        assert!(keys.of("shop", "web-1").is_some());
+    }
 
     #[test]
     fn a_request_that_is_there_already_keeps_its_key() {

@@ -24,7 +24,7 @@ pub(super) fn should_join(seen: &Observed) -> bool {
     let is_held =
         |stored: &Stored| seen.certificate.uid().is_none_or(|uid| stored.owners.contains(&uid));
     let secret = seen.secret.as_ref().filter(|stored| stored.applied.made && stored.applied.owner);
-    seen.rival.is_some() && secret.is_some_and(|stored| !is_held(stored))
+    !seen.is_reserved && seen.rival.is_some() && secret.is_some_and(|stored| !is_held(stored))
 }
 
 /// Whether it still holds the Secret as one that waits, which it does no more.
@@ -63,6 +63,17 @@ async fn write(context: &Context, seen: &Observed, mut metadata: Value) -> Resul
 mod tests {
     use super::*;
     use crate::certificate::support::{CertificateProse, certificate, healthy};
+
+    #[test]
+    fn reserved_secret_is_not_held() {
+        let mut seen = healthy(&certificate("web"));
+        (seen.rival, seen.is_reserved) = (Some("api".to_owned()), true);
+        let stored = seen.secret.as_mut().unwrap();
+        (stored.applied.owner, stored.owners) = (true, Default::default());
+        assert!(!should_join(&seen));
+        seen.is_reserved = false;
+        assert!(should_join(&seen));
+    }
 
     #[test]
     fn only_a_secret_that_would_go_with_another_certificate_is_held() {

@@ -230,10 +230,12 @@ impl View<'_> {
         let (address, target) = (SocketAddr::new(ip, port), endpoint.pod.as_deref());
         match self.holder(ip) {
             Holder::One(pod) => {
-                let is_it = |name: &str| pod.name_any() == name && pod.is_in(namespace_of_slice);
-                return match target {
-                    Some(target) if !is_it(&target.name) => Standing::Stale,
-                    _ => Standing::As(self.of_pod(&pod, address)),
+                // A slice sends the caller's identity to a pod of its own namespace only, even if it names no pod.
+                let is_it = pod.is_in(namespace_of_slice)
+                    && target.is_none_or(|target| pod.name_any() == *target.name);
+                return match is_it {
+                    true => Standing::As(self.of_pod(&pod, address)),
+                    false => Standing::Stale,
                 };
             }
             Holder::Contested => return Standing::Stale,

@@ -7,6 +7,7 @@ use countersign_crds::{
     Certificate, CertificateSpec, IssuerRef, KeyAlgorithm, KeyEncoding, KeyUsage, PrivateKeySpec,
 };
 use kube::ResourceExt;
+use serde_json::{Map, Value, json};
 
 use crate::context::Settings;
 use crate::kept::{MeshPod, MeshService};
@@ -73,6 +74,42 @@ pub fn is_identity(settings: &Settings, namespace: &str, found: &Certificate) ->
         wanted.spec.duration = Some(asked);
     }
     found.name_any() == wanted.name_any() && found.spec == wanted.spec
+}
+
+/// Whether the Certificate that is there is the one that is wanted, with what marks it as an identity.
+#[must_use]
+pub fn is_as_wanted(found: &Certificate, wanted: &Certificate) -> bool {
+    let mark = |certificate: &Certificate| {
+        certificate.annotations().get(names::SERVICE_ACCOUNT_ANNOTATION).cloned()
+    };
+    found.spec == wanted.spec
+        && found.labels().contains_key(names::IDENTITY_LABEL)
+        && mark(found) == mark(wanted)
+}
+
+/// The patch that takes away whatever another client added to a spec.
+#[must_use]
+pub fn without_additions(found: &CertificateSpec, wanted: &CertificateSpec) -> Option<Value> {
+    if found == wanted {
+        return None;
+    }
+    let (found, wanted) = (serde_json::to_value(found), serde_json::to_value(wanted));
+    Some(json!({ "spec": replacing(&found.ok()?, wanted.ok()?) }))
+}
+
+/// What a merge patch must say to leave nothing but what is wanted: a field is removed by null.
+fn replacing(found: &Value, wanted: Value) -> Value {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(mut wanted)) => {
+            let patched = found.iter().map(|(field, value)| {
+                let wanted = wanted.remove(field).unwrap_or_default();
+                (field.clone(), replacing(value, wanted))
+            });
+            let patched: Map<_, _> = patched.collect();
+            Value::Object(patched.into_iter().chain(wanted).collect())
+        }
+        (_, wanted) => wanted,
+    }
 }
 
 /// The names of the Services that select any of the pods: whoever calls such a Service may be

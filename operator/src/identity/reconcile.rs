@@ -81,7 +81,7 @@ pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result
     let mut wanted = desired::certificate(&context.settings, namespace, account, dns_names)?;
     let key = ObjectRef::from_obj(&wanted);
     let found = context.seen.certificates.get(&key);
-    if found.as_ref().is_some_and(|found| found.spec == wanted.spec) {
+    if found.as_ref().is_some_and(|found| desired::is_as_wanted(found, &wanted)) {
         return Ok(());
     }
     let Some(owner) = owner(context, namespace, account).await? else { return Ok(()) };
@@ -89,10 +89,16 @@ pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result
     info!(namespace, account, names = ?wanted.spec.dns_names, "identity wanted");
     let api: Api<Certificate> = Api::namespaced(context.client.clone(), namespace);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(&wanted.name_any(), &parameters, &Patch::Apply(&wanted))
-        .await
-        .map(|_| ())
-        .map_err(|source| Error::Apply { certificate: key, source })
+    let failed = |source| Error::Apply { certificate: key.clone(), source };
+    let name = wanted.name_any();
+    let applied = api.patch(&name, &parameters, &Patch::Apply(&wanted)).await.map_err(failed)?;
+    // What others added stays when we apply ours.
+    if let Some(rest) = desired::without_additions(&applied.spec, &wanted.spec) {
+        let parameters =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(&name, &parameters, &Patch::Merge(rest)).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The names of the Services that select a pod of an account.

@@ -54,29 +54,52 @@ pub(super) fn scope(
     let Some((namespace, secret, authority)) = signs_with else {
         return if devices.is_some_and(is) { Scope::Devices } else { Scope::Others };
     };
-    let keys: Vec<&[u8]> = authority.public_keys().collect();
-    let is_at_home = namespace == settings.cluster_resource_namespace;
-    let of_identities = known_ca(context, identities);
-    let of_devices = devices.map(|name| known_ca(context, name)).unwrap_or_default();
-    let signs_with_it = |ca: &KnownCa| {
-        let is_secret = is_at_home && ca.secret.as_deref() == Some(secret);
-        is_secret || keys.first().is_some_and(|key| ca.is_its_key(key))
+    let signer = Signer {
+        secret: (namespace == settings.cluster_resource_namespace).then_some(secret),
+        keys: authority.public_keys().collect(),
+        is_devices: devices.is_some_and(is),
     };
-    if signs_with_it(&of_identities) {
+    let of_devices = devices.and_then(|name| known_ca(context, name)).unwrap_or_default();
+    by_key(&signer, known_ca(context, identities).as_ref(), &of_devices)
+}
+
+/// An issuer that signs with the key of a CA.
+#[derive(Debug)]
+struct Signer<'a> {
+    /// The Secret of its CA, where that is in the operator's namespace: ClusterIssuers, above all.
+    secret: Option<&'a str>,
+    /// The public keys of its chain, its own first.
+    keys: Vec<&'a [u8]>,
+    /// Whether it has the name of the issuer of people and devices.
+    is_devices: bool,
+}
+
+/// While the issuer of identities does not exist, any CA of the operator's namespace may be the one that
+/// sidecars trust, so that it signs neither SPIFFE IDs nor CAs.
+fn by_key(signer: &Signer<'_>, of_identities: Option<&KnownCa>, of_devices: &KnownCa) -> Scope {
+    let signs_with_it = |ca: &KnownCa| {
+        let is_secret = signer.secret.is_some() && ca.secret.as_deref() == signer.secret;
+        is_secret || signer.keys.first().is_some_and(|key| ca.is_its_key(key))
+    };
+    let has_one_of = |ca: &KnownCa| signer.keys.iter().any(|key| ca.has(key));
+    let is_beside = match of_identities {
+        Some(ca) => has_one_of(ca),
+        None => signer.secret.is_some(),
+    };
+    if of_identities.is_some_and(signs_with_it) {
         Scope::Identities
-    } else if devices.is_some_and(is) || signs_with_it(&of_devices) {
+    } else if signer.is_devices || signs_with_it(of_devices) {
         Scope::Devices
-    } else if keys.iter().any(|key| of_identities.has(key) || of_devices.has(key)) {
+    } else if is_beside || has_one_of(of_devices) {
         Scope::BesideIdentities
     } else {
         Scope::Others
     }
 }
 
-/// As it was read last, or else as the issuer's status has it.
-fn known_ca(context: &Context, name: &str) -> KnownCa {
-    let issuer = context.seen.cluster_issuers.get(&ObjectRef::<ClusterIssuer>::new(name));
-    let Some(issuer) = issuer else { return KnownCa::default() };
+/// As it was read last, or else as the issuer's status has it; `None` where there is no such issuer.
+fn known_ca(context: &Context, name: &str) -> Option<KnownCa> {
+    let issuer = context.seen.cluster_issuers.get(&ObjectRef::<ClusterIssuer>::new(name))?;
     let secret = issuer.spec.ca.as_ref().map(|ca| ca.secret_name.clone());
     let home = &context.settings.cluster_resource_namespace;
     let key = secret.clone().map(|secret| (home.clone(), secret));
@@ -90,10 +113,61 @@ fn known_ca(context: &Context, name: &str) -> KnownCa {
             .flat_map(keys_of)
             .collect(),
     };
-    KnownCa { secret, keys }
+    Some(KnownCa { secret, keys })
 }
 
 fn keys_of(chain: &str) -> Vec<Vec<u8>> {
     let facts = CertificateFacts::all_from_pem(chain.as_bytes()).unwrap_or_default();
     facts.into_iter().map(|facts| facts.public_key_spki).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ca(secret: &str, keys: &[&[u8]]) -> KnownCa {
+        KnownCa {
+            secret: Some(secret.to_owned()),
+            keys: keys.iter().map(|key| key.to_vec()).collect(),
+        }
+    }
+
+    fn signer<'a>(secret: Option<&'a str>, keys: &[&'a [u8]]) -> Signer<'a> {
+        Signer { secret, keys: keys.to_vec(), is_devices: false }
+    }
+
+    #[test]
+    fn issuer_is_told_by_the_key_that_it_signs_with() {
+        let identities = ca("identities", &[b"middle", b"root"]);
+        let devices = ca("devices", &[b"devices", b"devices-root"]);
+        let cases: [(_, &[&[u8]], _); 8] = [
+            (Some("identities"), &[b"new"], Scope::Identities),
+            (Some("copy"), &[b"middle", b"root"], Scope::Identities),
+            (None, &[b"middle", b"root"], Scope::Identities),
+            (Some("other"), &[b"other", b"root"], Scope::BesideIdentities),
+            (None, &[b"root"], Scope::BesideIdentities),
+            (Some("copy"), &[b"devices", b"devices-root"], Scope::Devices),
+            (Some("own"), &[b"own"], Scope::Others),
+            (None, &[b"own"], Scope::Others),
+        ];
+        for (secret, keys, expected) in cases {
+            let scope = by_key(&signer(secret, keys), Some(&identities), &devices);
+            assert_eq!(scope, expected, "{secret:?} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn cluster_issuer_may_have_the_ca_of_identities_while_their_issuer_is_missing() {
+        let devices = ca("devices", &[b"devices"]);
+        let cases: [(_, &[&[u8]], _); 3] = [
+            (Some("identities"), &[b"middle", b"root"], Scope::BesideIdentities),
+            (Some("devices"), &[b"devices"], Scope::Devices),
+            // An Issuer of a namespace, with a Secret that is there.
+            (None, &[b"own"], Scope::Others),
+        ];
+        for (secret, keys, expected) in cases {
+            let scope = by_key(&signer(secret, keys), None, &devices);
+            assert_eq!(scope, expected, "{secret:?} {keys:?}");
+        }
+    }
 }

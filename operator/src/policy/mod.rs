@@ -18,7 +18,7 @@ mod refresh;
 mod reports;
 mod status;
 #[cfg(test)]
-mod support;
+pub(crate) mod support;
 mod tell;
 mod touch;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use countersign_contract::names::SERVICE_ACCOUNT_ANNOTATION;
+use countersign_contract::names::{IDENTITY_PREFIX, identity_name};
 use countersign_crds::{
     AccessPolicy, Certificate, CertificateRequest, ClusterIssuer, Issuer, IssuerRef,
 };
@@ -19,6 +19,7 @@ use super::secrets::Touched;
 use super::versions::Key;
 use crate::certificate::keys::KeyMaker;
 use crate::certificate::names::CERTIFICATE_NAME;
+use crate::certificate::pending::PendingKeys;
 use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::certificate::{inputs, is_identity};
@@ -44,6 +45,8 @@ pub struct Routes {
     pub repairs: Arc<Repairs>,
     /// Forgets what is gone, too.
     pub keys: Arc<KeyMaker>,
+    /// Forgets what is gone, too.
+    pub pending_keys: Arc<PendingKeys>,
     /// The policies of each namespace, compiled.
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
@@ -71,6 +74,9 @@ impl Routes {
                     self.seen.named.look();
                 }
                 let left = self.seen.claims.note(&namespace, &name, secret);
+                if may_be_tampered_with(certificate) {
+                    self.pods_of_identity(certificate);
+                }
                 self.put(certificate);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
             }
@@ -84,8 +90,8 @@ impl Routes {
                     self.seen.named.look();
                 }
                 // The operator made it, and makes it anew where a pod still needs it.
-                if is_identity(certificate) {
-                    self.pods_of_account(certificate);
+                if certificate.name_any().starts_with(IDENTITY_PREFIX) {
+                    self.pods_of_identity(certificate);
                 }
                 let left = self.seen.claims.forget(&namespace, &name);
                 left.iter().for_each(|secret| self.claimants(&namespace, secret));
@@ -122,6 +128,9 @@ impl Routes {
 
     /// A request concerns itself, and the Certificate that it was made for.
     pub fn request(&self, change: Change<'_, CertificateRequest>) {
+        if let Change::Gone(request) = &change {
+            self.pending_keys.gone(request);
+        }
         let (Change::There(request) | Change::Gone(request)) = change;
         self.queues.requests.put(request);
         if let Some(certificate) = request.annotations().get(CERTIFICATE_NAME) {
@@ -217,12 +226,11 @@ impl Routes {
         }
     }
 
-    fn pods_of_account(&self, identity: &Certificate) {
-        let account = identity.annotations().get(SERVICE_ACCOUNT_ANNOTATION);
-        let namespace = identity.namespace().unwrap_or_default();
+    /// The pods that need a Certificate of this name. Its annotation tells as well, and others write that.
+    fn pods_of_identity(&self, identity: &Certificate) {
+        let (namespace, name) = key_of(identity);
         let found = self.seen.pods.state_filter(|pod| {
-            pod.is_in(&namespace)
-                && account.is_some_and(|account| *pod.service_account == **account)
+            pod.is_in(&namespace) && identity_name(&pod.service_account) == name
         });
         found.iter().for_each(|pod| self.queues.pods.put(pod));
     }
@@ -248,6 +256,16 @@ impl Routes {
             Some(certificate) => self.put(&certificate),
             None => self.queues.certificates.put_reference(reference),
         }
+    }
+
+    /// The RSA key of a Certificate is made, and of no use where that went meanwhile.
+    pub fn key_made(&self, reference: ObjectRef<Certificate>) {
+        let uid = reference.extra.uid.clone().unwrap_or_default();
+        let found = self.seen.certificates.get(&reference);
+        if found.is_none_or(|found| found.metadata.uid.as_ref() != Some(&uid)) {
+            self.keys.forget(&uid);
+        }
+        self.certificate_again(reference);
     }
 
     fn put(&self, certificate: &Certificate) {
@@ -281,6 +299,14 @@ impl Routes {
             .state_filter(|request| wants(&request.spec.issuer_ref, request.namespace()));
         found.iter().for_each(|request| self.queues.requests.put(request));
     }
+}
+
+/// Whether a Certificate has the name of an identity, and a spec or marks that somebody changed since it was
+/// reconciled: the operator applies it again for the pods that need it.
+fn may_be_tampered_with(certificate: &Certificate) -> bool {
+    let reconciled = certificate.status.as_ref().and_then(|status| status.observed_generation);
+    certificate.name_any().starts_with(IDENTITY_PREFIX)
+        && (!is_identity(certificate) || reconciled != certificate.metadata.generation)
 }
 
 fn key_of(certificate: &Certificate) -> (String, String) {

@@ -205,7 +205,9 @@ pub(crate) async fn slice_of_another_namespace_neither_blocks_nor_opens_an_outsi
     within(caller.follow(std::slice::from_ref(&sink))).await.unwrap();
     let has_slice =
         |answer: &Answer| answer.endpoints.iter().any(|it| it.address == "192.0.2.79:80");
-    within(caller.until(&sink, has_slice)).await.unwrap();
+    let answer = within(caller.until(&sink, has_slice)).await.unwrap();
+    let theirs = format!("{}:80", ip(&space, 1));
+    assert!(endpoints(&answer).iter().all(|(address, _)| *address != theirs), "{answer:?}");
     for address in ["192.0.2.77:443", "192.0.2.78:443", "192.0.2.79:443"] {
         assert_eq!(fresh(&space, address).await.kind(), Kind::Outside, "{address}");
     }

@@ -20,7 +20,7 @@ use crate::lifecycle::is_not_adopted;
 use crate::requester;
 use crate::requests::openssl_csr;
 use crate::rights::{Right, may};
-use crate::space::{Space, condition, is_pair, leaf, revision, text};
+use crate::space::{Space, condition, identity_spec, is_pair, leaf, revision, text, until};
 use crate::world::World;
 
 use super::certificates;
@@ -40,6 +40,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             rsa_key_above_the_limit_is_refused_with_field_and_flag,
             unreadable_kept_key_survives,
             request_name_squatting_does_not_block,
+            request_that_goes_takes_its_key_along,
             only_signers_answer_requests_to_issuers_of_ours,
             successor_keeps_the_secret_of_a_renamed_certificate,
             changed_password_reaches_the_key_stores,
@@ -268,8 +269,7 @@ pub(crate) async fn rsa_flood_leaves_identities_quick(space: Space) {
     // An identity as the operator makes it, and a Certificate of somebody else.
     let identity = json!({ "labels": { "countersign.dev/identity": "true" },
         "annotations": { "countersign.dev/service-account": "web" } });
-    let mut object = of_self("countersign-web", json!({}));
-    object["metadata"] = identity;
+    let object = json!({ "metadata": identity, "spec": identity_spec(&elsewhere, "web") });
     elsewhere.make::<Certificate>("countersign-web", object).await;
     elsewhere.ready("countersign-web").await;
     elsewhere.certificate("ecdsa", json!({ "issuerRef": { "name": "self" } })).await;
@@ -347,6 +347,23 @@ pub(crate) async fn request_name_squatting_does_not_block(space: Space) {
     // Nothing was created under the name of the squatter.
     let again = requests.create(&PostParams::default(), &same).await;
     assert!(again.is_err());
+}
+
+pub(crate) async fn request_that_goes_takes_its_key_along(space: Space) {
+    let spec = leaf("web", json!({ "issuerRef": foreign() }));
+    space.make::<Certificate>("web", json!({ "spec": spec })).await;
+    request(&space, "web-1").await;
+    let has_key = || space.world.has_pending_key(&space.namespace, "web-1");
+    until("the key is in memory", async || has_key()).await;
+    space.api::<Certificate>().delete("web", &DeleteParams::default()).await.unwrap();
+    // As the garbage collector does, which does not run here, with each that a late watch has made.
+    let requests: Api<CertificateRequest> = space.api();
+    let is_forgotten = async || {
+        let deleted = requests.delete("web-1", &DeleteParams::default()).await;
+        assert!(deleted.is_ok() || matches!(&deleted, Err(kube::Error::Api(it)) if it.code == 404));
+        !has_key()
+    };
+    until("the key is forgotten", is_forgotten).await;
 }
 
 pub(crate) async fn only_signers_answer_requests_to_issuers_of_ours(space: Space) {

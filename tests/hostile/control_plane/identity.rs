@@ -21,6 +21,14 @@ use crate::rights::{Right, until_may};
 use crate::space::{Space, condition, identity_spec, leaf, make_in};
 use crate::world::{HOME, World};
 
+mod secrets;
+
+pub(crate) use secrets::{
+    certificate_with_the_secret_of_an_identity_is_refused_at_admission,
+    secret_of_an_identity_is_filled_by_no_other_issuer,
+    secret_that_another_certificate_filled_before_is_taken_back,
+};
+
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
         identity::{
@@ -33,6 +41,9 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             issuer_below_the_root_of_identities_signs_neither_identities_nor_cas,
             unlabelled_namespace_gets_nothing_from_the_devices_issuer,
             sidecars_are_told_the_keys_of_the_devices_ca,
+            secret_of_an_identity_is_filled_by_no_other_issuer,
+            secret_that_another_certificate_filled_before_is_taken_back,
+            certificate_with_the_secret_of_an_identity_is_refused_at_admission,
         }
     }
 }
@@ -117,8 +128,11 @@ fn signed(request: &CertificateRequest) -> CertificateFacts {
 async fn refused(space: &Space, name: &str, spec: Value) -> String {
     space.make::<Certificate>(name, json!({ "spec": spec })).await;
     let why = |certificate: &Certificate| {
-        let issuing = condition(certificate, "Issuing")?;
-        (issuing.reason.as_deref() == Some("Denied")).then(|| issuing.message.clone())?
+        let said = |type_: &str, reason: &str| {
+            let found = condition(certificate, type_)?;
+            (found.reason.as_deref() == Some(reason)).then(|| found.message.clone())?
+        };
+        said("Issuing", "Denied").or_else(|| said("Ready", "ReservedSecretName"))
     };
     let found = space.certificate_when(name, "is denied", |it| why(it).is_some()).await;
     let secret = found.spec.secret_name.clone();
@@ -234,18 +248,24 @@ pub(crate) async fn certificate_that_only_looks_like_an_identity_is_refused(spac
         spec
     };
     let cases = [
-        ("mine", with(&|_| ())),
-        ("countersign-vault", with(&|spec| spec["secretName"] = "mine".into())),
-        ("countersign-vault", with(&|spec| spec["privateKey"]["rotationPolicy"] = "Never".into())),
+        ("mine", with(&|spec| spec["secretName"] = "mine".into()), "does not sign Certificate"),
+        (
+            "countersign-vault",
+            with(&|spec| spec["secretName"] = "mine".into()),
+            "does not sign Certificate",
+        ),
+        (
+            "countersign-vault",
+            with(&|spec| spec["privateKey"]["rotationPolicy"] = "Never".into()),
+            "is reserved",
+        ),
+        ("countersign-vault", with(&|spec| spec["duration"] = "8760h".into()), "is reserved"),
     ];
-    for (name, spec) in cases {
+    for (name, spec, expected) in cases {
         let why = refused(&space, name, spec).await;
-        assert!(why.contains("does not sign Certificate"), "{why}");
+        assert!(why.contains(expected), "{why}");
         space.api::<Certificate>().delete(name, &DeleteParams::default()).await.unwrap();
     }
-    let year = with(&|spec| spec["duration"] = "8760h".into());
-    let why = refused(&space, "countersign-vault", year).await;
-    assert!(why.contains("duration"), "{why}");
 }
 
 pub(crate) async fn second_issuer_with_the_key_of_identities_is_guarded_too(space: Space) {

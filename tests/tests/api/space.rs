@@ -177,6 +177,17 @@ pub(crate) async fn event_in(
     told.unwrap_or_else(|_| panic!("no Event about {name} {what}"));
 }
 
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    };
+    let held = tokio::time::timeout(PATIENCE, looking).await;
+    held.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
 /// Makes an object, wherever it stands.
 pub(crate) async fn make_in<K>(api: &Api<K>, name: &str, mut rest: Value) -> K
 where

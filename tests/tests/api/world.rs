@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use countersign_contract::discovery::Report;
 use countersign_operator::cabundle::ApiServerAuthority;
+use countersign_operator::certificate::pending::PendingKeys;
 use countersign_operator::clock::Clock;
 use countersign_operator::context::{Process, Settings};
 use countersign_operator::discovery::{self, Leader};
@@ -64,6 +65,7 @@ struct Operator {
     exposition: Exposition,
     reports: Arc<Reports>,
     suspects: Arc<Suspects>,
+    pending_keys: Arc<PendingKeys>,
 }
 
 impl Default for World {
@@ -220,6 +222,7 @@ impl World {
         let exposition = Exposition::new(registry, Objects::of(&controllers.context()));
         let reports = controllers.context().reports.clone();
         let suspects = controllers.context().suspects.clone();
+        let pending_keys = controllers.context().pending_keys.clone();
         let stop = CancellationToken::new();
         let before = self.discovery.get().copied();
         let address = before.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
@@ -227,7 +230,8 @@ impl World {
         let (discovering, discovery) = serve(&mut controllers, address, address, &stop).await;
         self.discovery.get_or_init(|| discovery);
         let running = tokio::spawn(controllers.run(stop.clone()));
-        let operator = Operator { stop, running, discovering, exposition, reports, suspects };
+        let operator =
+            Operator { stop, running, discovering, exposition, reports, suspects, pending_keys };
         *self.operator.lock().unwrap() = Some(operator);
     }
 
@@ -249,6 +253,12 @@ impl World {
         let operator = self.operator.lock().unwrap();
         let pages = operator.as_ref().map(|operator| operator.exposition.pages().expect("metrics"));
         pages.into_iter().flatten().collect()
+    }
+
+    /// Whether the operator has the private key of a request in memory.
+    pub(crate) fn has_pending_key(&self, namespace: &str, request: &str) -> bool {
+        let operator = self.operator.lock().unwrap();
+        operator.as_ref().is_some_and(|it| it.pending_keys.of(namespace, request).is_some())
     }
 
     /// A sidecar reports to the operator; lost while another test has that restarted.

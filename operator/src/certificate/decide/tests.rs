@@ -3,6 +3,7 @@
 mod backoff;
 mod by_request;
 mod contested;
+mod reserved;
 
 use countersign_crds::KeyAlgorithm as SpecAlgorithm;
 use k8s_openapi::api::core::v1::Secret;

@@ -2,6 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::certificate::support::{SecretProse, applied, certificate, now, secret_of};
+use crate::policy::support::settings;
 
 #[test]
 fn a_secret_says_what_it_lacks_and_what_is_damaged() {
@@ -90,7 +91,7 @@ fn an_issuer_is_ready_when_it_says_so() {
 }
 
 /// A Certificate that names the Secret `one`, made so many minutes ago.
-fn claim(name: &str, minutes: i64) -> Arc<Certificate> {
+fn claimant(name: &str, minutes: i64) -> Arc<Certificate> {
     let mut claim = certificate(name);
     claim.spec.secret_name = "one".to_owned();
     let since = now() - jiff::SignedDuration::from_mins(minutes);
@@ -100,7 +101,7 @@ fn claim(name: &str, minutes: i64) -> Arc<Certificate> {
 
 #[test]
 fn of_several_certificates_with_one_secret_exactly_one_has_no_rival() {
-    let all = [claim("old", 9), claim("abel", 5), claim("bert", 5), claim("young", 1)];
+    let all = [claimant("old", 9), claimant("abel", 5), claimant("bert", 5), claimant("young", 1)];
     let cases =
         [(None, "old"), (Some("young"), "young"), (Some("bert"), "bert"), (Some("gone"), "old")];
     for (owner, winner) in cases {
@@ -112,7 +113,7 @@ fn of_several_certificates_with_one_secret_exactly_one_has_no_rival() {
 
 #[test]
 fn of_two_certificates_of_the_same_age_the_first_by_name_wins() {
-    let two = [claim("bert", 5), claim("abel", 5)];
+    let two = [claimant("bert", 5), claimant("abel", 5)];
     assert_eq!(first_of(&two, &two[0], None), Some("abel".to_owned()));
     assert_eq!(first_of(&two, &two[1], None), None);
 }
@@ -126,9 +127,48 @@ fn what_names_another_secret_or_stands_elsewhere_or_goes_is_no_rival() {
         |other| other.metadata.name = Some("web".to_owned()),
     ];
     for change in changes {
-        let mut other = (*claim("old", 9)).clone();
-        assert!(claims_the_same(&claim("web", 1), &other));
+        let mut other = (*claimant("old", 9)).clone();
+        assert!(claims_the_same(&claimant("web", 1), &other));
         change(&mut other);
-        assert!(!claims_the_same(&claim("web", 1), &other), "{other:?}");
+        assert!(!claims_the_same(&claimant("web", 1), &other), "{other:?}");
+    }
+}
+
+#[test]
+fn secret_of_an_identity_belongs_to_that_identity_only() {
+    let settings = settings();
+    let identity = || identity::desired::certificate(&settings, "shop", "web", vec![]).unwrap();
+    let changed = |change: fn(&mut Certificate)| {
+        let mut changed = identity();
+        change(&mut changed);
+        changed
+    };
+    let cases = [
+        ("the identity", identity(), Claim::Identity),
+        ("without its marks", changed(|it| it.metadata.labels = None), Claim::Identity),
+        (
+            "of another issuer",
+            changed(|it| it.spec.issuer_ref.name = "evil".into()),
+            Claim::Reserved,
+        ),
+        ("of another kind", changed(|it| it.spec.issuer_ref.kind = None), Claim::Reserved),
+        ("as a CA", changed(|it| it.spec.is_ca = Some(true)), Claim::Reserved),
+        ("by another name", changed(|it| it.metadata.name = Some("aaa".into())), Claim::Reserved),
+        ("another Secret", changed(|it| it.spec.secret_name = "web-tls".into()), Claim::Free),
+    ];
+    for (what, certificate, expected) in cases {
+        assert_eq!(claim(&settings, "shop", &certificate), expected, "{what}");
+    }
+    let home = settings.cluster_resource_namespace.as_str();
+    let other = changed(|it| it.spec.issuer_ref.name = "evil".into());
+    assert_eq!(claim(&settings, home, &other), Claim::Free, "the operator's namespace is trusted");
+}
+
+#[test]
+fn longest_names_of_accounts_are_reserved_too() {
+    let mut certificate = certificate("web");
+    for account in ["a".to_owned(), "x".repeat(253)] {
+        certificate.spec.secret_name = countersign_contract::names::identity_name(&account);
+        assert_eq!(claim(&settings(), "shop", &certificate), Claim::Reserved);
     }
 }

@@ -119,6 +119,7 @@ pub(super) fn seen(certificate: &Certificate, secret: Option<&Secret>) -> Observ
         secret: secret.map(Stored::of),
         issuer: IssuerState::Ready,
         rival: None,
+        is_reserved: false,
         passwords: Ok(Passwords::default()),
         asked: None,
         was_asked: None,

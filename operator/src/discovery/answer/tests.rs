@@ -225,6 +225,20 @@ fn a_slice_decides_nothing_about_an_address_that_is_no_pods() {
 }
 
 #[test]
+fn slice_without_a_pod_leads_to_no_meshed_pod_of_another_namespace() {
+    let bare = json!({"addresses": ["10.0.0.1"], "conditions": {"ready": true}});
+    let mut cluster = Cluster { endpoints: vec![bare], ..Cluster::new() };
+    assert_eq!(cluster.said("10.96.0.7:80", None), "Service +10.0.0.1:8080");
+    cluster.pods[0]["metadata"]["namespace"] = "bank".into();
+    assert_eq!(cluster.said("10.96.0.7:80", None), "Service");
+    let by_address = cluster.ask("10.0.0.1:8080", None).answer.unwrap();
+    assert_eq!(
+        by_address.endpoints[0].identity, "spiffe://d/ns/bank/sa/web",
+        "it is called itself"
+    );
+}
+
+#[test]
 fn an_external_address_counts_only_where_it_can_be_no_other() {
     let claims = |ip: &str| {
         json!({"metadata": {"name": "sink", "namespace": "evil"},

@@ -172,3 +172,35 @@ fn what_is_no_kubernetes_name_gets_no_identity() {
         assert!(made.is_err(), "{namespace} {account}");
     }
 }
+
+#[test]
+fn identity_without_its_marks_is_applied_again() {
+    let wanted = identity("web");
+    assert!(is_as_wanted(&wanted, &wanted));
+    let changes: [fn(&mut Certificate); 4] = [
+        |found| found.metadata.labels = None,
+        |found| found.metadata.annotations = None,
+        |found| found.spec.dns_names.clear(),
+        |found| found.spec.common_name = Some("till-1".to_owned()),
+    ];
+    for change in changes {
+        let mut found = wanted.clone();
+        change(&mut found);
+        assert!(!is_as_wanted(&found, &wanted), "{found:?}");
+    }
+}
+
+#[test]
+fn what_another_client_added_to_an_identity_is_removed() {
+    let wanted = identity("web");
+    assert_eq!(without_additions(&wanted.spec, &wanted.spec), None);
+    let mut found = wanted.spec.clone();
+    (found.common_name, found.is_ca) = (Some("till-1".to_owned()), Some(true));
+    found.uris.push("spiffe://prod.example/ns/bank/sa/teller".to_owned());
+    let key = found.private_key.as_mut().unwrap();
+    key.rotation_policy = Some(countersign_crds::RotationPolicy::Never);
+    let patch = without_additions(&found, &wanted.spec).unwrap();
+    let mut patched = json!({ "spec": found });
+    json_patch::merge(&mut patched, &patch);
+    assert_eq!(patched, json!({ "spec": wanted.spec }));
+}
