@@ -15,7 +15,7 @@ mod verified;
 
 pub use client::configuration as client_configuration;
 pub use peer::{Peer, SignedBy};
-pub use refusal::of_error;
+pub use refusal::{of_error, text};
 pub use server::{Answer, Asked, configuration as server_configuration};
 pub(crate) use trust::device_roots;
 pub use trust::{InvalidDeviceRoots, InvalidList, Trust};

@@ -17,6 +17,8 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use super::digest::spki_digest;
 use super::{Peer, Trust};
 
+mod strangers;
+
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 type Chain = Vec<CertificateDer<'static>>;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_contract::access::{Authorities, Signer};
+use countersign_contract::chain::{TooManyCertificates, check_length};
 use rustls::{CertificateError, DistinguishedName, Error, OtherError, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -56,6 +57,10 @@ impl From<NotVouched> for Error {
     fn from(problem: NotVouched) -> Self {
         CertificateError::Other(OtherError(Arc::new(problem))).into()
     }
+}
+
+fn too_many(problem: TooManyCertificates) -> Error {
+    CertificateError::Other(OtherError(Arc::new(problem))).into()
 }
 
 /// A revocation list that cannot be used.
@@ -167,6 +172,7 @@ impl Trust {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<Proven, Error> {
+        check_length(chain.len()).map_err(too_many)?;
         let by_mesh = self.path(&self.roots, chain, now, usage);
         let Some(devices) = &self.devices else {
             return by_mesh.map(|(path, _)| Proven { path, signed_by: None });
@@ -199,7 +205,8 @@ impl Trust {
     ) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), Error> {
         let (leaf, above) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(named)?;
-        let algorithms = self.signatures.algorithms();
+        let signatures = self.signatures.of_one_chain();
+        let algorithms = signatures.algorithms();
         let lists: Vec<_> = self.lists.iter().collect();
         let revocation = revocation(&lists);
         let path = leaf

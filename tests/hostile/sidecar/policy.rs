@@ -6,8 +6,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::authority::{Authority, Folder, Set, WEB};
-use crate::ends::Ends;
-use crate::peer::{application, ask, client, client_side, connect};
+use crate::ends::{Ends, Kind};
+use crate::peer::{application, ask, client, client_side, connect, server_side};
 use crate::program::{Port, Sidecar, until};
 use crate::stream::Peer;
 
@@ -186,4 +186,34 @@ fn future_rule_admits_nobody_and_the_rules_beside_it_hold() {
         let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
         ask(&mut caller, b"x").ok()
     });
+}
+
+/// What a stranger presents: a leaf, and CAs each of which could have signed every other.
+fn endless_chain() -> Set {
+    let stranger = Authority::new("x");
+    let leaf = stranger.issue(WEB);
+    let cas: String = (0..40).map(|_| Authority::new("x").pem()).collect();
+    Set { crt: leaf.crt.clone() + &cas, ..leaf }
+}
+
+#[test]
+fn chain_with_endless_paths_is_refused_before_it_is_verified() {
+    let set = endless_chain();
+    for kind in Kind::TLS {
+        let mut ends = Ends::of(kind);
+        let ca = ends.authority.pem();
+        let answer = match kind {
+            Kind::Outbound => {
+                let _app = connect(ends.at);
+                Peer::try_shaken(ends.accept(), server_side(&set, &ca)).and_then(|mut p| p.rest())
+            }
+            _ => Peer::try_shaken(connect(ends.at), client_side(&ca, Some(&set)))
+                .and_then(|mut peer| peer.rest()),
+        };
+        assert!(answer.is_err(), "{answer:?}");
+        let line = ends.sidecar.line("message", "refused");
+        let detail = line["detail"].as_str().unwrap();
+        assert_eq!(line["reason"], "peer_invalid", "{line}");
+        assert!(detail.contains("41 certificates are presented"), "{line}");
+    }
 }
