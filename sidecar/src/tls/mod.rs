@@ -1,5 +1,6 @@
 //! TLS: one provider, one way to serve, one way to call, and names for what goes wrong.
 
+mod again;
 mod client;
 mod digest;
 pub(crate) mod handshake;

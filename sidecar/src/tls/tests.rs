@@ -17,6 +17,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use super::digest::spki_digest;
 use super::{Peer, Trust};
 
+mod again;
 mod strangers;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;

@@ -24,9 +24,19 @@ pub struct Trust {
     roots: Arc<RootCertStore>,
     devices: Option<Devices>,
     lists: Vec<CertRevocationList<'static>>,
+    list_ends: Vec<ListEnd>,
     clients: Verified,
     servers: Verified,
     signatures: Signatures,
+}
+
+/// When the revocation list of a CA ends.
+#[derive(Debug)]
+pub(super) struct ListEnd {
+    /// The CA's subject, DER.
+    pub(super) issuer: Vec<u8>,
+    /// In seconds since 1970.
+    pub(super) until: u64,
 }
 
 /// The CA of people and devices, whose certificates clients may show and servers may not.
@@ -81,19 +91,20 @@ impl Trust {
         roots: Arc<RootCertStore>,
         lists: &[CertificateRevocationListDer<'_>],
     ) -> Result<Self, InvalidList> {
-        let mut until = u64::MAX;
-        let mut parsed = Vec::new();
+        let (mut parsed, mut list_ends) = (Vec::new(), Vec::new());
         for list in lists {
             let invalid = |error: &dyn std::fmt::Display| InvalidList(error.to_string());
             let owned = OwnedCertRevocationList::from_der(list).map_err(|error| invalid(&error))?;
             let (_, read) = parse_x509_crl(list).map_err(|error| invalid(&error))?;
             let next = read.next_update().map_or(i64::MAX, |next| next.timestamp());
-            until = until.min(u64::try_from(next).unwrap_or(0));
+            let until = u64::try_from(next).unwrap_or(0);
+            list_ends.push(ListEnd { issuer: read.issuer().as_raw().to_vec(), until });
             parsed.push(owned.into());
         }
+        let until = list_ends.iter().map(|end| end.until).min().unwrap_or(u64::MAX);
         let (clients, servers) = (Verified::new(until), Verified::new(until));
         let (devices, signatures) = (None, Signatures::new());
-        Ok(Self { roots, devices, lists: parsed, clients, servers, signatures })
+        Ok(Self { roots, devices, lists: parsed, list_ends, clients, servers, signatures })
     }
 
     /// Tells the mesh's own CA from that of people and devices: clients may chain to either, and what
@@ -112,6 +123,11 @@ impl Trust {
     pub(super) fn subjects(&self) -> Vec<DistinguishedName> {
         let devices = self.devices.iter().flat_map(|devices| devices.roots.subjects());
         self.roots.subjects().into_iter().chain(devices).collect()
+    }
+
+    /// When each revocation list ends.
+    pub(super) fn list_ends(&self) -> &[ListEnd] {
+        &self.list_ends
     }
 
     /// The roots.
