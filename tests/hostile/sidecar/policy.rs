@@ -276,3 +276,28 @@ fn chain_with_endless_paths_is_refused_before_it_is_verified() {
         assert!(detail.contains("41 certificates are presented"), "{line}");
     }
 }
+
+#[test]
+fn future_part_of_a_policy_closes_its_pods_whatever_other_policies_admit() {
+    let (authority, folder) = (Authority::new("root"), Folder::new());
+    folder.swap("one", &authority.issue(WEB));
+    folder.put("labels", "");
+    let policies = |new: &str| {
+        format!(
+            r#"{{"version":9,"needs":1,"revision":"r","defaultAllow":[],"policies":[
+                {{"name":"tells","allow":[]{new}}},{{"name":"wide","allow":[{{"namespaces":["shop"]}}]}}]}}"#
+        )
+    };
+    folder.put("policies.json", &policies(r#","tellsCaller":"InAnotherHeader""#));
+    let (port, admin) = (Port::new(), Port::new());
+    let mut sidecar = inbound(&folder, &port, &admin).ready();
+    let set = authority.issue(WEB);
+    let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
+    assert!(ask(&mut caller, b"x").is_err(), "another policy admits it");
+    assert_eq!(sidecar.line("message", "refused")["reason"], "peer_not_allowed");
+    folder.put("policies.json", &policies(""));
+    until("both policies are understood", || {
+        let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
+        ask(&mut caller, b"x").ok()
+    });
+}
