@@ -1,23 +1,39 @@
-//! Peers that present too many certificates are refused before any of them is verified.
+//! Peers that present too many certificates, or such with too many paths, are refused before any of them is
+//! verified.
 
 use std::sync::Arc;
 
-use countersign_contract::chain::check_length;
+use countersign_contract::chain::{Link, Unverified, check_length, check_paths};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::EndEntityCert;
 
 /// A verifier of chains that have no more certificates than real ones.
 #[derive(Debug)]
 pub(super) struct ShortChains<V: ?Sized>(pub(super) Arc<V>);
 
-/// Refuses a leaf with so many certificates above it.
-fn check(above: &[CertificateDer<'_>]) -> Result<(), Error> {
-    let too_many = |problem| CertificateError::Other(OtherError(Arc::new(problem)));
-    Ok(check_length(1 + above.len()).map_err(too_many)?)
+/// Refuses a leaf with these certificates above it.
+fn check(leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Result<(), Error> {
+    let checked = check_length(1 + above.len()).and_then(|()| paths_have_an_end(leaf, above));
+    let unverified = |problem: Unverified| CertificateError::Other(OtherError(Arc::new(problem)));
+    Ok(checked.map_err(unverified)?)
+}
+
+/// A certificate that cannot be read is on no path.
+fn paths_have_an_end(
+    leaf: &CertificateDer<'_>,
+    above: &[CertificateDer<'_>],
+) -> Result<(), Unverified> {
+    let chain = std::iter::once(leaf).chain(above);
+    let read = chain.filter_map(|certificate| EndEntityCert::try_from(certificate).ok());
+    let read: Vec<_> = read.map(|one| (one.subject_public_key_info(), one)).collect();
+    let links =
+        read.iter().map(|(key, one)| Link { subject: one.subject(), issuer: one.issuer(), key });
+    check_paths(&links.collect::<Vec<_>>())
 }
 
 impl ClientCertVerifier for ShortChains<dyn ClientCertVerifier> {
@@ -39,7 +55,7 @@ impl ClientCertVerifier for ShortChains<dyn ClientCertVerifier> {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        check(intermediates)?;
+        check(end_entity, intermediates)?;
         self.0.verify_client_cert(end_entity, intermediates, now)
     }
 
@@ -75,7 +91,7 @@ impl ServerCertVerifier for ShortChains<dyn ServerCertVerifier> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        check(intermediates)?;
+        check(end_entity, intermediates)?;
         self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 

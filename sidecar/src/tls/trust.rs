@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_contract::access::{Authorities, Signer};
-use countersign_contract::chain::{TooManyCertificates, check_length};
+use countersign_contract::chain::{Link, Unverified, check_length, check_paths};
 use rustls::{CertificateError, DistinguishedName, Error, OtherError, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -69,7 +69,7 @@ impl From<NotVouched> for Error {
     }
 }
 
-fn too_many(problem: TooManyCertificates) -> Error {
+fn unverified(problem: Unverified) -> Error {
     CertificateError::Other(OtherError(Arc::new(problem))).into()
 }
 
@@ -188,7 +188,7 @@ impl Trust {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<Proven, Error> {
-        check_length(chain.len()).map_err(too_many)?;
+        check_length(chain.len()).and_then(|()| paths_have_an_end(chain)).map_err(unverified)?;
         let by_mesh = self.path(&self.roots, chain, now, usage);
         let Some(devices) = &self.devices else {
             return by_mesh.map(|(path, _)| Proven { path, signed_by: None });
@@ -235,6 +235,15 @@ impl Trust {
         let path = std::iter::once(leaf.der()).chain(above);
         Ok((path.map(CertificateDer::into_owned).collect(), keys))
     }
+}
+
+/// A certificate that cannot be read is on no path.
+fn paths_have_an_end(chain: &[CertificateDer<'_>]) -> Result<(), Unverified> {
+    let read = chain.iter().filter_map(|certificate| EndEntityCert::try_from(certificate).ok());
+    let read: Vec<_> = read.map(|one| (one.subject_public_key_info(), one)).collect();
+    let links =
+        read.iter().map(|(key, one)| Link { subject: one.subject(), issuer: one.issuer(), key });
+    check_paths(&links.collect::<Vec<_>>())
 }
 
 fn is_unknown(error: &Error) -> bool {
