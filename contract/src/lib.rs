@@ -7,6 +7,7 @@
 //! that may be of different versions.
 
 pub mod access;
+pub mod chain;
 pub mod covered;
 pub mod discovery;
 pub mod ending;

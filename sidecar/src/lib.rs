@@ -17,6 +17,7 @@ pub mod detect;
 mod dial;
 mod discovery;
 mod edges;
+mod essential;
 mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -1,7 +1,8 @@
 //! Wires listeners, credentials and health together, and ends gracefully.
 
+mod error;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,14 +21,15 @@ use crate::call::{Calling, Configurations};
 use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{self, Role, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
+use crate::essential::{self, Essential};
 use crate::inbound::Inbound;
-use crate::listen::{self, listen, listen_on_any};
+use crate::listen::{listen, listen_on_any};
 use crate::live::Table;
 use crate::metrics::{Direction, Metrics, Sums};
 use crate::outbound::Outbound;
 use crate::own_addresses::OwnAddresses;
 use crate::pending::Pending;
-use crate::probe::{self, Probes};
+use crate::probe::Probes;
 use crate::source_ports::SourcePorts;
 use crate::telemetry::Level;
 use crate::traces::{self, Spans};
@@ -35,36 +37,10 @@ use crate::transparent::Transparent;
 use crate::worker::{self, Side, Worker};
 use crate::{descriptors, file, memory_limit, policy, tls};
 
+pub use error::Error;
+
 /// How long an answer of the admin port may keep the program from ending.
 const ADMIN_END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why nothing is served.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each variant's text says what it is")]
-pub enum Error {
-    #[error("{0} {1}: there is no such folder")]
-    NoFolder(&'static str, PathBuf),
-    #[error("--policy {path}: {source}")]
-    ReadPolicy { path: PathBuf, source: std::io::Error },
-    #[error("--policy {path}: {source}")]
-    Policy { path: PathBuf, source: policy::Error },
-    #[error("--probes: {0}")]
-    Probes(#[from] probe::Error),
-    #[error(transparent)]
-    Listen(#[from] listen::Error),
-    #[error("starting: {0}")]
-    Start(#[from] std::io::Error),
-    #[error("the machine gives no random numbers")]
-    Random,
-}
-
-impl Error {
-    /// Whether it is the caller's mistake: status 2.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Start(_) | Self::Random)
-    }
-}
 
 /// What all sides of one process share.
 struct Shared {
@@ -78,6 +54,8 @@ struct Shared {
     denials: Arc<Denials>,
     /// Inbound and outbound connections, apart: strangers that hang on the one leave the other alone.
     limits: [Arc<ConnectionLimits>; 2],
+    /// Tasks without which connections cannot go on.
+    essential: Essential,
     stop: CancellationToken,
 }
 
@@ -164,13 +142,14 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let common = plan.common().clone();
     let admin_listener = listen_on_any(common.admin)?;
     let (serving, publishing) = credentials::watch(sources, metrics.clone());
-    let publishing = tokio::spawn(publishing);
+    let (essential, mut ended) = essential::tasks();
+    let publishing = tokio::spawn(essential.clone().run("credentials", publishing));
     let spans = common.traces.clone().map(|collector| {
         let (spans, sending) = traces::start(collector, metrics.clone());
         drop(tokio::spawn(sending));
         spans
     });
-    let shared = shared(common, serving.clone(), metrics.clone(), spans);
+    let shared = shared(common, serving.clone(), metrics.clone(), spans, essential);
     let book = Arc::new(Book::new(affinity()?));
     let workers = workers(plan, &shared, &book)?;
     let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
@@ -189,11 +168,20 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let working = worker::start(workers)?;
     let asking = discover(plan, &shared, book);
     tokio::pin!(asking);
-    tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} () = &mut asking => {} }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = &mut asking => {}
+        task = ended.first() => return Err(task.into()),
+    }
     info!("stopping: no more connections are accepted");
     shared.stop.cancel();
     // What is live may have to call somebody yet.
-    tokio::select! { () = working.wait() => {} () = asking => {} }
+    tokio::select! {
+        () = working.wait() => {}
+        () = asking => {}
+        task = ended.first() => return Err(task.into()),
+    }
     end.cancel();
     publishing.abort();
     drop(tokio::time::timeout(ADMIN_END_TIMEOUT, admin).await);
@@ -202,7 +190,13 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     Ok(())
 }
 
-fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Spans>) -> Shared {
+fn shared(
+    common: Common,
+    serving: Watched,
+    metrics: Metrics,
+    spans: Option<Spans>,
+    essential: Essential,
+) -> Shared {
     let connections = connections(&common.limits);
     let (most, of_one) = common.limits.handshakes(connections);
     // Whoever calls out is our own application, which is one source.
@@ -213,7 +207,7 @@ fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Span
         metrics.limit(direction, connections);
     }
     let (denials, stop) = Default::default();
-    Shared { common, serving, metrics, spans, pending, denials, limits, stop }
+    Shared { common, serving, metrics, spans, pending, denials, limits, essential, stop }
 }
 
 /// How many connections there may be each way.
@@ -275,6 +269,7 @@ fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) ->
         buffer_budget: memory_limit::buffer_budget(shared.common.workers.count()),
         deadlines: shared.common.deadlines(),
         stop: shared.stop.clone(),
+        essential: shared.essential.clone(),
         drain: shared.common.drain_timeout,
     }
 }

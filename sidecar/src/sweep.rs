@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use countersign_contract::Ending;
 use countersign_contract::policy::Unmeshed;
-use rustls::CertificateError;
 use rustls_pki_types::UnixTime;
 
 use crate::connection_limits::ConnectionLimits;
@@ -151,42 +150,30 @@ fn expired(about: &About, id: u64, grace: Duration, now: UnixTime) -> Option<End
     (now.as_secs() >= end).then_some(Ending::PeerExpired)
 }
 
-/// Whether a connection would be refused if it were made now.
+/// Whether a connection would be refused if it were made now. That its peer's certificate has expired is
+/// no reason: that has a deadline of its own, with its own grace.
 fn refused(about: &About, serving: &Serving, now: UnixTime) -> Option<Ending> {
     let trust = &serving.credentials.trust;
-    if let Some(peer) = &about.peer {
-        let verified = match about.direction {
-            Direction::inbound => trust.client(&peer.chain, now),
-            Direction::outbound => trust.server(&peer.chain, now),
-        };
-        if verified.is_err_and(|error| !is_expiry(&error)) {
-            return Some(Ending::PeerUntrusted);
-        }
-    }
+    let again = about.peer.as_ref().map(|peer| match about.direction {
+        Direction::inbound => trust.client_again(peer, now),
+        Direction::outbound => trust.server_again(peer, now),
+    });
+    // What its CA may vouch for may have changed, too: the names of the peer as it verified before are not asked.
+    let Ok(peer) = again.transpose() else { return Some(Ending::PeerUntrusted) };
     match (about.to.policy_port(), about.direction) {
         (Some(port), Direction::inbound) => {
             let policy = serving.policy.of_port(port);
-            let is_refused = !is_allowed(policy, about.peer.as_deref());
+            let is_refused = !is_allowed(policy, peer.as_deref());
             let refused = is_refused.then_some(Ending::PeerNotAllowed);
             refused.or_else(|| about.carrier.refused_by(policy))
         }
         // Somebody outside of the mesh, who is called as they are.
-        (_, Direction::outbound) if about.peer.is_none() && !about.to.is_own() => {
+        (_, Direction::outbound) if peer.is_none() && !about.to.is_own() => {
             let is_refused = serving.policy.unmeshed == Unmeshed::Deny;
             is_refused.then_some(Ending::UnmeshedNotAllowed)
         }
         _ => None,
     }
-}
-
-/// That a certificate ends has a deadline of its own, with its own grace.
-fn is_expiry(error: &rustls::Error) -> bool {
-    matches!(
-        error,
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. }
-        )
-    )
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::connection::{Connection, Refused};
 use crate::connection_limits::{ConnectionLimits, LimitExceeded};
 use crate::credentials::Watched;
+use crate::essential::Essential;
 use crate::inbound::{self, Inbound};
 use crate::listen::{Accepted, accept_all};
 use crate::live::Table;
@@ -70,6 +71,7 @@ pub(crate) struct Worker {
     pub(crate) buffer_budget: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) stop: CancellationToken,
+    pub(crate) essential: Essential,
     pub(crate) drain: Duration,
 }
 
@@ -114,8 +116,8 @@ impl Worker {
     async fn run(self) {
         buffers::set_budget(self.buffer_budget);
         let live = TaskTracker::new();
-        let sweeping =
-            tokio::spawn(sweep(self.table.clone(), self.deadlines, self.serving, self.limits));
+        let sweeping = sweep(self.table.clone(), self.deadlines, self.serving, self.limits);
+        let sweeping = tokio::spawn(self.essential.run("sweep", sweeping));
         let mut accepting = tokio::task::JoinSet::new();
         for (listener, side) in self.listeners {
             let (table, live) = (self.table.clone(), live.clone());

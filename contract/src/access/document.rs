@@ -36,7 +36,7 @@ pub struct DocumentVersion {
 /// Every AccessPolicy of a namespace, compiled.
 ///
 /// Unknown fields of the document itself are ignored: `needs` says where they must not be. Unknown parts of
-/// policies, ports and rules admit no peer.
+/// policies and ports close the pods and ports that they are about; unknown rules admit no peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceDocument {
@@ -106,6 +106,9 @@ pub struct PodPolicy {
         deserialize_with = "lenient::some_unmeshed"
     )]
     pub unmeshed: Option<Unmeshed>,
+    /// Whether it has a part that this version does not know: its pods admit no peer.
+    #[serde(skip)]
+    pub has_unknown_part: bool,
 }
 
 /// Whether a policy holds.
@@ -140,4 +143,7 @@ pub struct PortRules {
     /// Whether the application is told who calls by X-Forwarded-Client-Cert.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub forwarded_client_cert: bool,
+    /// Whether it has a part that this version does not know: the port admits no peer.
+    #[serde(skip)]
+    pub has_unknown_part: bool,
 }

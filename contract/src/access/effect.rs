@@ -52,8 +52,17 @@ impl<'a> Selecting<'a> {
         self.enforced.iter().chain(&self.audited).copied()
     }
 
+    /// Whether an enforced policy says something of a port that this version does not know.
+    fn is_closed(&self, port: Option<u16>) -> bool {
+        self.enforced.iter().any(|policy| policy.has_unknown_part)
+            || self.stated(port).any(|(_, rules)| rules.has_unknown_part)
+    }
+
     /// The strictest mode that an enforced policy states for a port.
     pub(super) fn mode(&self, port: Option<u16>) -> Mode {
+        if self.is_closed(port) {
+            return Mode::Mutual;
+        }
         self.stated(port).filter_map(|(_, rules)| rules.mode).min().unwrap_or_default()
     }
 
@@ -61,6 +70,9 @@ impl<'a> Selecting<'a> {
     pub(super) fn allowed(&self, port: Option<u16>) -> Vec<(Option<&'a PodPolicy>, &'a Rule)> {
         if self.enforced.is_empty() {
             return self.document.default_allow.iter().map(|rule| (None, rule)).collect();
+        }
+        if self.is_closed(port) {
+            return Vec::new();
         }
         named(self.enforced.iter().copied(), port)
     }

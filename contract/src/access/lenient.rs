@@ -1,5 +1,9 @@
 //! How an older sidecar reads the document of a newer operator. What it does not understand is taken in the
-//! stricter direction: an unknown rule admits no peer, an unknown port and an unknown policy admit nothing.
+//! stricter direction: an unknown rule admits no peer, and the policies beside it are as they were.
+//!
+//! An unknown part of a port or of a policy closes the port, or the pods of the policy, whatever other policies
+//! say: it may state what makes their peers admissible, such as the mode, or a header that tells the application
+//! who calls.
 
 use std::collections::BTreeMap;
 
@@ -41,15 +45,19 @@ pub(super) fn some_rules<'de, D: Deserializer<'de>>(
     Ok(rules.map(|rules| rules.into_iter().map(|rule| rule.or(Rule::default())).collect()))
 }
 
-/// An unknown port asks for mutual TLS, and admits no peer by the policy that it stands in.
+/// A port with an unknown part is closed.
 pub(super) fn ports<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<BTreeMap<u16, PortRules>, D::Error> {
     // JSON writes numbers that are keys as texts, which serde reads as numbers only where it does not
     // buffer them.
     let ports = BTreeMap::<String, Whole<PortRules>>::deserialize(from)?;
-    let closed =
-        || PortRules { mode: Some(Mode::Mutual), allow: Some(Vec::new()), ..PortRules::default() };
+    let closed = || PortRules {
+        mode: Some(Mode::Mutual),
+        allow: Some(Vec::new()),
+        has_unknown_part: true,
+        ..PortRules::default()
+    };
     let one = |(port, rules): (String, Whole<PortRules>)| {
         let number = port.parse().map_err(|_| D::Error::custom(format!("{port:?} is no port")))?;
         Ok((number, rules.or(closed())))
@@ -97,11 +105,14 @@ fn every_pod() -> Whole<Selector> {
     Whole::Understood(Selector::default())
 }
 
-/// A policy with a part that is unknown selects its pods, or all where its selector is unknown, and admits
-/// no peer.
+/// A policy with an unknown part closes its pods, or all where its selector is unknown.
 pub(super) fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PodPolicy>, D::Error> {
-    let closed =
-        |name: String| PodPolicy { name, unmeshed: Some(Unmeshed::Deny), ..PodPolicy::default() };
+    let closed = |name: String| PodPolicy {
+        name,
+        unmeshed: Some(Unmeshed::Deny),
+        has_unknown_part: true,
+        ..PodPolicy::default()
+    };
     let one = |policy: AnyPolicy| match policy {
         AnyPolicy::Understood(policy) => policy,
         AnyPolicy::Partly(PartOfPolicy { name, pod_selector, enforcement }) => PodPolicy {
@@ -113,6 +124,9 @@ pub(super) fn policies<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PodPoli
     };
     Ok(Vec::<AnyPolicy>::deserialize(from)?.into_iter().map(one).collect())
 }
+
+#[cfg(test)]
+mod pairs;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,7 @@ mod relay;
 mod relayed;
 mod server;
 mod session;
+mod short_chains;
 mod strangers;
 mod stream;
 mod topology;

@@ -11,7 +11,8 @@ use futures::StreamExt;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::short_chains::ShortChains;
 use crate::certificate::names::{CA_CRT, TLS_CRT, TLS_KEY};
 use crate::context::{Context, FIELD_MANAGER, Settings};
 use crate::identity::desired;
@@ -150,9 +152,12 @@ fn client(
     key: PrivateKeyDer<'static>,
     provider: Arc<CryptoProvider>,
 ) -> Result<ClientConfig, Unusable> {
+    let servers = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+    let servers: Arc<dyn ServerCertVerifier> = servers.map_err(Unusable::Authority)?;
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ShortChains(servers)))
         .with_client_auth_cert(chain, key)?;
     client.alpn_protocols = vec![b"h2".to_vec()];
     client.resumption = Resumption::disabled();
@@ -163,6 +168,71 @@ fn clients(
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
-    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
-    builder.build().map_err(Unusable::Authority)
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+    Ok(Arc::new(ShortChains(clients.map_err(Unusable::Authority)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::UnixTime;
+
+    use super::*;
+    use crate::certificate::support::Press;
+    use crate::pki::{self, KeyAlgorithm, Request, Template, Usage, Validity, self_sign};
+
+    /// One of CAs that could all have signed each other.
+    fn signed_by_itself(name: &str) -> CertificateDer<'static> {
+        let key = pki::generate_key(KeyAlgorithm::EcdsaP256).unwrap();
+        let common_name = Some(name.to_owned());
+        let request = Request { common_name, is_ca: true, ..Request::default() };
+        self_sign(&Template::new(request, validity()).unwrap(), &key).unwrap()
+    }
+
+    fn validity() -> Validity {
+        let at = |text: &str| text.parse().unwrap();
+        Validity { not_before: at("2020-01-01T00:00:00Z"), not_after: at("2120-01-01T00:00:00Z") }
+    }
+
+    #[test]
+    fn peers_that_present_too_many_certificates_are_refused_before_they_are_verified() {
+        let ca = Press::new().into_inner();
+        let request = Request {
+            dns_names: vec!["web.test".to_owned()],
+            usages: vec![Usage::ClientAuth, Usage::ServerAuth],
+            ..Request::default()
+        };
+        let key = pki::generate_key(KeyAlgorithm::EcdsaP256).unwrap();
+        let template = Template::new(request, validity()).unwrap();
+        let leaf = pki::sign(&template, &key.public_key_spki(), &ca).unwrap();
+        let chain = certificates_from_pem(ca.leaf_chain_pem(&leaf).as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        for root in certificates_from_pem(ca.ca_pem().as_bytes()).unwrap() {
+            roots.add(root).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = Arc::new(roots);
+        let clients = clients(roots.clone(), provider.clone()).unwrap();
+        let servers = WebPkiServerVerifier::builder_with_provider(roots, provider).build().unwrap();
+        let servers = ShortChains::<dyn ServerCertVerifier>(servers);
+        let (name, now) = ("web.test".try_into().unwrap(), UnixTime::now());
+        let cases = [
+            ("x", 0, None),
+            ("x", 8, None),
+            ("x", 9, Some("TooManyCertificates(11)")),
+            ("x", 130, Some("TooManyCertificates(132)")),
+            ("press", 7, Some("TooManyPaths")),
+        ];
+        for (subject, more, refused) in cases {
+            let more = std::iter::repeat_with(|| signed_by_itself(subject)).take(more);
+            let above: Vec<_> = chain[1..].iter().cloned().chain(more).collect();
+            let as_client = clients.verify_client_cert(&chain[0], &above, now).map(|_| ());
+            let as_server =
+                servers.verify_server_cert(&chain[0], &above, &name, &[], now).map(|_| ());
+            for verified in [as_client, as_server] {
+                let problem = verified.err().map(|error| error.to_string());
+                assert_eq!(problem.is_some(), refused.is_some(), "{problem:?}");
+                assert!(refused.is_none_or(|why| problem.is_some_and(|all| all.contains(why))));
+            }
+        }
+    }
 }

@@ -88,6 +88,7 @@ fn pod_policy(policy: &AccessPolicy, own: &str) -> PodPolicy {
                 UnmeshedEgress::Deny => Unmeshed::Deny,
             }
         }),
+        has_unknown_part: false,
     }
 }
 
@@ -133,6 +134,7 @@ fn port_rules(port: &AccessPort, own: &str) -> PortRules {
         proxy_protocol: (port.client_identity == Some(ClientIdentity::ProxyProtocolV2))
             .then_some(ProxyProtocol::V2),
         forwarded_client_cert: port.client_identity == Some(ClientIdentity::ForwardedClientCert),
+        has_unknown_part: false,
     }
 }
 

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyD
 use x509_parser::parse_x509_certificate;
 
 use super::files::Files;
-use crate::tls::{InvalidDeviceRoots, InvalidList, Peer, Trust, provider::provider};
+use crate::tls::{InvalidDeviceRoots, InvalidList, Peer, Trust, provider::provider, text};
 
 /// A whole set, checked.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub enum Error {
     Pair(rustls::Error),
     #[error("{CERTIFICATE_FILE} expired")]
     Expired,
-    #[error("{CERTIFICATE_FILE} does not chain to a root in {ROOTS_FILE}: {0}")]
+    #[error("{CERTIFICATE_FILE} does not chain to a root in {ROOTS_FILE}: {}", text(.0))]
     Chain(rustls::Error),
     #[error(transparent)]
     Unfit(#[from] Unfit),

@@ -41,7 +41,7 @@ pub enum Error {
     TooLong(usize),
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error(transparent)]
+    #[error("{}", super::refusal::text(.0))]
     Tls(#[from] rustls::Error),
 }
 

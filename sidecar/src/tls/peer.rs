@@ -24,7 +24,8 @@ pub struct Peer {
     pub common_name: Option<String>,
     /// When the first certificate ends of those that lead to the root, in seconds since 1970.
     pub not_after: u64,
-    /// What it presented, itself first: looked at again when the roots change.
+    /// The certificates that lead to a root, itself first: verified again when the roots change. What it
+    /// sent along beside them is not kept.
     pub chain: Vec<CertificateDer<'static>>,
     /// The CA that signed it, where the mesh's is told from that of people and devices.
     pub signed_by: Option<SignedBy>,

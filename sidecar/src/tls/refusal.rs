@@ -1,7 +1,7 @@
 //! Which name a failed handshake has; pure.
 
 use countersign_contract::Refusal;
-use rustls::CertificateError;
+use rustls::{CertificateError, Error};
 
 use super::handshake;
 
@@ -15,8 +15,18 @@ pub fn of_error(error: &handshake::Error) -> Refusal {
     }
 }
 
-fn of_tls(error: &rustls::Error) -> Refusal {
-    use rustls::Error;
+/// What went wrong, in words: rustls prints the errors of others as Rust values.
+#[must_use]
+pub fn text(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(other)) => {
+            format!("invalid peer certificate: {other}")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn of_tls(error: &Error) -> Refusal {
     match error {
         Error::NoCertificatesPresented => Refusal::NoClientCertificate,
         Error::InvalidCertificate(error) => of_certificate(error),

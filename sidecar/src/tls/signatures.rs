@@ -5,6 +5,9 @@
 //! that were never met come with an authority that was, so that of their chain one signature is
 //! left to verify. A path is verified from its root downwards, and stops at the first signature that
 //! is wrong: strangers fill nothing.
+//!
+//! Signatures that are wrong are remembered for one verification. A stranger's chain may have many paths,
+//! and each of them begins with the same few signatures.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,18 +23,32 @@ const MOST: usize = 64;
 
 /// Algorithms that remember what verified.
 #[derive(Debug)]
-pub(super) struct Signatures(Vec<Remembering>);
+pub(super) struct Signatures(Arc<Memory>);
+
+/// The same, for the verification of one chain.
+#[derive(Debug)]
+pub(super) struct OfOneChain(Vec<Remembering>);
 
 impl Signatures {
     /// All algorithms of our provider, with one memory.
     pub(super) fn new() -> Self {
-        let memory = Arc::<Memory>::default();
-        let all = provider().signature_verification_algorithms.all;
-        Self(
-            all.iter().map(|inner| Remembering { inner: *inner, memory: memory.clone() }).collect(),
-        )
+        Self(Arc::default())
     }
 
+    /// For one chain.
+    pub(super) fn of_one_chain(&self) -> OfOneChain {
+        let wrong = Arc::<Memory>::default();
+        let all = provider().signature_verification_algorithms.all;
+        let remembering = |inner: &&'static dyn SignatureVerificationAlgorithm| Remembering {
+            inner: *inner,
+            memory: self.0.clone(),
+            wrong: wrong.clone(),
+        };
+        OfOneChain(all.iter().map(remembering).collect())
+    }
+}
+
+impl OfOneChain {
     /// As `webpki` wants them.
     pub(super) fn algorithms(&self) -> Vec<&dyn SignatureVerificationAlgorithm> {
         self.0.iter().map(|one| one as _).collect()
@@ -42,6 +59,8 @@ impl Signatures {
 struct Remembering {
     inner: &'static dyn SignatureVerificationAlgorithm,
     memory: Arc<Memory>,
+    /// Signatures of this chain that are wrong.
+    wrong: Arc<Memory>,
 }
 
 impl SignatureVerificationAlgorithm for Remembering {
@@ -56,9 +75,13 @@ impl SignatureVerificationAlgorithm for Remembering {
         if self.memory.knows(&key) {
             return Ok(());
         }
-        self.inner.verify_signature(public_key, message, signature)?;
-        self.memory.remember(key);
-        Ok(())
+        if self.wrong.knows(&key) {
+            return Err(InvalidSignature);
+        }
+        let verified = self.inner.verify_signature(public_key, message, signature);
+        let memory = if verified.is_ok() { &self.memory } else { &self.wrong };
+        memory.remember(key);
+        verified
     }
 
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -137,7 +160,8 @@ mod tests {
     /// One that remembers, and how often what is behind it was asked.
     fn remembering() -> (Remembering, impl Fn() -> u32) {
         let inner: &'static Backwards = Box::leak(Box::default());
-        (Remembering { inner, memory: Arc::default() }, || inner.0.load(Relaxed))
+        let (memory, wrong) = Default::default();
+        (Remembering { inner, memory, wrong }, || inner.0.load(Relaxed))
     }
 
     #[test]
@@ -157,12 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_is_wrong_is_not_remembered() {
-        let (algorithm, looked) = remembering();
-        for _ in 0..3 {
-            assert!(algorithm.verify_signature(b"key", b"abc", b"abc").is_err());
+    fn a_signature_that_is_wrong_is_remembered_for_one_chain() {
+        let (mut algorithm, looked) = remembering();
+        for chains in 1..=3 {
+            algorithm.wrong = Arc::default();
+            for _ in 0..3 {
+                assert!(algorithm.verify_signature(b"key", b"abc", b"abc").is_err());
+            }
+            assert_eq!(looked(), chains);
         }
-        assert_eq!(looked(), 3);
+        assert!(algorithm.memory.lock().signatures.is_empty());
     }
 
     #[test]

@@ -17,6 +17,9 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use super::digest::spki_digest;
 use super::{Peer, Trust};
 
+mod again;
+mod strangers;
+
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 type Chain = Vec<CertificateDer<'static>>;
 
@@ -228,7 +231,12 @@ fn a_certificate_that_is_sent_along_and_not_needed_shortens_nothing() {
     let chain = [stage.chain(), vec![useless]].concat();
     let peer = trust.client(&chain, now).unwrap();
     assert_eq!(peer.not_after, year(2040).as_secs());
+    assert_eq!(peer.chain, chain[..3], "only what leads to the root is kept");
     assert!(Arc::ptr_eq(&peer, &trust.client(&chain, now).unwrap()), "it is remembered");
+    drop(peer);
+    let peer = trust.client(&chain, now).unwrap();
+    assert_eq!(peer.chain, chain[..3], "the same of a peer that comes again");
+    assert!(trust.client_again(&peer, now).is_ok());
 }
 
 #[test]

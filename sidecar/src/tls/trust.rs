@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_contract::access::{Authorities, Signer};
+use countersign_contract::chain::{Link, Unverified, check_length, check_paths};
 use rustls::{CertificateError, DistinguishedName, Error, OtherError, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -23,9 +24,19 @@ pub struct Trust {
     roots: Arc<RootCertStore>,
     devices: Option<Devices>,
     lists: Vec<CertRevocationList<'static>>,
+    list_ends: Vec<ListEnd>,
     clients: Verified,
     servers: Verified,
     signatures: Signatures,
+}
+
+/// When the revocation list of a CA ends.
+#[derive(Debug)]
+pub(super) struct ListEnd {
+    /// The CA's subject, DER.
+    pub(super) issuer: Vec<u8>,
+    /// In seconds since 1970.
+    pub(super) until: u64,
 }
 
 /// The CA of people and devices, whose certificates clients may show and servers may not.
@@ -58,6 +69,10 @@ impl From<NotVouched> for Error {
     }
 }
 
+fn unverified(problem: Unverified) -> Error {
+    CertificateError::Other(OtherError(Arc::new(problem))).into()
+}
+
 /// A revocation list that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -76,19 +91,20 @@ impl Trust {
         roots: Arc<RootCertStore>,
         lists: &[CertificateRevocationListDer<'_>],
     ) -> Result<Self, InvalidList> {
-        let mut until = u64::MAX;
-        let mut parsed = Vec::new();
+        let (mut parsed, mut list_ends) = (Vec::new(), Vec::new());
         for list in lists {
             let invalid = |error: &dyn std::fmt::Display| InvalidList(error.to_string());
             let owned = OwnedCertRevocationList::from_der(list).map_err(|error| invalid(&error))?;
             let (_, read) = parse_x509_crl(list).map_err(|error| invalid(&error))?;
             let next = read.next_update().map_or(i64::MAX, |next| next.timestamp());
-            until = until.min(u64::try_from(next).unwrap_or(0));
+            let until = u64::try_from(next).unwrap_or(0);
+            list_ends.push(ListEnd { issuer: read.issuer().as_raw().to_vec(), until });
             parsed.push(owned.into());
         }
+        let until = list_ends.iter().map(|end| end.until).min().unwrap_or(u64::MAX);
         let (clients, servers) = (Verified::new(until), Verified::new(until));
         let (devices, signatures) = (None, Signatures::new());
-        Ok(Self { roots, devices, lists: parsed, clients, servers, signatures })
+        Ok(Self { roots, devices, lists: parsed, list_ends, clients, servers, signatures })
     }
 
     /// Tells the mesh's own CA from that of people and devices: clients may chain to either, and what
@@ -107,6 +123,11 @@ impl Trust {
     pub(super) fn subjects(&self) -> Vec<DistinguishedName> {
         let devices = self.devices.iter().flat_map(|devices| devices.roots.subjects());
         self.roots.subjects().into_iter().chain(devices).collect()
+    }
+
+    /// When each revocation list ends.
+    pub(super) fn list_ends(&self) -> &[ListEnd] {
+        &self.list_ends
     }
 
     /// The roots.
@@ -167,6 +188,7 @@ impl Trust {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<Proven, Error> {
+        check_length(chain.len()).and_then(|()| paths_have_an_end(chain)).map_err(unverified)?;
         let by_mesh = self.path(&self.roots, chain, now, usage);
         let Some(devices) = &self.devices else {
             return by_mesh.map(|(path, _)| Proven { path, signed_by: None });
@@ -199,7 +221,8 @@ impl Trust {
     ) -> Result<(Vec<CertificateDer<'static>>, Vec<String>), Error> {
         let (leaf, above) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let leaf = EndEntityCert::try_from(leaf).map_err(named)?;
-        let algorithms = self.signatures.algorithms();
+        let signatures = self.signatures.of_one_chain();
+        let algorithms = signatures.algorithms();
         let lists: Vec<_> = self.lists.iter().collect();
         let revocation = revocation(&lists);
         let path = leaf
@@ -212,6 +235,15 @@ impl Trust {
         let path = std::iter::once(leaf.der()).chain(above);
         Ok((path.map(CertificateDer::into_owned).collect(), keys))
     }
+}
+
+/// A certificate that cannot be read is on no path.
+fn paths_have_an_end(chain: &[CertificateDer<'_>]) -> Result<(), Unverified> {
+    let read = chain.iter().filter_map(|certificate| EndEntityCert::try_from(certificate).ok());
+    let read: Vec<_> = read.map(|one| (one.subject_public_key_info(), one)).collect();
+    let links =
+        read.iter().map(|(key, one)| Link { subject: one.subject(), issuer: one.issuer(), key });
+    check_paths(&links.collect::<Vec<_>>())
 }
 
 fn is_unknown(error: &Error) -> bool {

@@ -59,6 +59,8 @@ struct Chain {
     not_after: u64,
     /// The CA whose it is: the same chain keeps it for as long as it is remembered.
     signed_by: Option<SignedBy>,
+    /// Which of the certificates that were presented lead to a root, the leaf first.
+    path: Arc<[usize]>,
     /// The peer, as long as somebody of that name is connected.
     peer: Weak<Peer>,
 }
@@ -84,17 +86,13 @@ impl Verified {
         if let Some(peer) = known.as_ref().and_then(|chain| chain.peer.upgrade()) {
             return Ok(peer);
         }
-        let (from, not_after, signed_by) = match known {
-            Some(chain) => (chain.from, chain.not_after, chain.signed_by),
-            None => {
-                let Proven { path, signed_by } = verify()?;
-                let (from, not_after) = validity(&path).ok_or(CertificateError::BadEncoding)?;
-                (from, not_after, signed_by)
-            }
+        let found = match known {
+            Some(known) => known,
+            None => Chain::of(chain, verify()?)?,
         };
-        let peer = Arc::new(Peer { signed_by: signed_by.clone(), ..described(chain, not_after)? });
+        let peer = Arc::new(found.describe(chain)?);
         let mut known = self.lock();
-        known.remember(key, Chain { from, not_after, signed_by, peer: Arc::downgrade(&peer) });
+        known.remember(key, Chain { peer: Arc::downgrade(&peer), ..found });
         known.last = Some(peer.clone());
         drop(known);
         Ok(peer)
@@ -132,8 +130,22 @@ impl Known {
     }
 }
 
-fn described(chain: &[CertificateDer<'_>], not_after: u64) -> Result<Peer, Error> {
-    let leaf = chain.first().ok_or(Error::NoCertificatesPresented)?;
-    let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    Ok(Peer { not_after, chain, ..Peer::of(leaf) })
+impl Chain {
+    /// What is remembered of the certificates that were presented.
+    fn of(presented: &[CertificateDer<'_>], proven: Proven) -> Result<Self, Error> {
+        let Proven { path, signed_by } = proven;
+        let (from, not_after) = validity(&path).ok_or(CertificateError::BadEncoding)?;
+        let place = |one: &CertificateDer<'_>| presented.iter().position(|other| other == one);
+        let path = path.iter().filter_map(place).collect();
+        Ok(Self { from, not_after, signed_by, path, peer: Weak::new() })
+    }
+
+    /// The peer, with the certificates that are needed, and no others that it sent along.
+    fn describe(&self, presented: &[CertificateDer<'_>]) -> Result<Peer, Error> {
+        let leaf = presented.first().ok_or(Error::NoCertificatesPresented)?;
+        let path = self.path.iter().filter_map(|place| presented.get(*place));
+        let chain = path.map(|certificate| certificate.clone().into_owned()).collect();
+        let (signed_by, not_after) = (self.signed_by.clone(), self.not_after);
+        Ok(Peer { signed_by, not_after, chain, ..Peer::of(leaf) })
+    }
 }

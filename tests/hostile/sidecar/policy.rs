@@ -1,15 +1,17 @@
 //! Policy documents of another version, and names that are not vouched for.
 
+use std::net::TcpStream;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use rcgen::{CertificateParams, DnType, SanType};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::authority::{Authority, Folder, Set, WEB};
-use crate::ends::Ends;
-use crate::peer::{application, ask, client, client_side, connect};
+use crate::authority::{Authority, Folder, Set, Validity, WEB};
+use crate::ends::{Ends, Kind};
+use crate::peer::{application, ask, client, client_side, connect, server_side};
 use crate::program::{Port, Sidecar, until};
-use crate::stream::Peer;
+use crate::stream::{Peer, is_reset, rest};
 
 /// How a document names the key of a CA.
 fn key_of(ca: &Authority) -> String {
@@ -71,6 +73,63 @@ fn connection_of_a_device_ends_once_its_ca_is_no_longer_in_the_document() {
     let (_peer, _app) = ends.connect_as(&till(&devices, None));
     ends.folder.put("policy.json", &policy(&Authority::new("another")));
     ends.ended("peer_untrusted");
+}
+
+/// A policy that admits tills, where both CAs share this root and the key of devices is this one's.
+fn policy_with_shared_root(root: &Authority, devices: &Authority) -> String {
+    serde_json::json!({
+        "default": { "allow": [{ "commonNames": ["till-*"] }] },
+        "authorities": {
+            "trustDomain": "cluster.local",
+            "deviceRoots": root.pem(),
+            "deviceKeys": [key_of(devices)],
+        },
+    })
+    .to_string()
+}
+
+#[test]
+fn connection_of_a_device_ends_once_its_key_is_no_longer_in_the_document() {
+    let mut ends = Ends::with_policy("{}", &[]);
+    ends.sidecar.line("message", "credentials in use");
+    let (devices, next) = (ends.authority.below("devices"), ends.authority.below("next"));
+    ends.folder.put("policy.json", &policy_with_shared_root(&ends.authority, &devices));
+    ends.sidecar.line("message", "credentials in use");
+    let set = till(&devices, None);
+    let set = Set { crt: set.crt.clone() + &devices.pem(), ..set };
+    let (_peer, _app) = ends.connect_as(&set);
+    ends.folder.put("policy.json", &policy_with_shared_root(&ends.authority, &next));
+    ends.ended("peer_not_allowed");
+    ends.refuses(&set, "peer_not_allowed");
+}
+
+/// Connects a peer, and waits until its certificate has expired for those that come now.
+fn outlived(ends: &Ends, set: &Set) -> (Peer, TcpStream) {
+    let (peer, app) = ends.connect_as(set);
+    until("it has expired", || {
+        let tls = client_side(&ends.authority.pem(), Some(set));
+        drop(Peer::try_shaken(connect(ends.at), tls));
+        (ends.sidecar.refusals("inbound", "peer_expired") >= Some(1.0)).then_some(())
+    });
+    (peer, app)
+}
+
+#[test]
+fn expired_peer_does_not_outlive_its_revocation_or_its_root() {
+    for is_revoked in [true, false] {
+        let mut ends = Ends::of(Kind::Inbound);
+        ends.sidecar.line("message", "credentials in use");
+        let set = ends.authority.issue_for(WEB, Validity::Seconds(2));
+        let (mut peer, app) = outlived(&ends, &set);
+        if is_revoked {
+            let list = ends.authority.revokes(&set);
+            ends.folder.swap_with("listed", &ends.authority.issue(WEB), Some(&list));
+        } else {
+            ends.folder.swap("another", &Authority::new("another").issue(WEB));
+        }
+        ends.sidecar.line("end", "peer_untrusted");
+        assert!(is_reset(&rest(&app)) && peer.rest().is_err(), "revoked: {is_revoked}");
+    }
 }
 
 fn inbound(folder: &Folder, port: &Port, admin: &Port) -> Sidecar {
@@ -183,6 +242,63 @@ fn future_rule_admits_nobody_and_the_rules_beside_it_hold() {
     assert_eq!(sidecar.line("message", "refused")["reason"], "peer_not_allowed");
     folder.put("policies.json", &policies(r#"[{"new":1},{"namespaces":["shop"]}]"#));
     until("the rule that is known holds", || {
+        let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
+        ask(&mut caller, b"x").ok()
+    });
+}
+
+/// What a stranger presents: a leaf, and CAs each of which could have signed every other.
+fn endless_chain(cas: usize) -> Set {
+    let stranger = Authority::new("x");
+    let leaf = stranger.issue(WEB);
+    let cas: String = (0..cas).map(|_| Authority::new("x").pem()).collect();
+    Set { crt: leaf.crt.clone() + &cas, ..leaf }
+}
+
+#[test]
+fn chain_with_endless_paths_is_refused_before_it_is_verified() {
+    let cases = [(40, "41 certificates are presented"), (9, "more than 64 paths")];
+    for (kind, (cas, why)) in Kind::TLS.into_iter().flat_map(|kind| cases.map(|case| (kind, case)))
+    {
+        let set = endless_chain(cas);
+        let mut ends = Ends::of(kind);
+        let ca = ends.authority.pem();
+        let answer = match kind {
+            Kind::Outbound => {
+                let _app = connect(ends.at);
+                Peer::try_shaken(ends.accept(), server_side(&set, &ca)).and_then(|mut p| p.rest())
+            }
+            _ => Peer::try_shaken(connect(ends.at), client_side(&ca, Some(&set)))
+                .and_then(|mut peer| peer.rest()),
+        };
+        assert!(answer.is_err(), "{answer:?}");
+        let line = ends.sidecar.line("message", "refused");
+        let detail = line["detail"].as_str().unwrap();
+        assert_eq!(line["reason"], "peer_invalid", "{line}");
+        assert!(detail.contains(why), "{line}");
+    }
+}
+
+#[test]
+fn future_part_of_a_policy_closes_its_pods_whatever_other_policies_admit() {
+    let (authority, folder) = (Authority::new("root"), Folder::new());
+    folder.swap("one", &authority.issue(WEB));
+    folder.put("labels", "");
+    let policies = |new: &str| {
+        format!(
+            r#"{{"version":9,"needs":1,"revision":"r","defaultAllow":[],"policies":[
+                {{"name":"tells","allow":[]{new}}},{{"name":"wide","allow":[{{"namespaces":["shop"]}}]}}]}}"#
+        )
+    };
+    folder.put("policies.json", &policies(r#","tellsCaller":"InAnotherHeader""#));
+    let (port, admin) = (Port::new(), Port::new());
+    let mut sidecar = inbound(&folder, &port, &admin).ready();
+    let set = authority.issue(WEB);
+    let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
+    assert!(ask(&mut caller, b"x").is_err(), "another policy admits it");
+    assert_eq!(sidecar.line("message", "refused")["reason"], "peer_not_allowed");
+    folder.put("policies.json", &policies(""));
+    until("both policies are understood", || {
         let mut caller = client(connect(port.address), &authority.pem(), Some(&set));
         ask(&mut caller, b"x").ok()
     });
