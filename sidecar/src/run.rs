@@ -20,6 +20,7 @@ use crate::call::{Calling, Configurations};
 use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{self, Role, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
+use crate::http_memory::HttpMemory;
 use crate::inbound::Inbound;
 use crate::listen::{self, listen, listen_on_any};
 use crate::live::Table;
@@ -78,6 +79,7 @@ struct Shared {
     denials: Arc<Denials>,
     /// Inbound and outbound connections, apart: strangers that hang on the one leave the other alone.
     limits: [Arc<ConnectionLimits>; 2],
+    http_memory: Arc<HttpMemory>,
     stop: CancellationToken,
 }
 
@@ -212,8 +214,9 @@ fn shared(common: Common, serving: Watched, metrics: Metrics, spans: Option<Span
     for direction in Direction::ALL {
         metrics.limit(direction, connections);
     }
+    let http_memory = Arc::new(HttpMemory::new(common.limits.http_memory()));
     let (denials, stop) = Default::default();
-    Shared { common, serving, metrics, spans, pending, denials, limits, stop }
+    Shared { common, serving, metrics, spans, pending, denials, limits, http_memory, stop }
 }
 
 /// How many connections there may be each way.
@@ -328,6 +331,7 @@ fn inbound_side(
         own: OwnAddresses::new(own),
         ports: SourcePorts::default(),
         limits: shared.limits[0].clone(),
+        http_memory: shared.http_memory.clone(),
         pending: shared.pending[0].clone(),
         first_byte_timeout: common.first_byte_timeout,
         handshake_timeout: common.handshake_timeout,
