@@ -5,8 +5,8 @@
 //! the pod's containers (`/probe`, `/lifecycle`) are for the kubelet, which knows their token.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -14,6 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use countersign_contract::probe::TOKEN_HEADER;
+use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -57,6 +58,29 @@ pub(crate) struct Admin {
     pub(crate) probes: Probes,
 }
 
+/// How often metrics are gathered each second: that locks the tables of all workers. Callers beyond that have
+/// the text of the last time.
+const MAX_GATHERED: u32 = 20;
+
+/// The metrics as they were gathered last.
+#[derive(Default)]
+struct Exposition {
+    text: Bytes,
+    since: Option<Instant>,
+    gathered: u32,
+}
+
+impl Exposition {
+    /// Whether metrics may be gathered once more.
+    fn may_gather(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.gathered) = (Some(now), 0);
+        }
+        self.gathered += 1;
+        self.gathered <= MAX_GATHERED
+    }
+}
+
 /// Serves in a thread of its own, so that no worker's load keeps a health check waiting. What is
 /// returned resolves once it has ended.
 ///
@@ -95,7 +119,7 @@ async fn serve(
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(exposition))
+        .route("/metrics", get(exposition).layer(Extension(Arc::<Mutex<Exposition>>::default())))
         .route("/probe/{container}/{kind}", get(probe))
         .route("/lifecycle/{container}/{kind}", get(probe))
         .merge(private)
@@ -228,17 +252,28 @@ async fn set_level(
     Ok(admin.level.get() + "\n")
 }
 
-async fn exposition(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+async fn exposition(
+    State(admin): State<Arc<Admin>>,
+    Extension(exposition): Extension<Arc<Mutex<Exposition>>>,
+) -> Response {
+    const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let mut exposition = exposition.lock().unwrap_or_else(PoisonError::into_inner);
+    if exposition.may_gather(Instant::now()) {
+        match gather(&admin) {
+            Ok(text) => exposition.text = text.into(),
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+    ([(header::CONTENT_TYPE, KIND)], exposition.text.clone()).into_response()
+}
+
+fn gather(admin: &Admin) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let pending: usize = admin.pending.iter().map(|pending| pending.len()).sum();
     admin.metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
     admin.metrics.memory.set(resident_bytes());
-    let (status, kind) = match prometheus_client::encoding::text::encode(&mut text, &admin.registry)
-    {
-        Ok(()) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain"),
-    };
-    (status, [(header::CONTENT_TYPE, kind)], text)
+    prometheus_client::encoding::text::encode(&mut text, &admin.registry)?;
+    Ok(text)
 }
 
 /// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS). The file is made
@@ -248,4 +283,21 @@ fn resident_bytes() -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
     kilobytes * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_gathered_so_often_each_second_and_no_more() {
+        let (mut exposition, start) = (Exposition::default(), Instant::now());
+        let gathered = |exposition: &mut Exposition, after| {
+            let now = start + Duration::from_millis(after);
+            (0..1000).filter(|_| exposition.may_gather(now)).count()
+        };
+        assert_eq!(gathered(&mut exposition, 0), 20);
+        assert_eq!(gathered(&mut exposition, 999), 0);
+        assert_eq!(gathered(&mut exposition, 1000), 20);
+    }
 }
