@@ -58,26 +58,26 @@ pub(crate) struct Admin {
     pub(crate) probes: Probes,
 }
 
-/// How often metrics are gathered each second: that locks the tables of all workers. Callers beyond that have
-/// the text of the last time.
-const MAX_GATHERED: u32 = 20;
+/// Gathering metrics locks the tables of all workers: for so many times as long as it took, callers have the
+/// text of the last time.
+const PAUSE: u32 = 4;
 
 /// The metrics as they were gathered last.
 #[derive(Default)]
 struct Exposition {
     text: Bytes,
-    since: Option<Instant>,
-    gathered: u32,
+    next: Option<Instant>,
 }
 
 impl Exposition {
-    /// Whether metrics may be gathered once more.
-    fn may_gather(&mut self, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            (self.since, self.gathered) = (Some(now), 0);
-        }
-        self.gathered += 1;
-        self.gathered <= MAX_GATHERED
+    /// Whether metrics may be gathered again.
+    fn may_gather(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| now >= next)
+    }
+
+    fn gathered(&mut self, text: String, began: Instant, now: Instant) {
+        self.text = text.into();
+        self.next = Some(now + now.duration_since(began) * PAUSE);
     }
 }
 
@@ -258,9 +258,10 @@ async fn exposition(
 ) -> Response {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let mut exposition = exposition.lock().unwrap_or_else(PoisonError::into_inner);
-    if exposition.may_gather(Instant::now()) {
+    let began = Instant::now();
+    if exposition.may_gather(began) {
         match gather(&admin) {
-            Ok(text) => exposition.text = text.into(),
+            Ok(text) => exposition.gathered(text, began, Instant::now()),
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
@@ -290,14 +291,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_are_gathered_so_often_each_second_and_no_more() {
-        let (mut exposition, start) = (Exposition::default(), Instant::now());
-        let gathered = |exposition: &mut Exposition, after| {
-            let now = start + Duration::from_millis(after);
-            (0..1000).filter(|_| exposition.may_gather(now)).count()
-        };
-        assert_eq!(gathered(&mut exposition, 0), 20);
-        assert_eq!(gathered(&mut exposition, 999), 0);
-        assert_eq!(gathered(&mut exposition, 1000), 20);
+    fn metrics_are_gathered_a_fifth_of_the_time_at_most() {
+        let mut exposition = Exposition::default();
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        assert!(exposition.may_gather(began));
+        exposition.gathered("once".to_owned(), began, after(10));
+        assert!(!exposition.may_gather(after(49)));
+        assert!(exposition.may_gather(after(50)));
+        assert_eq!(exposition.text, "once");
     }
 }

@@ -16,7 +16,8 @@ use crate::program::{Sidecar, copied, program_at};
 use crate::redirect::{at, redirect};
 
 const CALLER: &str = "spiffe://cluster.local/ns/desk/sa/caller";
-pub(crate) const OPERATOR: &str = "spiffe://cluster.local/ns/countersign-system/sa/countersign-operator";
+pub(crate) const OPERATOR: &str =
+    "spiffe://cluster.local/ns/countersign-system/sa/countersign-operator";
 
 /// The user that the rules leave alone.
 const SIDECAR: u32 = 14100;
