@@ -5,8 +5,8 @@
 //! the pod's containers (`/probe`, `/lifecycle`) are for the kubelet, which knows their token.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -14,6 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use countersign_contract::probe::TOKEN_HEADER;
+use hyper::body::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -57,6 +58,29 @@ pub(crate) struct Admin {
     pub(crate) probes: Probes,
 }
 
+/// Gathering metrics locks the tables of all workers: for so many times as long as it took, callers have the
+/// text of the last time.
+const PAUSE: u32 = 4;
+
+/// The metrics as they were gathered last.
+#[derive(Default)]
+struct Exposition {
+    text: Bytes,
+    next: Option<Instant>,
+}
+
+impl Exposition {
+    /// Whether metrics may be gathered again.
+    fn may_gather(&self, now: Instant) -> bool {
+        self.next.is_none_or(|next| now >= next)
+    }
+
+    fn gathered(&mut self, text: String, began: Instant, now: Instant) {
+        self.text = text.into();
+        self.next = Some(now + now.duration_since(began) * PAUSE);
+    }
+}
+
 /// Serves in a thread of its own, so that no worker's load keeps a health check waiting. What is
 /// returned resolves once it has ended.
 ///
@@ -95,7 +119,7 @@ async fn serve(
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(exposition))
+        .route("/metrics", get(exposition).layer(Extension(Arc::<Mutex<Exposition>>::default())))
         .route("/probe/{container}/{kind}", get(probe))
         .route("/lifecycle/{container}/{kind}", get(probe))
         .merge(private)
@@ -228,17 +252,29 @@ async fn set_level(
     Ok(admin.level.get() + "\n")
 }
 
-async fn exposition(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
+async fn exposition(
+    State(admin): State<Arc<Admin>>,
+    Extension(exposition): Extension<Arc<Mutex<Exposition>>>,
+) -> Response {
+    const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let mut exposition = exposition.lock().unwrap_or_else(PoisonError::into_inner);
+    let began = Instant::now();
+    if exposition.may_gather(began) {
+        match gather(&admin) {
+            Ok(text) => exposition.gathered(text, began, Instant::now()),
+            Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+    ([(header::CONTENT_TYPE, KIND)], exposition.text.clone()).into_response()
+}
+
+fn gather(admin: &Admin) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let pending: usize = admin.pending.iter().map(|pending| pending.len()).sum();
     admin.metrics.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
     admin.metrics.memory.set(resident_bytes());
-    let (status, kind) = match prometheus_client::encoding::text::encode(&mut text, &admin.registry)
-    {
-        Ok(()) => (StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain"),
-    };
-    (status, [(header::CONTENT_TYPE, kind)], text)
+    prometheus_client::encoding::text::encode(&mut text, &admin.registry)?;
+    Ok(text)
 }
 
 /// The memory that the process holds, in bytes, as Linux tells it (proc(5), VmRSS). The file is made
@@ -248,4 +284,21 @@ fn resident_bytes() -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let kilobytes: i64 = line.trim().trim_end_matches(" kB").parse().unwrap_or(0);
     kilobytes * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_gathered_a_fifth_of_the_time_at_most() {
+        let mut exposition = Exposition::default();
+        let began = Instant::now();
+        let after = |millis| began + Duration::from_millis(millis);
+        assert!(exposition.may_gather(began));
+        exposition.gathered("once".to_owned(), began, after(10));
+        assert!(!exposition.may_gather(after(49)));
+        assert!(exposition.may_gather(after(50)));
+        assert_eq!(exposition.text, "once");
+    }
 }

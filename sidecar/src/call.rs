@@ -69,19 +69,20 @@ pub(crate) struct Answered {
 }
 
 impl Calling {
-    /// Makes the handshake with the server that is expected, and nobody else.
+    /// Makes the handshake with the server that is expected, and nobody else, in the time that is left.
     pub(crate) async fn shake(
         &self,
         credentials: &Arc<Credentials>,
         expected: &ExpectedPeer,
         name: ServerName<'static>,
         stream: &mut TcpStream,
+        patience: Duration,
     ) -> Result<Answered, Refused> {
         let tls = |error: rustls::Error| of_handshake(&error.into());
         let config = self.configurations.of(credentials, expected, &self.alpn).map_err(tls)?;
         let started = Instant::now();
         let mut side = Box::new(UnbufferedClientConnection::new(config, name).map_err(tls)?);
-        let early = self.within(expected, stream, &mut side).await?;
+        let early = self.within(expected, stream, &mut side, patience).await?;
         self.metrics.handshake.observe(started.elapsed().as_secs_f64());
         let chain = side.peer_certificates().unwrap_or_default();
         let peer = credentials.trust.server(chain, UnixTime::now()).map_err(tls)?;
@@ -98,10 +99,11 @@ impl Calling {
         expected: &ExpectedPeer,
         stream: &mut TcpStream,
         side: &mut UnbufferedClientConnection,
+        patience: Duration,
     ) -> Result<Vec<u8>, Refused> {
         let place = self.pending.begin([0, 0, 0, 0].into());
         let whom = || expected.to_string();
-        let made = timeout(self.handshake_timeout, shake(stream, side, Vec::new()));
+        let made = timeout(patience, shake(stream, side, Vec::new()));
         tokio::select! {
             biased;
             made = made => match made {

@@ -21,6 +21,7 @@ use crate::credentials::{Serving, Watched};
 use crate::dial::dial;
 use crate::discovery::Denials;
 use crate::http::{self, Http};
+use crate::http_memory::{self, Holder, HttpMemory, Share};
 use crate::listen::Accepted;
 use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
@@ -53,6 +54,8 @@ pub(crate) struct Inbound {
     pub(crate) ports: SourcePorts,
     /// How many connections may be open.
     pub(crate) limits: Arc<ConnectionLimits>,
+    /// What connections of which HTTP is read may hold.
+    pub(crate) http_memory: Arc<HttpMemory>,
     /// Handshakes that are under way.
     pub(crate) pending: Arc<Pending>,
     /// How long a peer may take until its first byte.
@@ -144,24 +147,24 @@ async fn admit(
         }
     };
     let has_spoken = client.app.is_some();
-    let may_pass =
-        authorised(inbound, policy, &client, port).and_then(|()| counted(&client, permit));
+    let may_pass = authorised(inbound, policy, &client, port)
+        .and_then(|()| counted(&client, permit))
+        .and_then(|()| share(inbound, policy, &client, from));
     let app = match (may_pass, client.app.take()) {
-        (Ok(()), Some(app)) => Ok(app),
-        (Ok(()), None) => inbound.dial(to).await,
+        (Ok(share), Some(app)) => Ok((share, app)),
+        (Ok(share), None) => inbound.dial(to).await.map(|app| (share, app)),
         (Err(refused), _) => Err(refused),
     };
-    let app = match app {
-        Ok(app) => app,
+    let (share, app) = match app {
+        Ok(both) => both,
         Err(refused) => return Err(turned_away(stream, &mut client, refused).await),
     };
     let greeting = match has_spoken {
         true => Vec::new(),
         false => proxy_header::of(policy, from, to, &client),
     };
-    let told = policy
-        .forwarded_client_cert
-        .then(|| http::told(serving.credentials.key.cert.first(), client.peer.as_deref()));
+    let told = || http::told(serving.credentials.key.cert.first(), client.peer.as_deref());
+    let read = share.map(|share| (told(), share));
     let Client { session, early, peer, .. } = client;
     let (direction, since) = (Direction::inbound, since.as_secs());
     let to = inbound.port.map_or(To::Address(to), |port| To::Served(to, port));
@@ -169,9 +172,9 @@ async fn admit(
     let about = About { direction, client: from, to, peer, since, carrier };
     let live = table.open(about);
     catch_up(live.entry(), &serving, &inbound.serving);
-    if let Some(told) = told {
+    if let Some((told, share)) = read {
         let ends = http::Ends { app, peer: stream, session, early, greeting };
-        return Ok(Carrier::Http(Http::new(ends, told, live, inbound)));
+        return Ok(Carrier::Http(Http::new(ends, told, share, live, inbound)));
     }
     Ok(Carrier::Bytes(Relay::new(app, stream, session, early, &greeting, live)))
 }
@@ -207,6 +210,23 @@ fn counted(client: &Client, permit: &mut Permit) -> Result<(), Refused> {
     }
     let counted = permit.count_as_unidentified();
     counted.map_err(|exceeded| Refused::new(Refusal::Overloaded, exceeded.to_string()))
+}
+
+/// The memory of a connection of which HTTP is read.
+fn share(
+    inbound: &Inbound,
+    policy: &PortPolicy,
+    client: &Client,
+    from: SocketAddr,
+) -> Result<Option<Share>, Refused> {
+    if !policy.forwarded_client_cert {
+        return Ok(None);
+    }
+    let holder = Holder::new(from.ip(), client.peer.is_some());
+    let share = inbound.http_memory.take(holder, http_memory::CONNECTION);
+    let detail =
+        || "connections whose HTTP is read hold as much as --http-memory allows".to_owned();
+    share.map(Some).ok_or_else(|| Refused::new(Refusal::Overloaded, detail()))
 }
 
 /// Tells a client whose handshake is done, by an alert, that it goes no further.

@@ -23,6 +23,7 @@ mod file;
 #[doc(hidden)]
 pub mod fuzzing;
 mod http;
+mod http_memory;
 mod inbound;
 mod listen;
 mod live;

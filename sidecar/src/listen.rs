@@ -15,6 +15,9 @@ use crate::pacing;
 /// How many connections the kernel keeps for us before we accept them.
 const BACKLOG: i32 = 4096;
 
+/// How many of them are accepted at the end before others have their turn.
+const ACCEPTED_AT_ONCE: i32 = 64;
+
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("listening on {address}: {source}")]
@@ -97,10 +100,15 @@ pub(crate) async fn accept_all(
             Err(error) => backoff.wait(&error).await,
         }
     }
-    // To a client its connection stands as soon as the kernel has it: closing would reset it.
-    while let Some((stream, client)) = waiting(listener) {
+    // To a client its connection stands as soon as the kernel has it: closing would reset it. Clients that
+    // go on connecting hold up neither the drain nor what this thread serves beside.
+    for place in 1..=BACKLOG {
+        let Some((stream, client)) = waiting(listener) else { break };
         pacing::accepted(&stream, client);
         serve(stream, unmapped(client));
+        if place % ACCEPTED_AT_ONCE == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -151,4 +159,38 @@ pub(crate) fn tuned(stream: TcpStream, patience: Option<Duration>) -> TcpStream 
         warn!(%error, "socket options");
     }
     stream
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn queue_is_emptied_at_the_end_in_turns_and_not_without_end() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let at = listener.local_addr().unwrap();
+        let connect = || std::net::TcpStream::connect(at).unwrap();
+        let clients: Vec<_> = (0..100).map(|_| connect()).collect();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (accepted, more) = (Cell::new(0), Cell::new(Vec::new()));
+        let mut accepting = pin!(accept_all(&listener, &stop, |_, _| {
+            accepted.set(accepted.get() + 1);
+            // Each is followed by another one, as in a flood.
+            let mut connected = more.take();
+            connected.push(connect());
+            if connected.len() > 200 {
+                connected.remove(0);
+            }
+            more.set(connected);
+        }));
+        assert!(futures::poll!(&mut accepting).is_pending(), "others have their turn");
+        assert_eq!(accepted.get(), ACCEPTED_AT_ONCE);
+        accepting.await;
+        assert_eq!(accepted.get(), BACKLOG);
+        drop(clients);
+    }
 }

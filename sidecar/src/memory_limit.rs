@@ -31,6 +31,17 @@ pub(crate) fn buffer_budget(workers: usize) -> usize {
     all / workers.max(1)
 }
 
+/// How many bytes inbound connections may hold whose HTTP is read.
+pub(crate) fn http_memory() -> usize {
+    usize::try_from(http(find())).unwrap_or(usize::MAX)
+}
+
+/// What is for inbound connections, of which those whose HTTP is read may hold all. Pure.
+fn http(limit: Option<u64>) -> u64 {
+    const MIN: u64 = 4 * 1024 * 1024;
+    limit.map_or(u64::MAX, |limit| (limit.saturating_sub(BASE) / 2).max(MIN))
+}
+
 /// Half of the memory is for each direction. Pure.
 fn connections(limit: Option<u64>) -> u64 {
     limit.map_or(MAX, |limit| (limit.saturating_sub(BASE) / 2 / PER_CONNECTION).clamp(MIN, MAX))
@@ -110,5 +121,8 @@ mod tests {
         assert_eq!(connections(Some(128 << 20)), 1792);
         assert_eq!(connections(Some(1 << 20)), 64);
         assert_eq!(connections(Some(64 << 30)), 16384);
+        assert_eq!(http(None), u64::MAX);
+        assert_eq!(http(Some(128 << 20)), 56 << 20);
+        assert_eq!(http(Some(1 << 20)), 4 << 20);
     }
 }

@@ -80,7 +80,9 @@ async fn answered(
         .map_err(|error| Refused::new(Refusal::ResolveFailed, error.to_string()))?;
     let (timeout, patience) = (calling.dial_timeout, calling.kernel_patience);
     let mut stream = dial_target(target, timeout, patience).await?;
-    let made = calling.shake(&serving.credentials, expected, host, &mut stream).await?;
+    let made = calling
+        .shake(&serving.credentials, expected, host, &mut stream, calling.handshake_timeout)
+        .await?;
     let Answered { session, early, peer } = made;
     let about = About {
         direction: Direction::outbound,

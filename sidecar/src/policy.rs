@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use countersign_contract::access::{Allow, DocumentVersion, FORMAT, NamespaceDocument, effective};
+use countersign_contract::access::{
+    Allow, DocumentVersion, FORMAT, MAX_ENTRIES, NamespaceDocument, effective, entries,
+};
 use countersign_contract::names::POLICIES_FILE;
 use countersign_contract::policy::{Mode, PolicyDocument, PortPolicy};
 
@@ -24,6 +26,11 @@ pub enum Error {
         /// The lowest that a reader must understand.
         needs: u32,
     },
+    /// What it states takes more memory than a sidecar may give it.
+    #[error(
+        "the policies that select this pod state too many ports with too many rules: {MAX_ENTRIES} rules and names of all ports together are allowed; state fewer ports"
+    )]
+    TooLarge,
     /// The roots of the CA of people and devices.
     #[error(transparent)]
     DeviceRoots(#[from] InvalidDeviceRoots),
@@ -68,7 +75,11 @@ pub fn of_namespace(policies: &[u8], labels: &[u8]) -> Result<PolicyDocument, Er
         return Err(Error::Newer { version, needs });
     }
     let document: NamespaceDocument = serde_json::from_slice(policies)?;
-    checked(effective(&document, &parse_labels(labels)?))
+    let labels = parse_labels(labels)?;
+    if entries(&document, &labels) > MAX_ENTRIES {
+        return Err(Error::TooLarge);
+    }
+    checked(effective(&document, &labels))
 }
 
 fn checked(policy: PolicyDocument) -> Result<PolicyDocument, Error> {
@@ -205,6 +216,25 @@ mod tests {
         let text = br#"{"revision":"7","defaultAllow":[],"authorities":{"deviceRoots":"garbage"}}"#;
         let error = of_namespace(text, b"").unwrap_err().to_string();
         assert!(error.contains("deviceRoots"), "{error}");
+    }
+
+    #[test]
+    fn policies_with_too_many_ports_are_refused_before_they_take_memory() {
+        let policy = |place: u16| {
+            let ports = (0..64).map(|port| (1 + place * 64 + port, serde_json::json!({})));
+            let ports: BTreeMap<u16, _> = ports.collect();
+            let allow = serde_json::json!([{ "namespaces": ["a"] }]);
+            let name = format!("p{place}");
+            serde_json::json!({ "name": name, "podSelector": {}, "allow": allow, "ports": ports })
+        };
+        let document = |count| {
+            let policies: Vec<_> = (0..count).map(policy).collect();
+            let document =
+                serde_json::json!({ "revision": "1", "defaultAllow": [], "policies": policies });
+            of_namespace(document.to_string().as_bytes(), b"")
+        };
+        assert_eq!(document(10).unwrap().ports.len(), 640);
+        assert!(matches!(document(60).unwrap_err(), Error::TooLarge));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::connection_limits::ConnectionLimits;
 use crate::credentials::{self, Role, Sources, Watched};
 use crate::discovery::{Book, Client, Connecting, Denials};
 use crate::essential::{self, Essential};
+use crate::http_memory::HttpMemory;
 use crate::inbound::Inbound;
 use crate::listen::{listen, listen_on_any};
 use crate::live::Table;
@@ -56,6 +57,7 @@ struct Shared {
     limits: [Arc<ConnectionLimits>; 2],
     /// Tasks without which connections cannot go on.
     essential: Essential,
+    http_memory: Arc<HttpMemory>,
     stop: CancellationToken,
 }
 
@@ -206,8 +208,20 @@ fn shared(
     for direction in Direction::ALL {
         metrics.limit(direction, connections);
     }
+    let http_memory = Arc::new(HttpMemory::new(common.limits.http_memory()));
     let (denials, stop) = Default::default();
-    Shared { common, serving, metrics, spans, pending, denials, limits, essential, stop }
+    Shared {
+        common,
+        serving,
+        metrics,
+        spans,
+        pending,
+        denials,
+        limits,
+        essential,
+        http_memory,
+        stop,
+    }
 }
 
 /// How many connections there may be each way.
@@ -323,6 +337,7 @@ fn inbound_side(
         own: OwnAddresses::new(own),
         ports: SourcePorts::default(),
         limits: shared.limits[0].clone(),
+        http_memory: shared.http_memory.clone(),
         pending: shared.pending[0].clone(),
         first_byte_timeout: common.first_byte_timeout,
         handshake_timeout: common.handshake_timeout,

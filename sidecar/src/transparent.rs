@@ -78,7 +78,7 @@ async fn call(
     let reached = async {
         let to = original_dst(&app).ok_or_else(not_redirected)?;
         let serving = serving(&transparent.calling.serving, now)?;
-        let reached = reach(transparent, &serving, to, now).await?;
+        let reached = reach(transparent, &serving, to).await?;
         Ok((reached, serving))
     };
     // The application must not take a refusal for an answer that is empty.
@@ -100,31 +100,33 @@ fn not_redirected() -> Refused {
     Refused::new(Refusal::NoOriginalDestination, detail)
 }
 
-/// The first endpoint that answers, of those that may.
+/// The first endpoint that answers, of those that may. Each has a deadline for its connection and its
+/// handshake together: one that accepts and says nothing keeps nobody from the others.
 async fn reach(
     transparent: &Transparent,
     serving: &Arc<Serving>,
     to: SocketAddr,
-    now: UnixTime,
 ) -> Result<Reached, Refused> {
     let Transparent { book, calling, .. } = transparent;
     let destination = book.find(to, transparent.discovery_timeout).await?;
     if destination.kind == Kind::Outside {
         return pass(calling, serving, to, To::Address(to), calling.dial_timeout).await;
     }
-    let order = book.order(&destination, now.as_secs());
+    let order = book.order(&destination, UnixTime::now().as_secs());
     let none = || Refused::new(Refusal::NoEndpoints, format!("{} {to}", destination.name));
-    let deadline = Instant::now() + calling.dial_timeout;
+    // Both are for one endpoint: where there are several, they share what the longer one allows.
+    let deadline = Instant::now() + calling.dial_timeout.max(calling.handshake_timeout);
     let mut last = none();
     for (place, endpoint) in order.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         // Whoever does not answer must leave time for those that come after.
         let patience = if place + 1 < order.len() { left / 2 } else { left };
-        match one(transparent, serving, &destination, endpoint, patience).await {
+        let until = Instant::now() + patience;
+        match one(transparent, serving, &destination, endpoint, until).await {
             Ok(reached) => return Ok(reached),
             Err(refused) => {
                 if refused.reason != Refusal::UnmeshedNotAllowed {
-                    endpoint.failed(now.as_secs());
+                    endpoint.failed(UnixTime::now().as_secs(), refused.reason);
                 }
                 // The last one is told as what the whole connection was refused for.
                 if place + 1 < order.len() {
@@ -143,10 +145,12 @@ async fn one(
     serving: &Arc<Serving>,
     destination: &Destination,
     endpoint: &Arc<Endpoint>,
-    patience: Duration,
+    deadline: Instant,
 ) -> Result<Reached, Refused> {
     let (calling, at) = (&transparent.calling, endpoint.address);
     let load = Some(endpoint.take());
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let patience = left().min(calling.dial_timeout);
     // Our own pod is reached without leaving it, and without passing our own inbound side.
     if transparent.own.contains(&at.ip()) {
         let reached = connect(calling, at, To::Own(at), patience).await?;
@@ -159,7 +163,9 @@ async fn one(
     };
     let mut reached = connect(calling, at, to, patience).await?;
     let (credentials, stream) = (&serving.credentials, &mut reached.stream);
-    let answered = calling.shake(credentials, expected, unnamed(at), stream).await?;
+    let answered = calling
+        .shake(credentials, expected, unnamed(at), stream, left().min(calling.handshake_timeout))
+        .await?;
     Ok(Reached { answered: Some(answered), load, ..reached })
 }
 

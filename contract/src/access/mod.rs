@@ -8,6 +8,7 @@ mod lenient;
 mod pattern;
 mod rule;
 mod selector;
+mod size;
 mod verdict;
 mod voucher;
 
@@ -17,5 +18,6 @@ pub use document::{
 pub use effect::{effective, mode};
 pub use rule::{Allow, Caller, Rule};
 pub use selector::{Operator, Requirement, Selector};
+pub use size::{MAX_ENTRIES, entries};
 pub use verdict::{Verdict, judge};
 pub use voucher::{Authorities, Signer, Voucher};

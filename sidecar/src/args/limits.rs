@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::connection_limits::Limits;
+use crate::memory_limit;
 
 /// What bounds the memory that others can make us use.
 #[derive(Clone, Debug, Args)]
@@ -17,6 +18,11 @@ pub struct LimitArgs {
     /// How many inbound ones of clients that prove no identity. Default: three quarters of them.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_unidentified_connections: Option<u32>,
+    /// How many KiB connections may hold whose HTTP is read (`forwardedClientCert`), 256 each at least; half
+    /// is for one address, three quarters for clients that prove no identity. Default: half of what is left of
+    /// the container's memory limit, beside the program itself.
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u32).range(512..))]
+    pub http_memory: Option<u32>,
     /// How many handshakes may be under way at once; the oldest gives way to those above.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_handshakes: u32,
@@ -33,6 +39,12 @@ impl LimitArgs {
         let [all, of_source, unidentified] =
             [all, of_source, unidentified].map(|most| most.max(1) as usize);
         Limits { all, of_source, unidentified }
+    }
+
+    /// How many bytes connections may hold whose HTTP is read.
+    pub(crate) fn http_memory(&self) -> usize {
+        let given = self.http_memory.map(|kib| kib as usize * 1024);
+        given.unwrap_or_else(memory_limit::http_memory)
     }
 
     /// The limits of outbound ones: the application is the only source.

@@ -1,6 +1,7 @@
 //! What handshakes are made with: credentials, policy, and the configuration of every port.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,16 +132,30 @@ impl Serving {
         policy: PolicyDocument,
         others: &Others,
     ) -> Result<Self, Error> {
-        let config = |policy| configuration(policy, &credentials, others);
-        let default = config(&policy.default)?;
-        let ports = policy.ports.iter().map(|(port, policy)| Ok((*port, config(policy)?)));
-        let ports = ports.collect::<Result<_, Error>>()?;
+        // Ports that answer alike share one configuration.
+        let mut made: BTreeMap<Answering<'_>, Arc<ServerConfig>> = BTreeMap::new();
+        for policy in policy.ports.values().chain([&policy.default]) {
+            if let Entry::Vacant(place) = made.entry(answering(policy)) {
+                place.insert(configuration(policy, &credentials, others)?);
+            }
+        }
+        let config = |policy| made[&answering(policy)].clone();
+        let default = config(&policy.default);
+        let ports = policy.ports.iter().map(|(port, policy)| (*port, config(policy))).collect();
         Ok(Self { credentials, policy, others: others.clone(), default, ports })
     }
 }
 
 /// Further certificates, by the names of their folders.
 type Others = BTreeMap<String, Arc<CertifiedKey>>;
+
+/// What of a policy makes its configuration.
+type Answering<'a> = (bool, bool, &'a [String], &'a [String]);
+
+fn answering(policy: &PortPolicy) -> Answering<'_> {
+    let allows_tls12 = policy.min_version == TlsVersion::V1_2;
+    (policy.mode == Mode::Server, allows_tls12, &policy.alpn, &policy.certificates)
+}
 
 fn configuration(
     policy: &PortPolicy,

@@ -155,15 +155,17 @@ impl Book {
         result
     }
 
-    /// Takes an answer in, unless nobody asked.
+    /// Takes an answer in, unless nobody asked. One that is not understood ends what was known before: what
+    /// was outside of the mesh may be in it now, and must not be called in plaintext any longer.
     pub(super) fn note(&self, answer: &Answer) -> bool {
         let Ok(destination) = answer.destination.parse::<SocketAddr>() else { return false };
         let inner = self.lock();
         let Some(entry) = inner.entries.get(&destination) else { return true };
         let before = entry.known.borrow().clone();
-        let Some(known) = Destination::of(answer, before.as_deref()) else { return false };
-        entry.known.send_replace(Some(Arc::new(known)));
-        true
+        let known = Destination::of(answer, before.as_deref());
+        let is_understood = known.is_some();
+        entry.known.send_replace(known.map(Arc::new));
+        is_understood
     }
 
     /// Follows no longer what nobody called for a while. Only while discovery can be asked again.
@@ -285,6 +287,19 @@ mod tests {
         );
         let refused = book.find(at(1), Duration::from_millis(1)).await.unwrap_err();
         assert_eq!(refused.reason, Refusal::DestinationUnknown);
+    }
+
+    #[tokio::test]
+    async fn answer_that_is_not_understood_ends_the_one_before() {
+        let book = Book::new(0);
+        drop(book.find(at(1), Duration::ZERO).await);
+        assert!(book.note(&outside_of(at(1))));
+        assert!(book.find(at(1), Duration::ZERO).await.is_ok());
+        assert!(!book.note(&Answer { kind: 99, ..outside_of(at(1)) }));
+        let refused = book.find(at(1), Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.reason, Refusal::DestinationUnknown);
+        assert!(book.note(&outside_of(at(1))));
+        assert!(book.find(at(1), Duration::ZERO).await.is_ok());
     }
 
     #[tokio::test]

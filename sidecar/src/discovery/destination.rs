@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use countersign_contract::ExpectedPeer;
 use countersign_contract::discovery::{Answer, Endpoint as Told, Kind, Protocol};
+use countersign_contract::{ExpectedPeer, Refusal};
 
 /// An endpoint that failed is tried last for so many seconds.
 const SPARED: u64 = 5;
+
+/// The same of one that did not answer in time: each try costs its caller that time.
+const SPARED_AFTER_TIMEOUT: u64 = 30;
 
 /// What is known of one destination.
 #[derive(Debug)]
@@ -61,8 +64,13 @@ impl Endpoint {
     }
 
     /// It did not answer, or was not who it should have been.
-    pub(crate) fn failed(&self, now: u64) {
-        self.spared.store(now + SPARED, Relaxed);
+    pub(crate) fn failed(&self, now: u64, reason: Refusal) {
+        let spared = match reason {
+            Refusal::DialTimeout | Refusal::HandshakeTimeout => SPARED_AFTER_TIMEOUT,
+            _ => SPARED,
+        };
+        // Of calls that go on beside each other, the one that ends last may know less.
+        self.spared.fetch_max(now + spared, Relaxed);
     }
 
     pub(crate) fn is_spared(&self, now: u64) -> bool {
@@ -150,7 +158,7 @@ mod tests {
         let told = |identity| answer(Kind::Pod, &[("10.0.0.1:80", Protocol::Mutual, identity)]);
         let first = Destination::of(&told("spiffe://d/ns/shop/sa/web"), None).unwrap();
         let load = first.endpoints[0].take();
-        first.endpoints[0].failed(100);
+        first.endpoints[0].failed(100, Refusal::DialFailed);
         let again = Destination::of(&told("spiffe://d/ns/shop/sa/web"), Some(&first)).unwrap();
         assert_eq!((again.endpoints[0].load(), again.endpoints[0].is_spared(104)), (1, true));
         assert!(!again.endpoints[0].is_spared(105));
@@ -158,5 +166,21 @@ mod tests {
         assert_eq!((other.endpoints[0].load(), other.endpoints[0].is_spared(104)), (0, false));
         drop(load);
         assert_eq!(again.endpoints[0].load(), 0);
+    }
+
+    #[test]
+    fn endpoint_that_does_not_answer_in_time_is_spared_for_longer() {
+        for (reason, seconds) in [
+            (Refusal::DialFailed, 5),
+            (Refusal::PeerUntrusted, 5),
+            (Refusal::DialTimeout, 30),
+            (Refusal::HandshakeTimeout, 30),
+        ] {
+            let endpoint = Endpoint::new(([10, 0, 0, 1], 80).into(), None);
+            endpoint.failed(100, reason);
+            endpoint.failed(100, Refusal::DialFailed);
+            let spared = [99 + seconds, 100 + seconds].map(|now| endpoint.is_spared(now));
+            assert_eq!(spared, [true, false], "{reason:?}");
+        }
     }
 }

@@ -12,6 +12,9 @@ use super::line::Line;
 use crate::live::Way;
 use crate::relay::{Ended, reset, socket};
 
+/// How much is read at once: hyper keeps room for twice as much.
+const MOST: usize = 32 * 1024;
+
 /// Clones are the same socket.
 #[derive(Clone)]
 pub(super) struct App {
@@ -42,7 +45,8 @@ impl AsyncRead for App {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx)).map_err(|error| self.breaks(&error))?;
-            let read = socket::read(&self.stream, room.initialize_unfilled());
+            let read =
+                socket::read(&self.stream, room.initialize_unfilled_to(room.remaining().min(MOST)));
             if let Some(read) = read.map_err(|error| self.breaks(&error))? {
                 room.advance(read);
                 return Poll::Ready(Ok(()));
@@ -61,6 +65,9 @@ impl AsyncWrite for App {
         match written {
             Poll::Pending => self.line.live.blocks(Way::Up),
             Poll::Ready(_) => self.line.live.flows(Way::Up),
+        }
+        if let Poll::Ready(Ok(written)) = &written {
+            self.line.writes(Way::Up, *written);
         }
         written.map_err(|error| self.breaks(&error))
     }

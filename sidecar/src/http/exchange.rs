@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Version, header};
 use tokio::sync::Mutex;
 
 use super::line::{Busy, Line};
+use super::requests::{NoRoom, Requests};
 use super::serve::tunnel;
 use super::tasks::Tasks;
 use super::{body, expectation, headers, upgrade};
@@ -28,6 +29,9 @@ pub(super) enum Error {
     /// Nothing that follows would be read, and the client did not ask for that.
     #[error("{0}")]
     Unasked(upgrade::Refused),
+    /// The client may send it again: nothing of it was passed on (RFC 9113, 8.7).
+    #[error("too many requests wait")]
+    Refused(#[source] h2::Error),
     /// The application's side of it; hyper passes on the reason that HTTP/2 gives.
     #[error("the application: {0}")]
     App(#[from] hyper::Error),
@@ -69,6 +73,39 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// The same for HTTP/2, of which requests wait beside each other. What does not fit goes before hyper
+    /// reads the next head.
+    pub(super) fn exchange_if_it_fits(
+        self: Arc<Self>,
+        requests: &Requests,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<body::Response>, Error>> + Send + use<> {
+        let entered = requests.enter(request.headers(), request.uri());
+        let request = entered.map(|(head, stream)| (head, stream, request));
+        async move {
+            match request {
+                Ok((head, stream, request)) => {
+                    let response = self.exchange(request).await?;
+                    drop(head);
+                    Ok(response.map(|body| body.holding(stream)))
+                }
+                Err(NoRoom::TooManyHeaders) => Ok(self.too_many_headers()),
+                Err(NoRoom::Full) => {
+                    Err(Error::Refused(h2::Error::from(h2::Reason::REFUSED_STREAM)))
+                }
+            }
+        }
+    }
+
+    /// As HTTP/1.1 is answered by hyper.
+    fn too_many_headers(&self) -> Response<body::Response> {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        self.metrics.answered(status.as_u16());
+        let mut response = Response::new(body::Response::empty(self.line.begins()));
+        *response.status_mut() = status;
+        response
+    }
+
     pub(super) async fn exchange(
         self: Arc<Self>,
         mut request: Request<Incoming>,

@@ -3,16 +3,20 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use countersign_contract::Ending;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
+use super::flow::Flow;
 use super::heads::Heads;
-use crate::live::{Entry, Live};
+use crate::live::{Entry, Live, Way};
 use crate::relay::Ended;
+
+/// How much of bodies may wait each way in HTTP/1.1; what HTTP/2 may is set once it is known.
+const MAX_UNSENT: usize = 32 * 1024;
 
 /// One connection.
 pub(crate) struct Line {
@@ -36,6 +40,10 @@ struct State {
     head: Option<Instant>,
     /// Both ends of what goes on in another protocol.
     tunnel: Option<[OnUpgrade; 2]>,
+    /// What of bodies is not written yet, each way.
+    flows: [Flow; 2],
+    /// How much that may be, of HTTP/2, which drops pieces once they are written.
+    max_unsent: Option<usize>,
 }
 
 /// Holds as long as a request is not wholly answered.
@@ -130,6 +138,41 @@ impl Line {
         Coming(self.clone())
     }
 
+    /// It is HTTP/2, and so much of bodies may wait each way.
+    pub(super) fn counts_pieces(&self, max_unsent: usize) {
+        self.lock().max_unsent = Some(max_unsent);
+    }
+
+    /// Whether a body may be asked for more.
+    pub(super) fn poll_room(&self, way: Way, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let most = state.max_unsent.unwrap_or(MAX_UNSENT);
+        state.flows[way as usize].poll_room(cx, most)
+    }
+
+    /// So much more of a body waits; whether it does until its piece is dropped.
+    pub(super) fn adds(&self, way: Way, len: usize) -> bool {
+        let mut state = self.lock();
+        state.flows[way as usize].add(len);
+        state.max_unsent.is_some()
+    }
+
+    /// So much waits no longer.
+    pub(super) fn removes(&self, way: Way, len: usize) {
+        let mut state = self.lock();
+        let most = state.max_unsent.unwrap_or(MAX_UNSENT);
+        let woken = state.flows[way as usize].remove(len, most);
+        drop(state);
+        woken.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// So much was written to a socket.
+    pub(super) fn writes(&self, way: Way, len: usize) {
+        if self.lock().max_unsent.is_none() {
+            self.removes(way, len);
+        }
+    }
+
     pub(super) fn open_tunnel(&self, ends: [OnUpgrade; 2]) {
         self.lock().tunnel = Some(ends);
     }
@@ -140,6 +183,18 @@ impl Line {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Busy {
+    pub(super) fn line(&self) -> &std::sync::Arc<Line> {
+        &self.0
+    }
+}
+
+impl Coming {
+    pub(super) fn line(&self) -> &std::sync::Arc<Line> {
+        &self.0
     }
 }
 

@@ -12,11 +12,13 @@ mod body;
 mod drive;
 mod exchange;
 mod expectation;
+mod flow;
 mod forwarded;
 mod headers;
 mod heads;
 mod line;
 mod peer;
+mod requests;
 mod serve;
 mod side;
 mod subject;
@@ -36,6 +38,7 @@ pub(crate) use self::forwarded::of as told;
 pub(crate) use self::forwarded::strip;
 pub(crate) use self::line::Line;
 use self::peer::Peer;
+use crate::http_memory::Share;
 use crate::inbound::Inbound;
 use crate::live::Live;
 use crate::metrics::Metrics;
@@ -61,6 +64,8 @@ pub(crate) struct Http {
     greeting: Vec<u8>,
     /// Who calls; nothing of a client that presented no certificate.
     told: Option<HeaderValue>,
+    /// The memory that is reserved for it.
+    share: Share,
     metrics: Metrics,
     stop: CancellationToken,
 }
@@ -69,6 +74,7 @@ impl Http {
     pub(crate) fn new(
         ends: Ends,
         told: Option<HeaderValue>,
+        share: Share,
         live: Live,
         inbound: &Inbound,
     ) -> Box<Self> {
@@ -77,7 +83,7 @@ impl Http {
         let app = App::new(app, line.clone());
         let peer = Peer::new(peer, session, early, line.clone());
         let (metrics, stop) = (inbound.metrics.clone(), inbound.stop.clone());
-        Box::new(Self { line, app, peer, greeting, told, metrics, stop })
+        Box::new(Self { line, app, peer, greeting, told, share, metrics, stop })
     }
 
     /// Carries until the end, and makes sure that each side sees it as what it is.

@@ -15,6 +15,7 @@ use tokio::time::sleep_until;
 
 use super::drive;
 use super::exchange::{Exchange, Sender};
+use super::requests::Requests;
 use super::tasks::{Guard, Tasks};
 use super::{Http, Line};
 use crate::relay::Ended;
@@ -23,17 +24,16 @@ use crate::relay::Ended;
 const LONGEST_HEAD: usize = 64 * 1024;
 
 /// How many headers a message may have, each way: hyper has room for 100 unless it is given more.
-const MAX_HEADERS: usize = 256;
+pub(super) const MAX_HEADERS: usize = 256;
 
 /// How many requests one HTTP/2 connection may have at once.
-const STREAMS: u32 = 250;
+const STREAMS: u32 = 100;
 
-/// How much of bodies is taken before the other side takes it: of one stream, and of all.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const WINDOW: u32 = 1024 * 1024;
+/// A stream has such a part of the windows of its connection.
+const STREAM_PART: usize = 4;
 
-/// How much of a response waits for its client, for each stream.
-const UNSENT: usize = 64 * 1024;
+/// How much of a body hyper asks for beyond what its reader has room for, for each stream.
+const UNSENT: usize = 16 * 1024;
 
 /// What every client of HTTP/2 says first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -124,10 +124,13 @@ async fn serve_http1(http: Http) -> Ended {
 
 async fn serve_http2(http: Http) -> Ended {
     let tasks = Guard(Tasks::default());
+    let (windows, _more) = http.share.windows();
+    http.line.counts_pieces(windows.unsent);
+    let window = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let handshake = app2::Builder::new(tasks.0.clone())
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(window(windows.app / STREAM_PART))
+        .initial_connection_window_size(window(windows.app))
         .max_send_buf_size(UNSENT)
         .max_header_list_size(2 * LONGEST_HEAD as u32)
         .handshake(TokioIo::new(http.app.clone()))
@@ -138,17 +141,18 @@ async fn serve_http2(http: Http) -> Ended {
     };
     let line = http.line.clone();
     let exchange = exchange(&http, Sender::Http2(sender), tasks.0.clone());
+    let requests = Requests::new(http.share);
     let serving = http2::Builder::new(tasks.0.clone())
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LONGEST_HEAD as u32)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(window(windows.client / STREAM_PART))
+        .initial_connection_window_size(window(windows.client))
         .max_send_buf_size(UNSENT)
         .serve_connection(
             TokioIo::new(http.peer),
-            service_fn(move |request| exchange.clone().exchange(request)),
+            service_fn(move |request| exchange.clone().exchange_if_it_fits(&requests, request)),
         );
     drive::drive(&line, &http.stop, None, serving, app).await
 }

@@ -16,17 +16,18 @@ use crate::program::{Sidecar, copied, program_at};
 use crate::redirect::{at, redirect};
 
 const CALLER: &str = "spiffe://cluster.local/ns/desk/sa/caller";
-const OPERATOR: &str = "spiffe://cluster.local/ns/countersign-system/sa/countersign-operator";
+pub(crate) const OPERATOR: &str =
+    "spiffe://cluster.local/ns/countersign-system/sa/countersign-operator";
 
 /// The user that the rules leave alone.
 const SIDECAR: u32 = 14100;
 
 /// A pod whose calls are redirected, and a discovery.
-struct Stage {
+pub(crate) struct Stage {
     cable: Cable,
     authority: Authority,
     folder: Folder,
-    sidecar: Sidecar,
+    pub(crate) sidecar: Sidecar,
     discovery: Option<Discovery>,
 }
 
@@ -36,7 +37,7 @@ impl Stage {
     }
 
     /// With more arguments, and a discovery that proves to be somebody.
-    fn with(more: &[&str], discovery: &str) -> Self {
+    pub(crate) fn with(more: &[&str], discovery: &str) -> Self {
         let (cable, authority) = (Cable::new(), Authority::new("root"));
         let folder = Folder::of(&authority.issue(CALLER));
         folder.put("labels", "app=\"caller\"\n");
@@ -47,22 +48,22 @@ impl Stage {
         Self { cable, authority, folder, sidecar, discovery: Some(discovery) }
     }
 
-    fn discovery(&self) -> &Discovery {
+    pub(crate) fn discovery(&self) -> &Discovery {
         self.discovery.as_ref().unwrap()
     }
 
     /// A server in the mesh, outside of the pod.
-    fn server(&self, ip: &str, identity: &str) -> SocketAddr {
+    pub(crate) fn server(&self, ip: &str, identity: &str) -> SocketAddr {
         let listener = self.listener(ip);
         server_on(listener, &self.authority.issue(identity), &self.authority.pem())
     }
 
-    fn listener(&self, ip: &str) -> TcpListener {
+    pub(crate) fn listener(&self, ip: &str) -> TcpListener {
         inside(&self.cable.outside, || TcpListener::bind(at(ip, 0)).unwrap())
     }
 
     /// What the application in the pod is answered.
-    fn call(&self, to: SocketAddr) -> std::io::Result<String> {
+    pub(crate) fn call(&self, to: SocketAddr) -> std::io::Result<String> {
         call_in(&self.cable, to)
     }
 
@@ -101,7 +102,7 @@ fn pod(cable: &Cable, folder: &Folder, more: &[&str]) -> Sidecar {
 }
 
 /// An address of a Service: nobody has it.
-fn service(place: usize) -> SocketAddr {
+pub(crate) fn service(place: usize) -> SocketAddr {
     at(["10.203.0.99", "fd03::99"][place], 80)
 }
 

@@ -1,10 +1,20 @@
 //! A caller that forges what HTTP tells the application.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::header::HeaderMap;
 
 use crate::authority::WEB;
 use crate::ends::{Ends, Kind};
-use crate::forwarded::stage::{POLICY, both_ends, callers, goes, head};
+use crate::forwarded::frames::{frame, get, greeted, next};
+use crate::forwarded::hyper2::{Frames, application};
+use crate::forwarded::stage::{POLICY, Stage, both_ends, callers, goes, head};
+use crate::program::until;
 use crate::stream::Peer;
 
 const PLAIN: &str = "{}";
@@ -124,4 +134,118 @@ fn client_with_tls_of_its_own_cannot_hide_a_forged_header_in_it() {
     let (mut peer, mut app) = ends.connect_as(&set);
     peer.send(FORGED).unwrap();
     assert_eq!(callers(&head(&mut app)), [&crate::forwarded::stage::told(&set, WEB)]);
+}
+
+/// Waits until a number grows no more.
+fn settles(number: &AtomicUsize) {
+    let mut last = usize::MAX;
+    until("nothing is taken any more", || {
+        std::thread::park_timeout(Duration::from_millis(500));
+        let now = number.load(Relaxed);
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+}
+
+#[test]
+fn answers_of_http2_that_nobody_reads_hold_bounded_memory() {
+    const CONNECTIONS: usize = 4;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    let app = application(move |_| {
+        let counter = counter.clone();
+        async move {
+            let (mut pieces, body) = Frames::new();
+            tokio::spawn(async move {
+                for _ in 0..1000 {
+                    pieces.send(vec![0; 16384]).await;
+                    counter.fetch_add(1, Relaxed);
+                }
+                pieces.end(HeaderMap::new()).await;
+            });
+            Response::new(body)
+        }
+    });
+    let stage = Stage::before(app, POLICY);
+    let before = stage.sidecar.resident();
+    let connected = |_| {
+        let mut peer = greeted(&stage);
+        // The largest windows that there are.
+        let settings = [&[0, 4][..], &0x7fff_ffff_u32.to_be_bytes()].concat();
+        peer.send(&frame(4, 0, 0, &settings)).unwrap();
+        peer.send(&frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes())).unwrap();
+        (0..100).for_each(|place| peer.send(&get(2 * place + 1, "x-a", "b")).unwrap());
+        peer
+    };
+    let _unread: Vec<Peer> = (0..CONNECTIONS).map(connected).collect();
+    until("answers come", || (sent.load(Relaxed) > 0).then_some(()));
+    settles(&sent);
+    let each = stage.sidecar.resident().saturating_sub(before) / CONNECTIONS;
+    assert!(each < 4 << 20, "{each} bytes each");
+}
+
+/// A request of many headers that take one byte each (RFC 7541, 6.1).
+fn indexed(stream: u32, headers: usize) -> Vec<u8> {
+    let mut block = vec![0x82, 0x87, 0x84, 0x41, 1, b'a', 0x40, 1, b'a', 0];
+    block.resize(block.len() + headers, 0xbe);
+    frame(1, 5, stream, &block)
+}
+
+#[test]
+fn requests_of_many_headers_that_wait_are_sent_back() {
+    let app = application(|_| std::future::pending());
+    let stage = Stage::before(app, POLICY);
+    let before = stage.sidecar.resident();
+    let mut peer = greeted(&stage);
+    peer.send(&indexed(1, 1900)).unwrap();
+    // Too many headers are answered with 431, as in HTTP/1.1.
+    let (stream, answer) = next(&mut peer, 1);
+    assert_eq!(stream, 1);
+    assert!(answer.windows(3).any(|code| code == b"431") || answer.len() < 16, "{answer:?}");
+    for stream in (3..200).step_by(2) {
+        peer.send(&indexed(stream, 200)).unwrap();
+    }
+    // REFUSED_STREAM: the client may send it again.
+    let (_, code) = next(&mut peer, 3);
+    assert_eq!(code, 7u32.to_be_bytes());
+    let held = stage.sidecar.resident().saturating_sub(before);
+    assert!(held < 4 << 20, "{held} bytes");
+}
+
+#[test]
+fn answers_of_http1_that_nobody_reads_hold_bounded_memory() {
+    const CONNECTIONS: usize = 30;
+    let ends = Ends::with_policy(POLICY, &[]);
+    let set = ends.authority.issue(WEB);
+    let before = ends.sidecar.resident();
+    let unread = |_| {
+        let (mut peer, mut app) = ends.connect_as(&set);
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        head(&mut app);
+        app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+        app.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        while app.write_all(&[0; 65536]).is_ok() {}
+        (peer, app)
+    };
+    let unread: Vec<(Peer, TcpStream)> = (0..CONNECTIONS).map(unread).collect();
+    let each = ends.sidecar.resident().saturating_sub(before) / unread.len();
+    assert!(each < 384 << 10, "{each} bytes each");
+}
+
+#[test]
+fn connections_of_http_for_which_there_is_no_memory_are_refused_by_name() {
+    let mut ends = Ends::with_policy(POLICY, &["--http-memory", "1024"]);
+    let set = ends.authority.issue(WEB);
+    // Four connections have room, two of one source.
+    let held: Vec<_> = (0..2).map(|_| ends.connect_as(&set)).collect();
+    ends.refuses(&set, "overloaded");
+    drop(held);
+    until("there is room again", || {
+        let tls = crate::peer::client_side(&ends.authority.pem(), Some(&set));
+        let mut peer = Peer::try_shaken(crate::peer::connect(ends.at), tls).ok()?;
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        ends.behind.set_nonblocking(true).unwrap();
+        let accepted = ends.behind.accept().ok();
+        ends.behind.set_nonblocking(false).unwrap();
+        accepted.map(drop)
+    });
 }

@@ -83,6 +83,7 @@ impl Side {
         let len = bytes.len().min(buffers::plaintext());
         self.seal(&bytes[..len])?;
         self.line.live.moved(Way::Down, len);
+        self.line.writes(Way::Down, len);
         // What the socket does not take now goes before whatever is written next.
         if let Poll::Ready(Err(error)) = self.poll_drain(cx, false) {
             return Poll::Ready(Err(error));
