@@ -99,7 +99,7 @@ impl Calling {
         stream: &mut TcpStream,
         side: &mut UnbufferedClientConnection,
     ) -> Result<Vec<u8>, Refused> {
-        let place = self.pending.begin([0, 0, 0, 0].into());
+        let place = self.pending.begin([0, 0, 0, 0].into(), None);
         let whom = || expected.to_string();
         let made = timeout(self.handshake_timeout, shake(stream, side, Vec::new()));
         tokio::select! {

@@ -1,12 +1,12 @@
 //! Accepts connections, and waits when it cannot.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::warn;
 
 use crate::connection_limits::Permit;
@@ -75,33 +75,44 @@ pub(crate) struct Accepted {
 }
 
 /// Accepts until `stop` is cancelled, and then those who came before.
-pub(crate) async fn accept_all(
-    listener: &TcpListener,
-    stop: &CancellationToken,
-    mut serve: impl FnMut(TcpStream, SocketAddr),
-) {
-    let mut stopped = pin!(stop.cancelled());
-    let mut backoff = Backoff::default();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stopped => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, client)) => {
-                backoff = Backoff::default();
-                pacing::accepted(&stream, client);
-                serve(stream, unmapped(client));
+pub(crate) struct Accepting<'a> {
+    listener: &'a TcpListener,
+    /// Goes once it has resolved.
+    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    backoff: Backoff,
+}
+
+impl<'a> Accepting<'a> {
+    pub(crate) fn new(listener: &'a TcpListener, stop: &CancellationToken) -> Self {
+        let stopped = Some(Box::pin(stop.clone().cancelled_owned()));
+        Self { listener, stopped, backoff: Backoff::default() }
+    }
+
+    /// The next connection; nothing, once all are served.
+    pub(crate) async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        while let Some(stopped) = &mut self.stopped {
+            let accepted = tokio::select! {
+                biased;
+                () = stopped => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    self.backoff = Backoff::default();
+                    return Some(seen(accepted));
+                }
+                Err(error) => self.backoff.wait(&error).await,
             }
-            Err(error) => backoff.wait(&error).await,
         }
+        self.stopped = None;
+        // To a client its connection stands as soon as the kernel has it: closing would reset it.
+        waiting(self.listener).map(seen)
     }
-    // To a client its connection stands as soon as the kernel has it: closing would reset it.
-    while let Some((stream, client)) = waiting(listener) {
-        pacing::accepted(&stream, client);
-        serve(stream, unmapped(client));
-    }
+}
+
+fn seen((stream, client): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
+    pacing::accepted(&stream, client);
+    (stream, unmapped(client))
 }
 
 /// Who waits to be accepted, whether or not tokio has heard of it.
