@@ -2,7 +2,8 @@
 //!
 //! Names that both must spell the same (annotations, files, ports), the form of an identity, the
 //! syntax of an upstream, of a served port and of a log filter, the policy document, the labels that people write, the
-//! probes of a pod, the reasons for which a connection is refused, and how the sections of a PEM text are found.
+//! probes of a pod, the reasons for which a connection is refused, how the sections of a PEM text are found, and
+//! how a container's memory limit is read.
 //! No kube, no tokio, no rustls: a change here is a change of the agreement between two programs
 //! that may be of different versions.
 
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod labels;
 pub mod log_filter;
 pub mod log_queue;
+pub mod memory_limit;
 pub mod names;
 pub mod pem;
 pub mod policy;

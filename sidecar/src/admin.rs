@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connections;
 use crate::credentials::Watched;
 use crate::edges::Edges;
-use crate::listen::{accept_all, unmapped};
+use crate::listen::{Accepting, unmapped};
 use crate::live::Table;
 use crate::metrics::Metrics;
 use crate::pending::{Pending, Place};
@@ -126,12 +126,12 @@ async fn serve(
         .with_state(Arc::new(admin));
     let listener = TcpListener::from_std(listener)?;
     let callers = Arc::new(Pending::new(CALLERS, CALLERS_OF_ONE));
-    accept_all(&listener, &stop, |stream, client| {
-        let place = callers.begin(client.ip());
+    let mut accepting = Accepting::new(&listener, &stop);
+    while let Some((stream, client)) = accepting.next().await {
+        let place = callers.begin(client.ip(), None);
         let router = router.clone().layer(Extension(ConnectInfo(client)));
         drop(tokio::spawn(answer(stream, router, place)));
-    })
-    .await;
+    }
     Ok(())
 }
 

@@ -101,7 +101,7 @@ impl Calling {
         side: &mut UnbufferedClientConnection,
         patience: Duration,
     ) -> Result<Vec<u8>, Refused> {
-        let place = self.pending.begin([0, 0, 0, 0].into());
+        let place = self.pending.begin([0, 0, 0, 0].into(), None);
         let whom = || expected.to_string();
         let made = timeout(patience, shake(stream, side, Vec::new()));
         tokio::select! {

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,7 @@ pub(crate) enum LimitExceeded {
 pub(crate) struct ConnectionLimits {
     limits: Limits,
     open: Mutex<Open>,
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,46 +46,66 @@ struct Open {
     all: usize,
     unidentified: usize,
     of_source: HashMap<IpAddr, usize>,
+    /// Those that were pushed out, and are not counted above: they have not ended yet.
+    leaving: usize,
 }
 
 /// The right to have a connection open, which ends when this goes.
 #[derive(Debug)]
-pub(crate) struct Permit(Box<Held>);
+pub(crate) struct Permit(Arc<Held>);
+
+/// The same for those who may take that right away before the connection has ended.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
     limits: Arc<ConnectionLimits>,
     source: IpAddr,
-    is_unidentified: bool,
+    // Both change under the lock of the limits only.
+    is_unidentified: AtomicBool,
+    is_leaving: AtomicBool,
 }
 
 impl ConnectionLimits {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, open: Mutex::default() }
+        Self { limits, open: Mutex::default(), freed: Notify::new() }
     }
 
-    /// Takes the right to one more connection of a client.
+    /// Takes the right to one more connection of a client. One that has its share is told so even where
+    /// there is no room for any.
     pub(crate) fn take(self: &Arc<Self>, client: IpAddr) -> Result<Permit, LimitExceeded> {
         let Limits { all, of_source, .. } = self.limits;
         let source = source_of(client);
         let mut open = self.lock();
         let open = &mut *open;
+        let count = open.of_source.get(&source).copied().unwrap_or_default();
+        if count >= of_source {
+            return Err(LimitExceeded::Source(of_source));
+        }
         if open.all >= all {
             return Err(LimitExceeded::All(all));
         }
-        let count = open.of_source.entry(source).or_default();
-        if *count >= of_source {
-            return Err(LimitExceeded::Source(of_source));
-        }
-        *count += 1;
+        open.of_source.insert(source, count + 1);
         open.all += 1;
-        let held = Held { limits: self.clone(), source, is_unidentified: false };
-        Ok(Permit(Box::new(held)))
+        let (is_unidentified, is_leaving) = Default::default();
+        let held = Held { limits: self.clone(), source, is_unidentified, is_leaving };
+        Ok(Permit(Arc::new(held)))
     }
 
     /// Whether clients without an identity hold half of what they may.
     pub(crate) fn is_crowded(&self) -> bool {
         self.lock().unidentified * 2 >= self.limits.unidentified
+    }
+
+    /// How many connections were pushed out and have not ended yet.
+    pub(crate) fn leaving(&self) -> usize {
+        self.lock().leaving
+    }
+
+    /// Resolves once a connection has ended, from when this was called.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -91,29 +116,56 @@ impl ConnectionLimits {
 impl Permit {
     /// The client turned out to have no identity.
     pub(crate) fn count_as_unidentified(&mut self) -> Result<(), LimitExceeded> {
-        let held = &mut *self.0;
+        let held = &*self.0;
         let most = held.limits.limits.unidentified;
         let mut open = held.limits.lock();
         if open.unidentified >= most {
             return Err(LimitExceeded::Unidentified(most));
         }
         open.unidentified += 1;
-        held.is_unidentified = true;
+        held.is_unidentified.store(true, Relaxed);
         Ok(())
+    }
+
+    pub(crate) fn seat(&self) -> Seat {
+        Seat(self.0.clone())
+    }
+}
+
+impl Seat {
+    /// A newcomer may take the place of this connection, which is told to end and will.
+    pub(crate) fn leave(self) {
+        let held = &*self.0;
+        let mut open = held.limits.lock();
+        if !held.is_leaving.swap(true, Relaxed) {
+            open.gives_back(held);
+            open.leaving += 1;
+        }
+    }
+}
+
+impl Open {
+    fn gives_back(&mut self, held: &Held) {
+        self.all -= 1;
+        self.unidentified -= usize::from(held.is_unidentified.load(Relaxed));
+        if let Some(count) = self.of_source.get_mut(&held.source) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_source.remove(&held.source);
+            }
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut open = self.limits.lock();
-        open.all -= 1;
-        open.unidentified -= usize::from(self.is_unidentified);
-        if let Some(count) = open.of_source.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                open.of_source.remove(&self.source);
-            }
+        match self.is_leaving.load(Relaxed) {
+            true => open.leaving -= 1,
+            false => open.gives_back(self),
         }
+        drop(open);
+        self.limits.freed.notify_waiters();
     }
 }
 
@@ -167,6 +219,23 @@ mod tests {
         assert_eq!(permits[2].count_as_unidentified(), Ok(()));
         drop(permits);
         assert_eq!(limits.lock().unidentified, 0);
+    }
+
+    #[test]
+    fn the_place_of_a_connection_that_is_pushed_out_is_free_at_once_and_given_back_once() {
+        let limits = Limits { all: 1, of_source: 1, unidentified: 1 };
+        let limits = Arc::new(ConnectionLimits::new(limits));
+        let mut first = limits.take(source(1)).unwrap();
+        first.count_as_unidentified().unwrap();
+        let seats = [first.seat(), first.seat()];
+        seats.into_iter().for_each(Seat::leave);
+        assert_eq!(limits.leaving(), 1);
+        let second = limits.take(source(1)).unwrap();
+        drop(first);
+        let counts = |open: &Open| (open.leaving, open.all, open.unidentified);
+        assert_eq!(counts(&limits.lock()), (0, 1, 0));
+        drop(second);
+        assert_eq!(limits.lock().all, 0);
     }
 
     #[test]

@@ -14,9 +14,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::admission::Admission;
 use crate::carrier::CarriedAs;
 use crate::connection::{Connection, Refused};
-use crate::connection_limits::{ConnectionLimits, Permit};
+use crate::connection_limits::Permit;
 use crate::credentials::{Serving, Watched};
 use crate::dial::dial;
 use crate::discovery::Denials;
@@ -27,7 +28,7 @@ use crate::live::{About, Table, To};
 use crate::metrics::{Direction, Metrics};
 use crate::original_dst::original_dst;
 use crate::own_addresses::OwnAddresses;
-use crate::pending::Pending;
+use crate::pending::Place;
 use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Session, alert};
@@ -52,12 +53,10 @@ pub(crate) struct Inbound {
     pub(crate) own: OwnAddresses,
     /// Where connections to the application come from.
     pub(crate) ports: SourcePorts,
-    /// How many connections may be open.
-    pub(crate) limits: Arc<ConnectionLimits>,
     /// What connections of which HTTP is read may hold.
     pub(crate) http_memory: Arc<HttpMemory>,
-    /// Handshakes that are under way.
-    pub(crate) pending: Arc<Pending>,
+    /// How many connections may be open, and handshakes be under way.
+    pub(crate) admission: Arc<Admission>,
     /// How long a peer may take until its first byte.
     pub(crate) first_byte_timeout: Duration,
     /// How long a peer may take until its handshake is done.
@@ -106,11 +105,15 @@ enum Carrier {
 }
 
 /// Serves one connection. Read this first.
-pub(crate) async fn serve(inbound: &Inbound, table: &Arc<Table>, accepted: Accepted) {
+pub(crate) async fn serve(
+    inbound: &Inbound,
+    table: &Arc<Table>,
+    (accepted, place): (Accepted, Place),
+) {
     let Accepted { stream, client, mut permit } = accepted;
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
-    match Box::pin(admit(inbound, table, stream, client, &mut permit)).await {
+    match Box::pin(admit(inbound, table, stream, client, &mut permit, place)).await {
         Ok(Carrier::Bytes(mut relay)) => {
             let ended = relay.run().await;
             connection.tell(relay.live().entry(), &ended);
@@ -132,6 +135,7 @@ async fn admit(
     mut stream: TcpStream,
     from: SocketAddr,
     permit: &mut Permit,
+    place: Place,
 ) -> Result<Carrier, Refused> {
     let since = UnixTime::now();
     let known = destination(inbound, &stream)
@@ -140,10 +144,10 @@ async fn admit(
     let port = inbound.port.unwrap_or_else(|| to.port());
     let policy = serving.policy.of_port(port);
     let mut client = match policy.mode {
-        Mode::Off => Client::plain(Vec::new()),
+        Mode::Off => opening::without_handshake(&stream, place)?,
         _ => {
             let ends = Ends { from, to, port };
-            opening::handshake(inbound, &serving, policy, &mut stream, ends).await?
+            opening::handshake(inbound, &serving, policy, &mut stream, (ends, place)).await?
         }
     };
     let has_spoken = client.app.is_some();

@@ -5,6 +5,7 @@
 //! mirror, and `outbound`, the same for upstreams that were named. `credentials` are published whole or not at all; without them every handshake fails.
 
 mod admin;
+mod admission;
 pub mod args;
 mod call;
 mod carrier;

@@ -1,12 +1,12 @@
 //! Accepts connections, and waits when it cannot.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::warn;
 
 use crate::connection_limits::Permit;
@@ -78,38 +78,58 @@ pub(crate) struct Accepted {
 }
 
 /// Accepts until `stop` is cancelled, and then those who came before.
-pub(crate) async fn accept_all(
-    listener: &TcpListener,
-    stop: &CancellationToken,
-    mut serve: impl FnMut(TcpStream, SocketAddr),
-) {
-    let mut stopped = pin!(stop.cancelled());
-    let mut backoff = Backoff::default();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stopped => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, client)) => {
-                backoff = Backoff::default();
-                pacing::accepted(&stream, client);
-                serve(stream, unmapped(client));
-            }
-            Err(error) => backoff.wait(&error).await,
-        }
+pub(crate) struct Accepting<'a> {
+    listener: &'a TcpListener,
+    /// Goes once it has resolved.
+    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    backoff: Backoff,
+    /// Accepted since.
+    accepted_late: i32,
+}
+
+impl<'a> Accepting<'a> {
+    pub(crate) fn new(listener: &'a TcpListener, stop: &CancellationToken) -> Self {
+        let stopped = Some(Box::pin(stop.clone().cancelled_owned()));
+        Self { listener, stopped, backoff: Backoff::default(), accepted_late: 0 }
     }
-    // To a client its connection stands as soon as the kernel has it: closing would reset it. Clients that
-    // go on connecting hold up neither the drain nor what this thread serves beside.
-    for place in 1..=BACKLOG {
-        let Some((stream, client)) = waiting(listener) else { break };
-        pacing::accepted(&stream, client);
-        serve(stream, unmapped(client));
-        if place % ACCEPTED_AT_ONCE == 0 {
+
+    /// The next connection; nothing, once all are served.
+    pub(crate) async fn next(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        while let Some(stopped) = &mut self.stopped {
+            let accepted = tokio::select! {
+                biased;
+                () = stopped => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(accepted) => {
+                    self.backoff = Backoff::default();
+                    return Some(seen(accepted));
+                }
+                Err(error) => self.backoff.wait(&error).await,
+            }
+        }
+        self.stopped = None;
+        self.next_that_waits().await.map(seen)
+    }
+
+    /// To a client its connection stands as soon as the kernel has it: closing would reset it. Clients that
+    /// go on connecting hold up neither the drain nor what this thread serves beside.
+    async fn next_that_waits(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        if self.accepted_late == BACKLOG {
+            return None;
+        }
+        self.accepted_late += 1;
+        if self.accepted_late % ACCEPTED_AT_ONCE == 0 {
             tokio::task::yield_now().await;
         }
+        waiting(self.listener)
     }
+}
+
+fn seen((stream, client): (TcpStream, SocketAddr)) -> (TcpStream, SocketAddr) {
+    pacing::accepted(&stream, client);
+    (stream, unmapped(client))
 }
 
 /// Who waits to be accepted, whether or not tokio has heard of it.
@@ -164,6 +184,7 @@ pub(crate) fn tuned(stream: TcpStream, patience: Option<Duration>) -> TcpStream 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::pin::pin;
 
     use super::*;
 
@@ -177,18 +198,21 @@ mod tests {
         let stop = CancellationToken::new();
         stop.cancel();
         let (accepted, more) = (Cell::new(0), Cell::new(Vec::new()));
-        let mut accepting = pin!(accept_all(&listener, &stop, |_, _| {
-            accepted.set(accepted.get() + 1);
-            // Each is followed by another one, as in a flood.
-            let mut connected = more.take();
-            connected.push(connect());
-            if connected.len() > 200 {
-                connected.remove(0);
+        let mut accepting = pin!(async {
+            let mut accepting = Accepting::new(&listener, &stop);
+            while accepting.next().await.is_some() {
+                accepted.set(accepted.get() + 1);
+                // Each is followed by another one, as in a flood.
+                let mut connected = more.take();
+                connected.push(connect());
+                if connected.len() > 200 {
+                    connected.remove(0);
+                }
+                more.set(connected);
             }
-            more.set(connected);
-        }));
+        });
         assert!(futures::poll!(&mut accepting).is_pending(), "others have their turn");
-        assert_eq!(accepted.get(), ACCEPTED_AT_ONCE);
+        assert_eq!(accepted.get(), ACCEPTED_AT_ONCE - 1);
         accepting.await;
         assert_eq!(accepted.get(), BACKLOG);
         drop(clients);

@@ -283,6 +283,17 @@ impl Table {
         self.lock().entries.values().for_each(|entry| look(entry));
     }
 
+    /// The connection of some that has been idle longest and was not told to end, and for how many ticks.
+    pub(crate) fn longest_idle(&self, is_one: fn(&About) -> bool) -> Option<(Arc<Entry>, u32)> {
+        let (inner, now) = (self.lock(), self.tick());
+        let some = inner
+            .entries
+            .values()
+            .filter(|entry| entry.verdict.load(Relaxed) == 0 && is_one(&entry.about));
+        let idle = some.map(|entry| (entry, entry.seen(now).idle));
+        idle.max_by_key(|(_, idle)| *idle).map(|(entry, idle)| (entry.clone(), idle))
+    }
+
     /// Who talked to whom so far.
     pub(crate) fn edges(&self) -> Edges {
         self.lock().edges.clone()

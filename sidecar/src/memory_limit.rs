@@ -1,6 +1,6 @@
-//! How much memory the container may have (cgroups(7)), and how many connections fit into it.
+//! How many connections fit into the memory that the container may have.
 
-use std::path::{Path, PathBuf};
+use countersign_contract::memory_limit::find;
 
 /// What the program needs beside connections.
 const BASE: u64 = 16 * 1024 * 1024;
@@ -12,12 +12,6 @@ const PER_CONNECTION: u64 = 32 * 1024;
 /// Fewer make no sense, and more are only for whoever asks for them.
 const MIN: u64 = 64;
 const MAX: u64 = 16384;
-
-/// The memory that we may have, in bytes; nothing, where there is no limit.
-pub(crate) fn find() -> Option<u64> {
-    let mine = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    limit(&mine, |path| std::fs::read_to_string(path).ok())
-}
 
 /// How many connections each way fit into what memory we may have.
 pub(crate) fn default_connections() -> u32 {
@@ -47,73 +41,9 @@ fn connections(limit: Option<u64>) -> u64 {
     limit.map_or(MAX, |limit| (limit.saturating_sub(BASE) / 2 / PER_CONNECTION).clamp(MIN, MAX))
 }
 
-/// The smallest limit of our control group and those above it; `mine` is `/proc/self/cgroup`. A container
-/// sees its own group at the top, whether or not it has a name there. Pure.
-fn limit(mine: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let files = mine.lines().filter_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, group) = rest.split_once(':')?;
-        if controllers.is_empty() {
-            return Some(("/sys/fs/cgroup", group, "memory.max"));
-        }
-        let is_memory = controllers.split(',').any(|controller| controller == "memory");
-        is_memory.then_some(("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"))
-    });
-    let limits = files.flat_map(|(top, group, name)| {
-        let group = Path::new(group.trim_start_matches('/'));
-        let read = &read;
-        group.ancestors().filter_map(move |group| {
-            let path: PathBuf = [Path::new(top), group, Path::new(name)].iter().collect();
-            // "max", or a number that no machine has, is no limit.
-            read(&path)?.trim().parse().ok().filter(|limit| *limit < 1 << 60)
-        })
-    });
-    limits.min()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Names and contents.
-    type Files = &'static [(&'static str, &'static str)];
-
-    #[test]
-    fn the_limit_of_memory_is_read_from_either_version_of_control_groups() {
-        const MIB: u64 = 1 << 20;
-        let cases: [(&str, Files, Option<u64>); 7] = [
-            ("0::/\n", &[("/sys/fs/cgroup/memory.max", "134217728\n")], Some(128 * MIB)),
-            ("0::/\n", &[("/sys/fs/cgroup/memory.max", "max\n")], None),
-            (
-                "0::/kubepods/pod1/c\n",
-                &[
-                    ("/sys/fs/cgroup/kubepods/pod1/c/memory.max", "max\n"),
-                    ("/sys/fs/cgroup/kubepods/pod1/memory.max", "67108864\n"),
-                ],
-                Some(64 * MIB),
-            ),
-            // Version 1, and the name of a group that the container does not see.
-            (
-                "5:cpu,cpuacct:/\n4:memory:/kubepods/c\n",
-                &[("/sys/fs/cgroup/memory/memory.limit_in_bytes", "134217728\n")],
-                Some(128 * MIB),
-            ),
-            (
-                "4:memory:/\n",
-                &[("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")],
-                None,
-            ),
-            ("", &[], None),
-            ("nonsense\n:\n", &[], None),
-        ];
-        for (mine, files, expected) in cases {
-            let read = |path: &Path| {
-                let found = files.iter().find(|(name, _)| Path::new(name) == path);
-                found.map(|(_, text)| (*text).to_owned())
-            };
-            assert_eq!(limit(mine, read), expected, "{mine:?}");
-        }
-    }
 
     #[test]
     fn fewer_connections_fit_into_less_memory() {

@@ -5,33 +5,31 @@
 //! crowd of peers that never finish theirs pushes out one another and not those that come to do so.
 //! One address (IPv6: one /64) may have only a share, so that a crowd behind it pushes out nobody else's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod queue;
+
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::connection_limits::source_of;
+use self::queue::Queue;
+pub(crate) use self::queue::{Room, Stage};
+use crate::connection_limits::{Seat, source_of};
 
 /// The handshakes of a process.
 #[derive(Debug)]
 pub(crate) struct Pending {
     most: usize,
     most_of_one: usize,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    next: u64,
-    waiting: BTreeMap<u64, Waiting>,
-    sources: HashMap<IpAddr, VecDeque<u64>>,
+    queue: Mutex<Queue<Waiting>>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    source: IpAddr,
     give_way: Arc<Notify>,
+    /// What the connection counts as, where that is free again once it gives way.
+    seat: Option<Seat>,
 }
 
 /// A place among them, which is free again when this goes.
@@ -42,65 +40,118 @@ pub(crate) struct Place {
     give_way: Arc<Notify>,
 }
 
+/// Those that a newcomer is one too many of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crowd {
+    Source,
+    All,
+}
+
 impl Pending {
     /// At most `most`, and of one address at most `most_of_one`.
     pub(crate) fn new(most: usize, most_of_one: usize) -> Self {
-        Self { most, most_of_one, inner: Mutex::default() }
+        Self { most, most_of_one, queue: Mutex::default() }
     }
 
-    /// Begins a handshake. Where there are too many, the oldest one is told to give way.
-    pub(crate) fn begin(self: &Arc<Self>, source: IpAddr) -> Place {
-        let (source, give_way) = (source_of(source), Arc::new(Notify::new()));
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.make_room(self.most, self.most_of_one, source);
-        inner.next += 1;
-        let id = inner.next;
-        inner.waiting.insert(id, Waiting { source, give_way: give_way.clone() });
-        inner.sources.entry(source).or_default().push_back(id);
-        Place { pending: self.clone(), id, give_way }
+    /// Begins a handshake. Where there are too many, one gives way, however young.
+    pub(crate) fn begin(self: &Arc<Self>, source: IpAddr, seat: Option<Seat>) -> Place {
+        let source = source_of(source);
+        let mut queue = self.lock();
+        if let Some(crowd) = self.crowd(&queue, source) {
+            let oldest = queue.room_at_once((crowd == Crowd::Source).then_some(source));
+            oldest.into_iter().for_each(|id| push_out(&mut queue, id));
+        }
+        self.insert(&mut queue, source, seat)
+    }
+
+    /// The same, but where there are too many of all sources, and each is young: how long until one of
+    /// them gives way.
+    pub(crate) fn try_begin(
+        self: &Arc<Self>,
+        source: IpAddr,
+        seat: Seat,
+        now: Instant,
+    ) -> Result<Place, Duration> {
+        let mut queue = self.lock();
+        if self.crowd(&queue, source_of(source)) == Some(Crowd::All) {
+            match queue.room(None, now) {
+                Room::Of(id) => push_out(&mut queue, id),
+                Room::After(wait) => return Err(wait),
+                Room::None => {}
+            }
+        }
+        drop(queue);
+        Ok(self.begin(source, Some(seat)))
+    }
+
+    /// Has a handshake of one source, or of any, give way, and says which.
+    pub(crate) fn make_room(&self, source: Option<IpAddr>, now: Instant) -> Room {
+        let mut queue = self.lock();
+        let room = queue.room(source.map(source_of), now);
+        if let Room::Of(id) = room {
+            push_out(&mut queue, id);
+        }
+        room
     }
 
     /// How many are under way.
     pub(crate) fn len(&self) -> usize {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).waiting.len()
+        self.lock().len()
+    }
+
+    /// Whose handshakes are too many, if any are.
+    fn crowd(&self, queue: &Queue<Waiting>, source: IpAddr) -> Option<Crowd> {
+        if queue.count_of(source) >= self.most_of_one {
+            Some(Crowd::Source)
+        } else {
+            (queue.len() >= self.most).then_some(Crowd::All)
+        }
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        queue: &mut Queue<Waiting>,
+        source: IpAddr,
+        seat: Option<Seat>,
+    ) -> Place {
+        let give_way = Arc::new(Notify::new());
+        let waiting = Waiting { give_way: give_way.clone(), seat };
+        let id = queue.insert(source, Instant::now(), waiting);
+        Place { pending: self.clone(), id, give_way }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<Waiting>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn make_room(&mut self, most: usize, most_of_one: usize, source: IpAddr) {
-        let of_source = self.sources.get(&source).filter(|ids| ids.len() >= most_of_one);
-        let mut oldest = of_source.and_then(|ids| ids.front().copied());
-        if oldest.is_none() && self.waiting.len() >= most {
-            oldest = self.waiting.keys().next().copied();
-        }
-        if let Some(waiting) = oldest.and_then(|id| self.remove(id)) {
-            waiting.give_way.notify_one();
-        }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&id)?;
-        if let Some(ids) = self.sources.get_mut(&waiting.source) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                self.sources.remove(&waiting.source);
-            }
-        }
-        Some(waiting)
-    }
+fn push_out(queue: &mut Queue<Waiting>, id: u64) {
+    let Some(Waiting { give_way, seat }) = queue.remove(id) else { return };
+    seat.into_iter().for_each(Seat::leave);
+    give_way.notify_one();
 }
 
 impl Place {
+    /// The handshake has come so far, and waits for its client.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.pending.lock().advance(self.id, stage, Instant::now());
+    }
+
     /// Resolves when this handshake must give way.
     pub(crate) async fn given_away(&self) {
         self.give_way.notified().await;
+    }
+
+    /// The handshake is done; whether its place was still its own.
+    pub(crate) fn finish(self) -> bool {
+        self.pending.lock().remove(self.id).is_some()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut inner = self.pending.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(inner.remove(self.id));
+        let gone = self.pending.lock().remove(self.id);
+        drop(gone);
     }
 }
 
@@ -123,9 +174,12 @@ mod tests {
     #[test]
     fn the_oldest_of_an_address_that_has_its_share_gives_way() {
         let pending = Arc::new(Pending::new(10, 2));
-        let other = pending.begin(source(2));
-        let (first, second, third) =
-            (pending.begin(source(1)), pending.begin(source(1)), pending.begin(source(1)));
+        let other = pending.begin(source(2), None);
+        let (first, second, third) = (
+            pending.begin(source(1), None),
+            pending.begin(source(1), None),
+            pending.begin(source(1), None),
+        );
         let told = [&other, &first, &second, &third].map(must_give_way);
         assert_eq!(told, [false, true, false, false]);
         assert_eq!(pending.len(), 3);
@@ -134,7 +188,7 @@ mod tests {
     #[test]
     fn addresses_of_one_ipv6_network_share_their_places() {
         let pending = Arc::new(Pending::new(10, 2));
-        let at = |ip: &str| pending.begin(ip.parse().unwrap());
+        let at = |ip: &str| pending.begin(ip.parse().unwrap(), None);
         let places = [at("2001:db8:1:2::1"), at("2001:db8:1:2::2"), at("2001:db8:1:2:3::3")];
         let other = at("2001:db8:1:3::1");
         assert_eq!(places.each_ref().map(must_give_way), [true, false, false]);
@@ -144,7 +198,7 @@ mod tests {
     #[test]
     fn the_oldest_of_all_gives_way_where_there_are_too_many() {
         let pending = Arc::new(Pending::new(2, 2));
-        let places: Vec<_> = (1..=3).map(|last| pending.begin(source(last))).collect();
+        let places: Vec<_> = (1..=3).map(|last| pending.begin(source(last), None)).collect();
         let told: Vec<_> = places.iter().map(must_give_way).collect();
         assert_eq!(told, [true, false, false]);
     }
@@ -152,8 +206,8 @@ mod tests {
     #[test]
     fn a_place_is_free_once_its_handshake_is_over() {
         let pending = Arc::new(Pending::new(1, 1));
-        drop(pending.begin(source(1)));
-        let place = pending.begin(source(1));
+        drop(pending.begin(source(1), None));
+        let place = pending.begin(source(1), None);
         assert!(!must_give_way(&place));
         drop(place);
         assert_eq!(pending.len(), 0);

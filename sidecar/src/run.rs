@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::admin::{self, Admin};
+use crate::admission::Admission;
 use crate::args::{
     Common, InboundArgs, LimitArgs, MeshArgs, OutboundArgs, PodArgs, PolicyArgs, Target,
 };
@@ -58,6 +59,7 @@ struct Shared {
     /// Tasks without which connections cannot go on.
     essential: Essential,
     http_memory: Arc<HttpMemory>,
+    admission: Arc<Admission>,
     stop: CancellationToken,
 }
 
@@ -154,7 +156,7 @@ async fn serve(plan: &Plan, sources: Sources, level: Level, started: Instant) ->
     let shared = shared(common, serving.clone(), metrics.clone(), spans, essential);
     let book = Arc::new(Book::new(affinity()?));
     let workers = workers(plan, &shared, &book)?;
-    let tables: Vec<_> = workers.iter().map(|worker| worker.table.clone()).collect();
+    let tables = shared.admission.tables.clone();
     registry.register_collector(Box::new(Sums::new(tables.clone())));
     let end = CancellationToken::new();
     let pending = shared.pending.to_vec();
@@ -209,6 +211,9 @@ fn shared(
         metrics.limit(direction, connections);
     }
     let http_memory = Arc::new(HttpMemory::new(common.limits.http_memory()));
+    let tables = (0..common.workers.count()).map(|_| Arc::default()).collect();
+    let admission = Admission { limits: limits[0].clone(), pending: pending[0].clone(), tables };
+    let admission = Arc::new(admission);
     let (denials, stop) = Default::default();
     Shared {
         common,
@@ -220,6 +225,7 @@ fn shared(
         limits,
         essential,
         http_memory,
+        admission,
         stop,
     }
 }
@@ -264,20 +270,25 @@ fn workers(plan: &Plan, shared: &Shared, book: &Arc<Book>) -> Result<Vec<Worker>
         Plan::Pod(args) => pod_sides(args, shared, book),
     };
     let patience = shared.common.kernel_patience();
-    (0..shared.common.workers.count())
-        .map(|_| {
+    let tables = shared.admission.tables.iter();
+    tables
+        .map(|table| {
             let listened = wanted
                 .iter()
                 .map(|(address, side)| Ok((listen(*address, patience)?, side.clone())));
-            Ok(one_worker(shared, listened.collect::<Result<_, Error>>()?))
+            Ok(one_worker(shared, table, listened.collect::<Result<_, Error>>()?))
         })
         .collect()
 }
 
-fn one_worker(shared: &Shared, listeners: Vec<(std::net::TcpListener, Side)>) -> Worker {
+fn one_worker(
+    shared: &Shared,
+    table: &Arc<Table>,
+    listeners: Vec<(std::net::TcpListener, Side)>,
+) -> Worker {
     Worker {
         listeners,
-        table: Arc::new(Table::default()),
+        table: table.clone(),
         serving: shared.serving.clone(),
         limits: shared.limits[0].clone(),
         buffer_budget: memory_limit::buffer_budget(shared.common.workers.count()),
@@ -336,9 +347,8 @@ fn inbound_side(
         serving: shared.serving.clone(),
         own: OwnAddresses::new(own),
         ports: SourcePorts::default(),
-        limits: shared.limits[0].clone(),
         http_memory: shared.http_memory.clone(),
-        pending: shared.pending[0].clone(),
+        admission: shared.admission.clone(),
         first_byte_timeout: common.first_byte_timeout,
         handshake_timeout: common.handshake_timeout,
         dial_timeout: common.dial_timeout,

@@ -116,7 +116,7 @@ pub(crate) async fn sweep(
 }
 
 /// A client that proved no identity.
-fn is_unidentified(about: &About) -> bool {
+pub(crate) fn is_unidentified(about: &About) -> bool {
     about.direction == Direction::inbound && about.peer.is_none()
 }
 

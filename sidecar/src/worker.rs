@@ -17,7 +17,7 @@ use crate::connection_limits::{ConnectionLimits, LimitExceeded};
 use crate::credentials::Watched;
 use crate::essential::Essential;
 use crate::inbound::{self, Inbound};
-use crate::listen::{Accepted, accept_all};
+use crate::listen::{Accepted, Accepting};
 use crate::live::Table;
 use crate::metrics::{Direction, Metrics};
 use crate::outbound::{self, Outbound};
@@ -42,19 +42,18 @@ impl Side {
         }
     }
 
-    fn shared(&self) -> (&Metrics, &Arc<ConnectionLimits>) {
-        let calling = match self {
-            Self::In(inbound) => return (&inbound.metrics, &inbound.limits),
-            Self::Out(outbound) => &outbound.calling,
-            Self::Through(transparent) => &transparent.calling,
-        };
-        (&calling.metrics, &calling.limits)
+    fn metrics(&self) -> &Metrics {
+        match self {
+            Self::In(inbound) => &inbound.metrics,
+            Self::Out(outbound) => &outbound.calling.metrics,
+            Self::Through(transparent) => &transparent.calling.metrics,
+        }
     }
 
-    /// A connection for which there is no room: it is refused at once, and by name. In the kernel's
-    /// queue it would look as if it were served.
+    /// A connection for which there is no room: it is refused by name. In the kernel's queue it would
+    /// look as if it were served.
     fn refuse(&self, stream: &TcpStream, client: SocketAddr, exceeded: LimitExceeded) {
-        let connection = Connection::open(self.shared().0, None, self.direction(), client);
+        let connection = Connection::open(self.metrics(), None, self.direction(), client);
         connection.refuse(&Refused::new(Refusal::Overloaded, exceeded.to_string()));
         reset(stream);
     }
@@ -147,24 +146,31 @@ async fn accept(
     stop: CancellationToken,
     live: TaskTracker,
 ) {
-    accept_all(&listener, &stop, |stream, client| {
-        let permit = match side.shared().1.take(client.ip()) {
-            Ok(permit) => permit,
-            Err(exceeded) => return side.refuse(&stream, client, exceeded),
-        };
-        let accepted = Accepted { stream, client, permit };
+    let mut accepting = Accepting::new(&listener, &stop);
+    while let Some((stream, client)) = accepting.next().await {
         let table = table.clone();
         match side.clone() {
-            Side::In(inbound) => drop(live.spawn(async move {
-                inbound::serve(&inbound, &table, accepted).await;
-            })),
-            Side::Out(outbound) => drop(live.spawn(async move {
-                outbound::serve(&outbound, &table, accepted).await;
-            })),
-            Side::Through(transparent) => drop(live.spawn(async move {
-                transparent::serve(&transparent, &table, accepted).await;
-            })),
+            Side::In(inbound) => match inbound.admission.admit(client.ip(), &stop).await {
+                Err(exceeded) => side.refuse(&stream, client, exceeded),
+                Ok((permit, place)) => drop(live.spawn(async move {
+                    let accepted = Accepted { stream, client, permit };
+                    inbound::serve(&inbound, &table, (accepted, place)).await;
+                })),
+            },
+            Side::Out(outbound) => match outbound.calling.limits.take(client.ip()) {
+                Err(exceeded) => side.refuse(&stream, client, exceeded),
+                Ok(permit) => drop(live.spawn(async move {
+                    let accepted = Accepted { stream, client, permit };
+                    outbound::serve(&outbound, &table, accepted).await;
+                })),
+            },
+            Side::Through(transparent) => match transparent.calling.limits.take(client.ip()) {
+                Err(exceeded) => side.refuse(&stream, client, exceeded),
+                Ok(permit) => drop(live.spawn(async move {
+                    let accepted = Accepted { stream, client, permit };
+                    transparent::serve(&transparent, &table, accepted).await;
+                })),
+            },
         }
-    })
-    .await;
+    }
 }

@@ -37,11 +37,6 @@ pub(super) fn limits(memory: Option<u64>) -> Limits {
     Limits { all: fit.clamp(LIMITS.each, LIMITS.all), ..LIMITS }
 }
 
-/// The memory that the control group allows, if it limits it (cgroup v2).
-pub(super) fn memory() -> Option<u64> {
-    std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
-}
-
 /// Who calls, and from where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Who {

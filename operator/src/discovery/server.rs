@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_contract::SpiffeId;
+use countersign_contract::{SpiffeId, memory_limit};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,7 +24,7 @@ use super::hub::Hub;
 use super::methods::{Asked, answer};
 use super::own::Own;
 use super::pending::Pending;
-use super::places::{Place, Places, Shares, Who, limits, memory};
+use super::places::{Place, Places, Shares, Who, limits};
 use super::relay::{self, Leader};
 use super::{own, plain, ranges, strangers};
 use crate::context::Context;
@@ -98,7 +98,8 @@ async fn accept(
     mut current: watch::Receiver<Option<Arc<Own>>>,
     stop: CancellationToken,
 ) {
-    let (places, pending) = (Places::new(limits(memory())), Arc::new(Pending::default()));
+    let (places, pending) =
+        (Places::new(limits(memory_limit::find())), Arc::new(Pending::default()));
     let shares = Arc::<Shares>::default();
     let live = TaskTracker::new();
     // Nobody can be answered before there is a certificate; they wait in the kernel's queue.

@@ -17,6 +17,7 @@ use super::{Client, Ends, Inbound, own_tls};
 use crate::connection::Refused;
 use crate::credentials::Serving;
 use crate::detect::{Opening, classify};
+use crate::pending::{Place, Stage};
 use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Negotiated, Session};
@@ -35,9 +36,9 @@ pub(super) async fn handshake(
     serving: &Serving,
     policy: &PortPolicy,
     stream: &mut TcpStream,
-    ends: Ends,
+    (ends, place): (Ends, Place),
 ) -> Result<Client, Refused> {
-    let place = inbound.pending.begin(ends.from.ip());
+    place.advance(Stage::AwaitsHello);
     let made = async {
         let opening = tokio::select! {
             biased;
@@ -50,6 +51,7 @@ pub(super) async fn handshake(
             return Ok(Client::plain(early));
         }
         let mut first = opening?;
+        place.advance(Stage::HelloRead);
         if classify(&first) == Opening::Tls
             && let Some(app) = own_tls::answered(inbound, policy, stream, &mut first, ends).await?
         {
@@ -64,16 +66,26 @@ pub(super) async fn handshake(
     let made = tokio::select! {
         biased;
         made = timeout(inbound.handshake_timeout, made) => made.unwrap_or_else(|_| late()),
-        () = place.given_away() => {
-            let detail = "too many handshakes at once, and this one took longest".to_owned();
-            Err(Refused::new(Refusal::Overloaded, detail))
-        }
+        () = place.given_away() => Err(pushed_out()),
     };
+    // Its place in all limits may be a newcomer's since.
+    let made = made.and_then(|client| place.finish().then_some(client).ok_or_else(pushed_out));
     made.inspect_err(|refused| {
         if !is_told(refused.reason) {
             reset(stream);
         }
     })
+}
+
+/// A client of a port without handshakes, unless a newcomer has its place.
+pub(super) fn without_handshake(stream: &TcpStream, place: Place) -> Result<Client, Refused> {
+    let client = place.finish().then(|| Client::plain(Vec::new()));
+    client.ok_or_else(pushed_out).inspect_err(|_| reset(stream))
+}
+
+fn pushed_out() -> Refused {
+    let detail = "too many handshakes at once, and this one took longest".to_owned();
+    Refused::new(Refusal::Overloaded, detail)
 }
 
 /// Whether TLS has an alert for it, which the client was sent. Whoever was not told must not take

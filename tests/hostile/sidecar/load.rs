@@ -3,9 +3,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::authority::{Authority, Folder, Set, WEB};
 use crate::crowds::connect_from;
@@ -150,6 +150,7 @@ fn is_refused(mut stranger: TcpStream) {
     assert!(is_reset(&read), "{read:?}");
 }
 
+const PENDING: &str = "countersign_sidecar_pending_handshakes";
 const PERMISSIVE: &str = r#"{"default":{"mode":"permissive"}}"#;
 
 #[test]
@@ -176,27 +177,101 @@ fn strangers_leave_room_for_members_of_the_mesh() {
     app.read_exact(&mut [0; 5]).unwrap();
 }
 
+/// Waits until the sidecar has ended a member's connection for being half closed, which nothing else
+/// here is: whatever rests by then has rested for as long.
+fn await_half_closed_timeout(ends: &mut Ends) {
+    let (mut member, _app) = connect_as_member(ends);
+    member.end();
+    ends.ended("half_closed_timeout");
+}
+
+/// The stranger of whose end this line tells: it was reset.
+fn is_reset_stranger(line: &Value, strangers: &[(TcpStream, TcpStream)]) {
+    let client = line["client"].as_str().unwrap();
+    let is_one = |stranger: &TcpStream| stranger.local_addr().unwrap().to_string() == client;
+    let (stranger, _) = strangers.iter().find(|(stranger, _)| is_one(stranger)).unwrap();
+    assert!(is_reset(&rest(stranger)), "{line}");
+}
+
 #[test]
 fn idle_strangers_go_once_there_are_many_of_them() {
     let limits = ["--max-connections", "8", "--unidentified-idle-timeout", "400ms"];
-    let mut ends = Ends::with_policy(PERMISSIVE, &limits);
+    let timeout = ["--half-closed-timeout", "400ms"];
+    let mut ends = Ends::with_policy(PERMISSIVE, &[limits.as_slice(), &timeout].concat());
     let (mut peer, mut app) = connect_as_member(&ends);
-    let few = idle_strangers(&ends, 2, [127, 0, 0, 3]);
-    // Longer than the timeout: two are not many.
-    std::thread::park_timeout(Duration::from_millis(1000));
-    for (stranger, app) in &few {
+    let mut strangers = idle_strangers(&ends, 2, [127, 0, 0, 3]);
+    // Two are not many.
+    await_half_closed_timeout(&mut ends);
+    for (stranger, app) in &strangers {
         (&*stranger).write_all(b"x").unwrap();
         (&*app).read_exact(&mut [0]).unwrap();
     }
     // Three of six are half of what strangers may have.
-    let third = idle_strangers(&ends, 1, [127, 0, 0, 4]);
-    ends.ended("idle_timeout");
-    let is_gone = |(stranger, _): &(TcpStream, TcpStream)| {
-        stranger.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        is_reset(&rest(stranger))
-    };
-    assert!(few.iter().chain(&third).any(is_gone));
+    strangers.extend(idle_strangers(&ends, 1, [127, 0, 0, 4]));
+    is_reset_stranger(&ends.ended("idle_timeout"), &strangers);
     peer.send(b"there").unwrap();
+    app.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// Clients that begin a handshake and stop, each from an address of its own.
+fn unfinished_handshakes(ends: &Ends, count: u8) -> Vec<TcpStream> {
+    let begin = |last| {
+        let mut stranger = connect_from([127, 0, 1, last], ends.at);
+        stranger.write_all(&[0x16, 3, 1, 2, 0, 1, 0]).unwrap();
+        stranger
+    };
+    (1..=count).map(begin).collect()
+}
+
+#[test]
+fn unfinished_handshake_gives_way_to_a_member_where_every_connection_is_taken() {
+    let limits = ["--max-connections", "8", "--max-connections-per-source", "8"];
+    let ends = Ends::with_policy("{}", &limits);
+    let mut members: Vec<_> = (0..4).map(|_| connect_as_member(&ends)).collect();
+    let strangers = unfinished_handshakes(&ends, 4);
+    until("all are taken", || (ends.sidecar.metric(PENDING) == Some(4.0)).then_some(()));
+    members.push(connect_as_member(&ends));
+    assert!(is_reset(&rest(&strangers[0])));
+    for (peer, app) in &mut members {
+        peer.send(b"hello").unwrap();
+        app.read_exact(&mut [0; 5]).unwrap();
+    }
+}
+
+#[test]
+fn idle_stranger_gives_way_to_a_member_where_every_connection_is_taken() {
+    let limits = ["--max-connections", "8", "--max-connections-per-source", "8"];
+    let timeout = ["--half-closed-timeout", "400ms"];
+    let mut ends = Ends::with_policy(PERMISSIVE, &[limits.as_slice(), &timeout].concat());
+    let strangers = idle_strangers(&ends, 6, [127, 0, 0, 3]);
+    await_half_closed_timeout(&mut ends);
+    let mut members: Vec<_> = (0..3).map(|_| connect_as_member(&ends)).collect();
+    is_reset_stranger(&ends.ended("idle_timeout"), &strangers);
+    for (peer, app) in &mut members {
+        peer.send(b"hello").unwrap();
+        app.read_exact(&mut [0; 5]).unwrap();
+    }
+    assert_eq!(ends.sidecar.refusals("inbound", "overloaded").unwrap_or_default(), 0.0);
+}
+
+#[test]
+fn handshake_under_way_outlasts_a_burst_of_silent_strangers() {
+    let ends = Ends::with_policy("{}", &["--max-handshakes", "8"]);
+    let set = ends.authority.issue(WEB);
+    let mut tls = client_side(&ends.authority.pem(), Some(&set));
+    let mut stream = connect(ends.at);
+    tls.write_tls(&mut stream).unwrap();
+    while tls.is_handshaking() {
+        tls.read_tls(&mut stream).unwrap();
+        tls.process_new_packets().unwrap();
+    }
+    // The sidecar has answered, and waits for the client.
+    let _burst = unfinished_handshakes(&ends, 60);
+    let gave_way = || ends.sidecar.refusals("inbound", "overloaded").unwrap_or_default();
+    until("as many have given way as came", || (gave_way() >= 53.0).then_some(()));
+    let mut peer = Peer::shaken(stream, tls);
+    let mut app = ends.accept();
+    peer.send(b"hello").unwrap();
     app.read_exact(&mut [0; 5]).unwrap();
 }
 
@@ -244,8 +319,8 @@ fn strangers_idle_connections_do_not_block_the_applications_own_calls() {
     let limit = |way: &str| format!("countersign_sidecar_connections_limit{{direction=\"{way}\"}}");
     assert_eq!(pod.sidecar.metric(&limit("inbound")), Some(4.0));
     assert_eq!(pod.sidecar.metric(&limit("outbound")), Some(4.0));
-    // A handshake is over for the client before the sidecar has counted it, but not before it was
-    // accepted.
+    // A handshake is over for the client before it is for the sidecar, and may give way until then.
+    until("all are done", || (pod.sidecar.metric(PENDING) == Some(0.0)).then_some(()));
     assert!(Peer::try_shaken(connect(pod.served.address), stranger()).is_err());
     let line = pod.sidecar.line("reason", "overloaded");
     assert_eq!(line["direction"], "inbound", "{line}");
