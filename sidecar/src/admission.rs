@@ -19,10 +19,10 @@ use crate::sweep::is_unidentified;
 /// How long a newcomer waits.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
-/// How long a connection that was told to end is waited for before another one is.
+/// How long an idle connection that was told to end is waited for before another one is told.
 const ENDING: Duration = Duration::from_millis(10);
 
-/// How soon to try again where another worker was quicker.
+/// How soon to try again where another worker was quicker, or too many are leaving.
 const RETRY: Duration = Duration::from_millis(1);
 
 /// How many that gave way may not have ended yet: each still has its descriptors.
@@ -57,12 +57,12 @@ impl Admission {
         let began = Instant::now();
         let mut now = began;
         loop {
-            let freed = self.limits.freed();
             let may_wait = now.duration_since(began) < MAX_WAIT && !stop.is_cancelled();
             match self.try_admit(client, now, may_wait) {
                 Ok(admitted) => return Ok(admitted),
                 Err(Denied::Refused(exceeded)) => return Err(exceeded),
-                Err(Denied::Wait(wait)) => drop(tokio::time::timeout(wait, freed).await),
+                // The connections that are to give way run meanwhile: it must be a sleep.
+                Err(Denied::Wait(wait)) => tokio::time::sleep(wait).await,
             }
             now = Instant::now();
         }
@@ -75,7 +75,7 @@ impl Admission {
         may_wait: bool,
     ) -> Result<(Permit, Place), Denied> {
         if may_wait && self.limits.leaving() >= MAX_LEAVING {
-            return Err(Denied::Wait(ENDING));
+            return Err(Denied::Wait(RETRY));
         }
         let taken = self.limits.take(client);
         let permit = match taken {

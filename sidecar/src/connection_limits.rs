@@ -5,9 +5,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
-
 /// How many there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -38,7 +35,6 @@ pub(crate) enum LimitExceeded {
 pub(crate) struct ConnectionLimits {
     limits: Limits,
     open: Mutex<Open>,
-    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +65,7 @@ struct Held {
 
 impl ConnectionLimits {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, open: Mutex::default(), freed: Notify::new() }
+        Self { limits, open: Mutex::default() }
     }
 
     /// Takes the right to one more connection of a client. One that has its share is told so even where
@@ -101,11 +97,6 @@ impl ConnectionLimits {
     /// How many connections were pushed out and have not ended yet.
     pub(crate) fn leaving(&self) -> usize {
         self.lock().leaving
-    }
-
-    /// Resolves once a connection has ended, from when this was called.
-    pub(crate) fn freed(&self) -> Notified<'_> {
-        self.freed.notified()
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -164,8 +155,6 @@ impl Drop for Held {
             true => open.leaving -= 1,
             false => open.gives_back(self),
         }
-        drop(open);
-        self.limits.freed.notify_waiters();
     }
 }
 

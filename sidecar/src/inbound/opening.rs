@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use countersign_contract::policy::{Mode, PortPolicy};
 use countersign_contract::{Refusal, names};
 use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::UnbufferedStatus;
 use rustls_pki_types::UnixTime;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ use crate::policy::is_allowed;
 use crate::proxy_header;
 use crate::record::{Negotiated, Session};
 use crate::relay::reset;
-use crate::tls::handshake::{self, shake};
+use crate::tls::handshake::{self, Side, shake};
 use crate::tls::{self, Asked};
 
 /// How long a client may say nothing, on a port that admits either, until it is seen whether the
@@ -51,13 +52,12 @@ pub(super) async fn handshake(
             return Ok(Client::plain(early));
         }
         let mut first = opening?;
-        place.advance(Stage::HelloRead);
         if classify(&first) == Opening::Tls
             && let Some(app) = own_tls::answered(inbound, policy, stream, &mut first, ends).await?
         {
             return Ok(Client::greeted(app));
         }
-        server(inbound, serving, ends.port, stream, first).await
+        server(inbound, serving, (ends.port, &place), stream, first).await
     };
     let late = || {
         let detail = format!("after {:?}", inbound.handshake_timeout);
@@ -162,7 +162,7 @@ async fn opening(inbound: &Inbound, stream: &TcpStream) -> Result<Vec<u8>, Refus
 async fn server(
     inbound: &Inbound,
     serving: &Serving,
-    port: u16,
+    (port, place): (u16, &Place),
     stream: &mut TcpStream,
     first: Vec<u8>,
 ) -> Result<Client, Refused> {
@@ -175,7 +175,8 @@ async fn server(
     let tls = |error: rustls::Error| of_handshake(&error.into());
     let (config, asked) = config(serving, port);
     let mut side = Box::new(UnbufferedServerConnection::new(config).map_err(tls)?);
-    let early = shake(stream, &mut *side, first).await.map_err(|error| of_handshake(&error))?;
+    let mut noted = Noted { side: &mut side, place };
+    let early = shake(stream, &mut noted, first).await.map_err(|error| of_handshake(&error))?;
     inbound.metrics.handshake.observe(started.elapsed().as_secs_f64());
     let chain = side.peer_certificates();
     let peer = chain.map(|chain| serving.credentials.trust.client(chain, UnixTime::now()));
@@ -188,6 +189,28 @@ async fn server(
     let session = Session::new(secrets, Negotiated::Server(kernel))
         .map_err(|error| Refused::new(Refusal::TlsIncompatible, error.to_string()))?;
     Ok(Client { session: Some(Box::new(session)), early, peer, alpn, server_name, app: None })
+}
+
+/// A server that notes when it answers its client's ClientHello, which was whole.
+struct Noted<'a> {
+    side: &'a mut UnbufferedServerConnection,
+    place: &'a Place,
+}
+
+impl Side for Noted<'_> {
+    type Data = ServerConnectionData;
+    fn process<'c, 'i>(
+        &'c mut self,
+        incoming: &'i mut [u8],
+    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.side.process(incoming)
+    }
+    fn has_to_say(&self) -> bool {
+        self.side.has_to_say()
+    }
+    fn answers(&self) {
+        self.place.advance(Stage::HelloAnswered);
+    }
 }
 
 /// How a port answers; where the application is told, with somebody who notes which name was asked

@@ -24,7 +24,7 @@ pub(crate) enum Stage {
     /// No worker has looked at it: it waits for us, and not for its client.
     Accepted,
     AwaitsHello,
-    HelloRead,
+    HelloAnswered,
 }
 
 /// What makes room for a newcomer.
@@ -131,8 +131,8 @@ impl<T> Queue<T> {
         };
         // Those that no worker has begun belong to the silent ones, of which a burst has many.
         let silent = count(Stage::Accepted) + count(Stage::AwaitsHello);
-        let is_silent = silent >= count(Stage::HelloRead);
-        self.of(if is_silent { Stage::AwaitsHello } else { Stage::HelloRead }, source).next()
+        let is_silent = silent >= count(Stage::HelloAnswered);
+        self.of(if is_silent { Stage::AwaitsHello } else { Stage::HelloAnswered }, source).next()
     }
 
     fn of(&self, stage: Stage, source: Option<IpAddr>) -> impl Iterator<Item = (u64, &Entry<T>)> {
@@ -171,19 +171,19 @@ mod tests {
 
     #[test]
     fn the_larger_crowd_loses_the_handshake_that_waits_longest_for_its_client() {
-        use Stage::{Accepted, AwaitsHello, HelloRead};
+        use Stage::{Accepted, AwaitsHello, HelloAnswered};
         let now = Instant::now() + Duration::from_secs(60);
         let young = Room::After(Duration::from_micros(200));
         let cases: [(&[(u8, Stage, u64)], Room); 9] = [
             (&[], Room::None),
             (&[(1, AwaitsHello, 9)], Room::Of(1)),
-            (&[(1, HelloRead, 50), (2, AwaitsHello, 9)], Room::Of(2)),
-            (&[(1, HelloRead, 50), (2, AwaitsHello, 9), (3, AwaitsHello, 8)], Room::Of(2)),
-            (&[(1, AwaitsHello, 50), (2, HelloRead, 9), (3, HelloRead, 8)], Room::Of(2)),
+            (&[(1, HelloAnswered, 50), (2, AwaitsHello, 9)], Room::Of(2)),
+            (&[(1, HelloAnswered, 50), (2, AwaitsHello, 9), (3, AwaitsHello, 8)], Room::Of(2)),
+            (&[(1, AwaitsHello, 50), (2, HelloAnswered, 9), (3, HelloAnswered, 8)], Room::Of(2)),
             // Nobody has looked at this one: it is not its client that is slow.
             (&[(1, Accepted, 50), (2, AwaitsHello, 9)], Room::Of(2)),
             (&[(1, Accepted, 50)], Room::After(SOON)),
-            (&[(1, HelloRead, 50), (2, Accepted, 9)], Room::After(SOON)),
+            (&[(1, HelloAnswered, 50), (2, Accepted, 9)], Room::After(SOON)),
             (&[(1, AwaitsHello, 0)], young),
         ];
         for (all, expected) in cases {
@@ -193,9 +193,10 @@ mod tests {
 
     #[test]
     fn a_source_makes_room_for_its_own() {
-        use Stage::{Accepted, AwaitsHello, HelloRead};
+        use Stage::{Accepted, AwaitsHello, HelloAnswered};
         let now = Instant::now() + Duration::from_secs(60);
-        let all = [(1, AwaitsHello, 50), (2, HelloRead, 9), (2, AwaitsHello, 8), (3, Accepted, 70)];
+        let all =
+            [(1, AwaitsHello, 50), (2, HelloAnswered, 9), (2, AwaitsHello, 8), (3, Accepted, 70)];
         let queue = queue(&all, now);
         assert_eq!(queue.room(Some(source(2)), now), Room::Of(3));
         let at_once = [2, 3, 4].map(|last| queue.room_at_once(Some(source(last))));
@@ -213,10 +214,10 @@ mod tests {
     #[test]
     fn what_is_removed_leaves_nothing() {
         let now = Instant::now();
-        let mut queue = queue(&[(1, Stage::Accepted, 0), (1, Stage::HelloRead, 0)], now);
+        let mut queue = queue(&[(1, Stage::Accepted, 0), (1, Stage::HelloAnswered, 0)], now);
         assert_eq!((queue.len(), queue.count_of(source(1))), (2, 2));
         assert_eq!([1, 2, 2].map(|id| queue.remove(id)), [Some(()), Some(()), None]);
-        queue.advance(1, Stage::HelloRead, now);
+        queue.advance(1, Stage::HelloAnswered, now);
         assert!(queue.of_source.is_empty() && queue.stages.iter().all(BTreeMap::is_empty));
     }
 }

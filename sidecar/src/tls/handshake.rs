@@ -54,6 +54,8 @@ pub(crate) trait Side {
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
     /// Whether it has something to say.
     fn has_to_say(&self) -> bool;
+    /// It is about to send what it has to say to a peer that said enough for that.
+    fn answers(&self) {}
 }
 
 impl Side for UnbufferedServerConnection {
@@ -112,6 +114,7 @@ pub(crate) async fn shake(
         match step(side, &mut flights) {
             Ok(Step::Done) => return Ok(flights.incoming),
             Ok(Step::Write) => {
+                side.answers();
                 stream.write_all(&flights.outgoing).await?;
                 flights.outgoing.clear();
                 most = MAX_FLIGHT;
