@@ -5,7 +5,7 @@
 //! the pod's containers (`/probe`, `/lifecycle`) are for the kubelet, which knows their token.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Extension, Request, State};
@@ -21,7 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use rustls_pki_types::UnixTime;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::connections;
@@ -58,26 +58,30 @@ pub(crate) struct Admin {
     pub(crate) probes: Probes,
 }
 
-/// Gathering metrics locks the tables of all workers: for so many times as long as it took, callers have the
-/// text of the last time.
+/// Gathering metrics locks the tables of all workers: it rests for so many times as long as it took.
 const PAUSE: u32 = 4;
 
 /// The metrics as they were gathered last.
 #[derive(Default)]
 struct Exposition {
     text: Bytes,
-    next: Option<Instant>,
+    /// When that began, and when they may be gathered again.
+    times: Option<(Instant, Instant)>,
 }
 
 impl Exposition {
-    /// Whether metrics may be gathered again.
-    fn may_gather(&self, now: Instant) -> bool {
-        self.next.is_none_or(|next| now >= next)
+    /// Until when a caller waits; nothing, if what was gathered since it came will do.
+    fn next(&self, came: Instant) -> Option<Instant> {
+        match self.times {
+            Some((began, _)) if began >= came => None,
+            Some((_, next)) => Some(next),
+            None => Some(came),
+        }
     }
 
     fn gathered(&mut self, text: String, began: Instant, now: Instant) {
         self.text = text.into();
-        self.next = Some(now + now.duration_since(began) * PAUSE);
+        self.times = Some((began, now + now.duration_since(began) * PAUSE));
     }
 }
 
@@ -257,9 +261,11 @@ async fn exposition(
     Extension(exposition): Extension<Arc<Mutex<Exposition>>>,
 ) -> Response {
     const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let mut exposition = exposition.lock().unwrap_or_else(PoisonError::into_inner);
-    let began = Instant::now();
-    if exposition.may_gather(began) {
+    let came = Instant::now();
+    let mut exposition = exposition.lock().await;
+    if let Some(next) = exposition.next(came) {
+        tokio::time::sleep_until(next.into()).await;
+        let began = Instant::now();
         match gather(&admin) {
             Ok(text) => exposition.gathered(text, began, Instant::now()),
             Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -295,10 +301,10 @@ mod tests {
         let mut exposition = Exposition::default();
         let began = Instant::now();
         let after = |millis| began + Duration::from_millis(millis);
-        assert!(exposition.may_gather(began));
+        assert_eq!(exposition.next(began), Some(began));
         exposition.gathered("once".to_owned(), began, after(10));
-        assert!(!exposition.may_gather(after(49)));
-        assert!(exposition.may_gather(after(50)));
+        assert_eq!(exposition.next(after(1)), Some(after(50)), "later callers wait");
+        assert_eq!(exposition.next(began), None, "callers that waited share what is gathered");
         assert_eq!(exposition.text, "once");
     }
 }
