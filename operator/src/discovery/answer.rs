@@ -3,7 +3,7 @@
 //! An address belongs, in this order, to the Service whose cluster IP it is, to the pod that has it,
 //! to a Service that claims it as an external address where that is allowed, and to nobody we know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -22,7 +22,6 @@ use crate::kept::{EndpointState, MeshEndpoint, MeshPod, MeshService, MeshSlice};
 /// What an answer is made of.
 pub(super) struct View<'a> {
     pub(super) directory: &'a Directory,
-    pub(super) trust_domain: &'a TrustDomain,
     pub(super) service: &'a dyn Fn(&Key) -> Option<Arc<MeshService>>,
     pub(super) slice: &'a dyn Fn(&ObjectRef<MeshSlice>) -> Option<Arc<MeshSlice>>,
     pub(super) pod: &'a dyn Fn(&Key) -> Option<Arc<MeshPod>>,
@@ -31,8 +30,6 @@ pub(super) struct View<'a> {
     pub(super) zone: &'a dyn Fn(&str) -> Option<Box<str>>,
     /// What the API server said of a pod that the watch does not have, by its uid, at an address.
     pub(super) asked: &'a dyn Fn(&str, IpAddr) -> Option<Verdict>,
-    /// How a port of a pod speaks TLS.
-    pub(super) mode: ModeOf<'a>,
 }
 
 /// What addresses are set aside for.
@@ -52,8 +49,35 @@ pub(super) trait Addresses {
     fn may_have(&self, pod: &MeshPod, ip: IpAddr) -> bool;
 }
 
-/// From a namespace, the labels of a pod in it and a port.
-pub(super) type ModeOf<'a> = &'a dyn Fn(&str, &BTreeMap<String, String>, u16) -> Mode;
+/// How a port of a pod speaks TLS: from a namespace, the labels of a pod in it and a port.
+pub(super) type ModeOf<'a> = &'a mut dyn FnMut(&str, &BTreeMap<String, String>, u16) -> Mode;
+
+/// What the indexes say of a destination. The policies of its pods are applied afterwards, since they
+/// may have to be compiled first, and everybody waits for the indexes.
+#[derive(Default)]
+pub(super) struct Draft {
+    found: Found,
+    subject: Option<Subject>,
+    /// How many endpoints were considered.
+    pub(super) considered: usize,
+}
+
+/// What a destination is.
+struct Subject {
+    destination: SocketAddr,
+    kind: Kind,
+    name: String,
+    endpoints: Vec<Endpoint>,
+    sticky: bool,
+}
+
+/// Where a caller may be sent.
+enum Endpoint {
+    /// To an address outside of the mesh.
+    Plain(SocketAddr),
+    /// To a port of an injected pod.
+    Of(Arc<MeshPod>, SocketAddr),
+}
 
 /// An answer, and what must be asked before it can be whole.
 #[derive(Debug, Default, PartialEq)]
@@ -88,7 +112,7 @@ enum Holder {
 
 /// Who may answer at an address.
 enum Standing {
-    As(Told),
+    As(Endpoint),
     NotKnown(Unknown),
     Strange(IpAddr),
     /// Its address is another's by now.
@@ -97,15 +121,15 @@ enum Standing {
 
 impl View<'_> {
     /// What is said of a destination to a caller on a node.
-    pub(super) fn answer(&self, destination: SocketAddr, node: Option<&str>) -> Found {
+    pub(super) fn draft(&self, destination: SocketAddr, node: Option<&str>) -> Draft {
         let ip = destination.ip();
         if let Some(key) = self.directory.cluster_ip(ip) {
             return self.at_service(key, destination, node);
         }
         match self.holder(ip) {
             Holder::One(pod) => {
-                let endpoints = vec![self.of_pod(&pod, destination)];
                 let name = format!("Pod {}/{}", namespace(&pod), pod.name_any());
+                let endpoints = vec![Endpoint::Of(pod, destination)];
                 said(destination, Kind::Pod, name, endpoints, false)
             }
             Holder::Contested => {
@@ -127,10 +151,10 @@ impl View<'_> {
         addresses.is_for_claims(ip) && !addresses.is_for_services(ip) && !addresses.is_for_pods(ip)
     }
 
-    fn at_service(&self, key: &Key, destination: SocketAddr, node: Option<&str>) -> Found {
+    fn at_service(&self, key: &Key, destination: SocketAddr, node: Option<&str>) -> Draft {
         match (self.service)(key) {
             Some(service) => self.of_service(&service, key, destination, node),
-            None => Found { was: Some(Kind::Service), ..Found::default() },
+            None => Draft::was(Kind::Service),
         }
     }
 
@@ -156,13 +180,15 @@ impl View<'_> {
     }
 
     /// An address that no object claims which we watch.
-    fn unclaimed(&self, destination: SocketAddr) -> Found {
+    fn unclaimed(&self, destination: SocketAddr) -> Draft {
         let (ip, addresses) = (destination.ip(), self.addresses);
         if addresses.is_for_services(ip) {
-            return Found { was: Some(Kind::Service), ..Found::default() };
+            return Draft::was(Kind::Service);
         }
         if self.is_strange(ip) {
-            return Found { strange: vec![ip], was: Some(Kind::Pod), ..Found::default() };
+            let mut draft = Draft::was(Kind::Pod);
+            draft.found.strange.push(ip);
+            return draft;
         }
         said(destination, Kind::Outside, String::new(), Vec::new(), false)
     }
@@ -181,7 +207,7 @@ impl View<'_> {
         key: &Key,
         destination: SocketAddr,
         node: Option<&str>,
-    ) -> Found {
+    ) -> Draft {
         let port = service.ports.iter().find(|port| port.number == destination.port());
         let slices: Vec<_> =
             self.directory.slices_of(key).filter_map(|s| (self.slice)(&s)).collect();
@@ -192,6 +218,7 @@ impl View<'_> {
             let same = same.filter(|endpoint| endpoint.ip.is_ipv4() == destination.is_ipv4());
             all.extend(same.map(|endpoint| (endpoint, number)));
         }
+        let considered = all.len();
         let is_ready = |endpoint: &MeshEndpoint| endpoint.state == EndpointState::Ready;
         let ready = all.iter().map(|(endpoint, _)| *endpoint).filter(|it| is_ready(it));
         let topology = match service.is_local {
@@ -206,23 +233,27 @@ impl View<'_> {
             Some(endpoint.state) == best && endpoint.state != EndpointState::NotServing
         });
         let (mut endpoints, mut found) = (Vec::new(), Found { is_near, ..Found::default() });
+        // Whatever stands in several slices is judged once.
+        let mut judged = HashSet::new();
         for (endpoint, number) in serving {
+            if !judged.insert((endpoint.ip, *number, endpoint.pod.as_deref())) {
+                continue;
+            }
             match self.standing(endpoint, &key.0, *number) {
-                Standing::As(told) => endpoints.push(told),
+                Standing::As(endpoint) => endpoints.push(endpoint),
                 Standing::NotKnown(pod) => found.unknown.push(pod),
                 Standing::Strange(ip) => found.strange.push(ip),
                 Standing::Stale => {}
             }
         }
-        endpoints.sort_by(|one, other| one.address.cmp(&other.address));
-        endpoints.dedup();
-        endpoints.truncate(most_of(&endpoints));
+        endpoints.sort_by_key(Endpoint::address);
+        endpoints.dedup_by_key(|endpoint| endpoint.address());
         if endpoints.is_empty() && !(found.unknown.is_empty() && found.strange.is_empty()) {
-            return found;
+            return Draft { found, subject: None, considered };
         }
         let name = format!("Service {}/{}", key.0, key.1);
         let said = said(destination, Kind::Service, name, endpoints, service.is_sticky);
-        Found { answer: said.answer, ..found }
+        Draft { found, considered, ..said }
     }
 
     fn standing(&self, endpoint: &MeshEndpoint, namespace_of_slice: &str, port: u16) -> Standing {
@@ -234,7 +265,7 @@ impl View<'_> {
                 let is_it = pod.is_in(namespace_of_slice)
                     && target.is_none_or(|target| pod.name_any() == *target.name);
                 return match is_it {
-                    true => Standing::As(self.of_pod(&pod, address)),
+                    true => Standing::As(Endpoint::Of(pod, address)),
                     false => Standing::Stale,
                 };
             }
@@ -244,7 +275,7 @@ impl View<'_> {
         let Some(target) = target else {
             return match self.is_strange(ip) {
                 true => Standing::Strange(ip),
-                false => Standing::As(plain(address)),
+                false => Standing::As(Endpoint::Plain(address)),
             };
         };
         let key = (namespace_of_slice.to_owned(), target.name.to_string());
@@ -254,20 +285,50 @@ impl View<'_> {
             return Standing::Stale;
         }
         match (self.asked)(&target.uid, ip) {
-            Some(Verdict::Unmeshed) => Standing::As(plain(address)),
+            Some(Verdict::Unmeshed) => Standing::As(Endpoint::Plain(address)),
             Some(Verdict::Gone) => Standing::Stale,
             None => Standing::NotKnown(Unknown { key, uid: target.uid.clone(), ip }),
         }
     }
+}
 
-    /// How a port of an injected pod is called. Ports that face customers are called as customers
-    /// call them.
-    fn of_pod(&self, pod: &MeshPod, address: SocketAddr) -> Told {
+impl Draft {
+    /// It was something that is gone, or is not there yet.
+    fn was(kind: Kind) -> Self {
+        Self { found: Found { was: Some(kind), ..Found::default() }, ..Self::default() }
+    }
+
+    /// The answer, by the policies of the pods.
+    pub(super) fn answer(self, domain: &TrustDomain, mode: ModeOf<'_>) -> Found {
+        let Some(subject) = self.subject else { return self.found };
+        let Subject { destination, kind, name, endpoints, sticky } = subject;
+        let told = endpoints.iter().map(|endpoint| endpoint.told(domain, &mut *mode));
+        let mut endpoints: Vec<Told> = told.collect();
+        endpoints.sort_by(|one, other| one.address.cmp(&other.address));
+        endpoints.truncate(most_of(&endpoints));
+        let destination = destination.to_string();
+        let answer = Answer { destination, kind: kind.into(), name, endpoints, sticky };
+        Found { answer: Some(answer), ..self.found }
+    }
+}
+
+impl Endpoint {
+    fn address(&self) -> SocketAddr {
+        let (Self::Plain(address) | Self::Of(_, address)) = self;
+        *address
+    }
+
+    /// How it is called. Ports that face customers are called as customers call them.
+    fn told(&self, domain: &TrustDomain, mode: ModeOf<'_>) -> Told {
+        let (pod, address) = match self {
+            Self::Plain(address) => return plain(*address),
+            Self::Of(pod, address) => (pod, *address),
+        };
         let namespace = namespace(pod);
-        let mode = || (self.mode)(&namespace, pod.labels(), address.port());
-        let domain = self.trust_domain.clone();
-        match SpiffeId::of_service_account(domain, &namespace, &pod.service_account) {
-            Ok(id) if pod.is_covered(address.port()) && is_mutual(mode()) => Told {
+        let is_mutual = pod.is_covered(address.port())
+            && is_mutual(mode(&namespace, pod.labels(), address.port()));
+        match SpiffeId::of_service_account(domain.clone(), &namespace, &pod.service_account) {
+            Ok(id) if is_mutual => Told {
                 address: address.to_string(),
                 protocol: Protocol::Mutual.into(),
                 identity: id.to_string(),
@@ -305,12 +366,12 @@ fn said(
     destination: SocketAddr,
     kind: Kind,
     name: String,
-    endpoints: Vec<Told>,
+    endpoints: Vec<Endpoint>,
     sticky: bool,
-) -> Found {
-    let destination = destination.to_string();
-    let answer = Answer { destination, kind: kind.into(), name, endpoints, sticky };
-    Found { answer: Some(answer), ..Found::default() }
+) -> Draft {
+    let (found, considered) = (Found::default(), endpoints.len());
+    let subject = Some(Subject { destination, kind, name, endpoints, sticky });
+    Draft { found, subject, considered }
 }
 
 /// What is said of an address that was a Service's or a pod's, and of which it is not known whose it is

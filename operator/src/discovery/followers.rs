@@ -132,28 +132,35 @@ pub(super) struct Follower {
 #[derive(Debug, Default)]
 struct Outbox {
     answers: BTreeMap<SocketAddr, Arc<Answer>>,
-    /// What each destination was answered last; whoever was told the same at once shares it.
-    last: HashMap<SocketAddr, Arc<Answer>>,
+    /// What each destination was answered last, and when that was begun; whoever was told the same at
+    /// once shares it.
+    last: HashMap<SocketAddr, (u64, Arc<Answer>)>,
 }
 
 impl Follower {
-    /// An answer is to be sent, unless it is the last one.
-    pub(super) fn put(&self, destination: SocketAddr, answer: &Arc<Answer>) {
+    /// An answer is to be sent, unless it is the last one, or was begun before that.
+    pub(super) fn put(&self, destination: SocketAddr, begun: u64, answer: &Arc<Answer>) {
         let mut outbox = lock(&self.outbox);
-        if outbox.last.get(&destination) == Some(answer) {
-            return;
+        if let Some((at, last)) = outbox.last.get_mut(&destination) {
+            if *at > begun {
+                return;
+            }
+            *at = begun;
+            if last == answer {
+                return;
+            }
         }
-        outbox.last.insert(destination, answer.clone());
+        outbox.last.insert(destination, (begun, answer.clone()));
         outbox.answers.insert(destination, answer.clone());
         drop(outbox);
         self.waiting.notify_one();
     }
 
     /// What was said of a destination holds no longer; of one of which nothing was said, nothing is.
-    pub(super) fn withdraw(&self, destination: SocketAddr, was: Kind) {
+    pub(super) fn withdraw(&self, destination: SocketAddr, begun: u64, was: Kind) {
         let was_said = lock(&self.outbox).last.contains_key(&destination);
         if was_said {
-            self.put(destination, &Arc::new(nobody(destination, was)));
+            self.put(destination, begun, &Arc::new(nobody(destination, was)));
         }
     }
 
@@ -243,13 +250,14 @@ impl Following {
         self.destinations.contains(destination)
     }
 
-    /// Follows one more destination, which is answered at once if it is known. One that is followed
-    /// already costs nothing: whoever follows it has its answer.
-    pub(super) fn follow(&mut self, destination: SocketAddr) {
-        if self.destinations.insert(destination) {
-            self.hub.followers(|followers| followers.begin(destination, self.id));
-            self.hub.tell(destination, std::slice::from_ref(&self.follower));
+    /// Follows one more destination, which is answered at once if it is known; returns what that cost.
+    /// One that is followed already costs nothing: whoever follows it has its answer.
+    pub(super) fn follow(&mut self, destination: SocketAddr) -> usize {
+        if !self.destinations.insert(destination) {
+            return 0;
         }
+        self.hub.followers(|followers| followers.begin(destination, self.id));
+        self.hub.tell(destination, &self.follower)
     }
 
     /// Follows it no longer; returns whether it was followed.
@@ -300,6 +308,22 @@ mod tests {
         for (answers, expected) in cases {
             assert_eq!(first_left(&answers, 2), expected, "{}", answers.len());
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_begun_earlier_never_replaces_a_later_one() {
+        let (follower, to) = (Follower::default(), SocketAddr::from(([10, 0, 0, 1], 80)));
+        let answer = |name: &str| Arc::new(Answer { name: name.to_owned(), ..Answer::default() });
+        let last = || lock(&follower.outbox).last[&to].1.name.clone();
+        follower.put(to, 7, &answer("new"));
+        follower.put(to, 6, &answer("old"));
+        follower.withdraw(to, 6, Kind::Pod);
+        assert_eq!(last(), "new");
+        follower.put(to, 9, &answer("new"));
+        follower.put(to, 8, &answer("old"));
+        assert_eq!(last(), "new");
+        follower.put(to, 10, &answer("newer"));
+        assert_eq!(last(), "newer");
     }
 
     #[test]

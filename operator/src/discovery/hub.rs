@@ -10,8 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_contract::access::mode;
-use countersign_contract::discovery::{Answer, Kind, Ranges as Told};
+use countersign_contract::discovery::Ranges as Told;
 use countersign_contract::names;
 use countersign_crds::AccessPolicy;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,7 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{Addresses as _, Found, View};
+use super::answer::Addresses as _;
 use super::directory::Directory;
 use super::followers::{Follower, Followers};
 use super::home::HomeAddresses;
@@ -39,10 +38,8 @@ use crate::watch::Change;
 /// How long changes are gathered before they are looked at: a rollout is many of them.
 const GATHERED: Duration = Duration::from_millis(20);
 
-/// So many destinations are answered anew before others have their turn.
-const AT_ONCE: usize = 64;
-
 mod ranges;
+mod telling;
 
 /// What followers are told of.
 #[derive(Debug)]
@@ -69,15 +66,8 @@ struct State {
     all_dirty: bool,
     rarely: Rarely,
     evidence: Evidence,
-}
-
-/// What some followers are told at once.
-struct Said<'a> {
-    node: Option<&'a str>,
-    is_near: bool,
-    was: Option<Kind>,
-    strange: Vec<IpAddr>,
-    answer: Option<Arc<Answer>>,
+    /// How many answers were begun: one that was begun later knows more.
+    begun: u64,
 }
 
 impl State {
@@ -236,12 +226,7 @@ impl Hub {
                 work.iter().for_each(|work| self.look_at(work));
             }
             let due = lock(&self.state).due();
-            for (place, (destination, followers)) in due.into_iter().enumerate() {
-                self.tell(destination, &followers);
-                if place % AT_ONCE == AT_ONCE - 1 {
-                    tokio::task::yield_now().await;
-                }
-            }
+            self.tell_all(due).await;
         }
     }
 
@@ -263,52 +248,6 @@ impl Hub {
             let pods = self.seen.pods.state_filter(|pod| work.concerns(pod));
             lock(&self.state).mark_pods(pods.iter().map(AsRef::as_ref));
         }
-    }
-
-    /// Tells some followers what is known of a destination now. Nothing is said before all was read
-    /// once: what is not there yet would look as if it were not in the mesh.
-    pub(super) fn tell(&self, destination: SocketAddr, followers: &[Arc<Follower>]) {
-        if !self.is_complete() {
-            return;
-        }
-        let mut said: Option<Said<'_>> = None;
-        for follower in followers {
-            let node = follower.node.as_deref();
-            // Few Services are answered otherwise on each node, and most followers are on another.
-            let same = said.take().filter(|said| !said.is_near || said.node == node);
-            let said = said.insert(same.unwrap_or_else(|| self.say(destination, node)));
-            // Each in its own turn, so that none has to wait for another's.
-            said.strange.iter().for_each(|ip| self.strangers.want(&follower.who, *ip));
-            match (&said.answer, said.was) {
-                (Some(answer), _) => follower.put(destination, answer),
-                // It was there, and is gone: nobody waits for it to come.
-                (None, Some(was)) => follower.withdraw(destination, was),
-                (None, None) => {}
-            }
-        }
-    }
-
-    fn say<'a>(&self, destination: SocketAddr, node: Option<&'a str>) -> Said<'a> {
-        let Found { answer, unknown, is_near, strange, was } = self.answer(destination, node);
-        self.plain.want(&unknown);
-        Said { node, is_near, was, strange, answer: answer.map(Arc::new) }
-    }
-
-    /// What is known of a destination, seen from a node.
-    pub(super) fn answer(&self, destination: SocketAddr, node: Option<&str>) -> Found {
-        let state = lock(&self.state);
-        let view = View {
-            directory: &state.directory,
-            trust_domain: &self.settings.trust_domain,
-            service: &|(namespace, name)| get(&self.seen.services, namespace, name),
-            slice: &|slice| self.seen.slices.get(slice),
-            pod: &|(namespace, name)| get(&self.seen.pods, namespace, name),
-            addresses: &ranges::Known::new(self, state.evidence),
-            zone: &|node| self.pod_ranges.zone(node),
-            asked: &|uid, ip| self.plain.knows(uid, ip),
-            mode: &|namespace, labels, port| mode(&self.documents.of(namespace), labels, port),
-        };
-        view.answer(destination, node)
     }
 
     /// Whether everything was read once that answers rest on.

@@ -24,9 +24,13 @@ use crate::policy::believed;
 /// it knows at once.
 const TIME: Rate = Rate { per_second: 20_000, burst: 500_000 };
 
-/// A destination costs this at least, and this at most: a busy machine is not the stream's doing.
+/// A destination costs this at least, and this at most where there was nothing to do: a busy machine is
+/// not the stream's doing. What there was to do is, and is paid for.
 const CHEAPEST: u32 = 100;
 const DEAREST: u32 = 10_000;
+
+/// An endpoint or a selector takes no longer than this, in microseconds.
+const LONGEST: u32 = 50;
 
 /// Messages.
 const MESSAGES: Rate = Rate { per_second: 500, burst: 2000 };
@@ -127,14 +131,14 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let Some(op) = self.waiting.pop_front() else { return Ok(()) };
-            self.act(op)?;
-            let took = u32::try_from(began.elapsed().as_micros()).unwrap_or(DEAREST);
-            self.time.charge(took.clamp(CHEAPEST, DEAREST));
+            let cost = self.act(op)?;
+            self.time.charge(charge(began.elapsed(), cost));
         }
         Ok(())
     }
 
-    fn act(&mut self, op: Op) -> Result<(), Status> {
+    /// Returns what it cost, in endpoints and selectors.
+    fn act(&mut self, op: Op) -> Result<usize, Status> {
         match op {
             Op::Forget(destination) => {
                 if self.following.forget(&destination) {
@@ -143,10 +147,12 @@ impl<'a> Session<'a> {
             }
             Op::Follow(destination) if self.following.has(&destination) => {}
             Op::Follow(_) if self.following.len() >= MOST_DESTINATIONS => return Err(too_many()),
-            Op::Follow(destination) if self.held.take() => self.following.follow(destination),
+            Op::Follow(destination) if self.held.take() => {
+                return Ok(self.following.follow(destination));
+            }
             Op::Follow(destination) => self.refuse(destination),
         }
-        Ok(())
+        Ok(0)
     }
 
     /// What is followed already goes on; of the rest nothing is known.
@@ -177,6 +183,34 @@ impl Drop for Session<'_> {
     }
 }
 
+/// What is charged for a destination, in microseconds.
+fn charge(took: Duration, cost: usize) -> u32 {
+    let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+    let most = u32::try_from(cost).unwrap_or(u32::MAX).saturating_mul(LONGEST);
+    took.clamp(CHEAPEST, DEAREST.saturating_add(most))
+}
+
 fn too_many() -> Status {
     Status::resource_exhausted("too many destinations are followed at once")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_pays_for_what_it_had_done_and_not_for_a_busy_machine() {
+        let ms = Duration::from_millis;
+        let cases = [
+            (ms(0), 0, CHEAPEST),
+            (ms(5), 0, 5_000),
+            (ms(900), 0, DEAREST),
+            (ms(100), 250, 22_500),
+            (ms(100), 250_000, 100_000),
+            (Duration::from_secs(100_000), usize::MAX, u32::MAX),
+        ];
+        for (took, cost, expected) in cases {
+            assert_eq!(charge(took, cost), expected, "{took:?} {cost}");
+        }
+    }
 }

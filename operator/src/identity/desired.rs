@@ -1,14 +1,15 @@
 //! The identity Certificate of a service account, as it should be; pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use countersign_contract::{SpiffeId, names};
 use countersign_crds::{
     Certificate, CertificateSpec, IssuerRef, KeyAlgorithm, KeyEncoding, KeyUsage, PrivateKeySpec,
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 
+use super::labels::LabelIndex;
 use crate::context::Settings;
 use crate::kept::{MeshPod, MeshService};
 
@@ -118,24 +119,21 @@ fn replacing(found: &Value, wanted: Value) -> Value {
 pub fn dns_names<'a>(
     cluster_domain: &str,
     namespace: &str,
-    pods: impl Iterator<Item = &'a MeshPod> + Clone,
+    pods: impl Iterator<Item = &'a MeshPod>,
     services: impl Iterator<Item = &'a MeshService>,
 ) -> Vec<String> {
-    let selects_one = |service: &&MeshService| pods.clone().any(|pod| selects(service, pod));
-    let names: BTreeSet<String> = services.filter(selects_one).map(ResourceExt::name_any).collect();
-    names
+    let labels = LabelIndex::of(pods);
+    let mut services: Vec<_> = services.collect();
+    services.sort_by(|one, other| one.meta().name.cmp(&other.meta().name));
+    services
         .into_iter()
+        .filter(|service| labels.any_has(&service.selector))
         .take(MOST_SERVICES)
+        .map(ResourceExt::name_any)
         .flat_map(|name| {
             [format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.{cluster_domain}")]
         })
         .collect()
-}
-
-/// A Service without a selector selects nothing.
-fn selects(service: &MeshService, pod: &MeshPod) -> bool {
-    let (selector, labels) = (&service.selector, pod.labels());
-    !selector.is_empty() && selector.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
 
 #[cfg(test)]

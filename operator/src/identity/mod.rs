@@ -5,6 +5,7 @@
 //! kubelet of pods whose credentials were renewed.
 
 pub mod desired;
+mod labels;
 mod reconcile;
 mod refresh;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use countersign_contract::identity::InvalidIdentity;
 use countersign_contract::names;
 use countersign_crds::Certificate;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, Patch, PatchParams};
@@ -21,8 +22,12 @@ use crate::inject;
 use crate::kept::MeshPod;
 use crate::metrics::ReasonLabels;
 
-/// How soon a pod is looked at again whose account has no identity.
+/// How soon a pod is looked at again whose account has no identity: a pod that was just made soon, one
+/// whose account is long gone ever more seldom.
 const RECHECK: Duration = Duration::from_secs(5);
+
+/// However long it waited.
+const LONGEST_RECHECK: Duration = Duration::from_secs(300);
 
 /// An identity could not be asked for.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +69,15 @@ pub async fn reconcile(pod: Arc<MeshPod>, context: Arc<Context>) -> Result<Actio
     let identity = names::identity_name(&pod.service_account);
     let is_there = context.seen.certificates.get(&ObjectRef::new(&identity).within(&namespace));
     // Its account is not there yet, which is not watched, or the watch is late.
-    Ok(is_there.map_or(Action::requeue(RECHECK), |_| Action::await_change()))
+    let wait = || recheck_after(&pod, context.clock.now());
+    Ok(is_there.map_or_else(|| Action::requeue(wait()), |_| Action::await_change()))
+}
+
+/// A tenth of the pod's age.
+fn recheck_after(pod: &MeshPod, now: Timestamp) -> Duration {
+    let made = pod.meta().creation_timestamp.as_ref().map(|made| made.0);
+    let age = made.map(|made| now.duration_since(made)).unwrap_or_default();
+    Duration::try_from(age / 10).unwrap_or_default().clamp(RECHECK, LONGEST_RECHECK)
 }
 
 /// A pod that ended, or is being deleted, needs no identity and gives none a name.
@@ -77,6 +90,16 @@ pub(crate) fn is_over(pod: &MeshPod) -> bool {
 /// # Errors
 /// When the API server cannot be read or written.
 pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result<(), Error> {
+    let identity = ObjectRef::new(&names::identity_name(account)).within(namespace);
+    let found = context.seen.certificates.get(&identity);
+    // Names cost most, and are not looked for where there is nobody whom they are for.
+    let mut owned_by = None;
+    if found.is_none() {
+        owned_by = owner(context, namespace, account).await?;
+        if owned_by.is_none() {
+            return Ok(());
+        }
+    }
     let dns_names = service_names(context, namespace, account);
     let mut wanted = desired::certificate(&context.settings, namespace, account, dns_names)?;
     let key = ObjectRef::from_obj(&wanted);
@@ -84,7 +107,10 @@ pub async fn ensure(context: &Context, namespace: &str, account: &str) -> Result
     if found.as_ref().is_some_and(|found| desired::is_as_wanted(found, &wanted)) {
         return Ok(());
     }
-    let Some(owner) = owner(context, namespace, account).await? else { return Ok(()) };
+    if owned_by.is_none() {
+        owned_by = owner(context, namespace, account).await?;
+    }
+    let Some(owner) = owned_by else { return Ok(()) };
     wanted.metadata.owner_references = Some(vec![owner]);
     info!(namespace, account, names = ?wanted.spec.dns_names, "identity wanted");
     let api: Api<Certificate> = Api::namespaced(context.client.clone(), namespace);
@@ -150,4 +176,24 @@ pub fn error_policy(_: Arc<MeshPod>, error: &Error, context: Arc<Context>) -> Ac
     warn!(reason, %error, cause, "reconciliation failed");
     context.metrics.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     Action::requeue(crate::retry::after(error, Duration::from_secs(3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_whose_account_is_long_gone_are_looked_at_ever_more_seldom() {
+        let made = "2026-01-01T00:00:00Z";
+        let now: Timestamp = made.parse().unwrap();
+        let metadata = json!({ "name": "web-0", "creationTimestamp": made });
+        let pod: MeshPod = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+        for (age, expected) in [(-60, 5), (0, 5), (40, 5), (600, 60), (86_400, 300)] {
+            let later = Timestamp::from_second(now.as_second() + age).unwrap();
+            assert_eq!(recheck_after(&pod, later), Duration::from_secs(expected), "{age}");
+        }
+        assert_eq!(recheck_after(&MeshPod::default(), now), RECHECK);
+    }
 }

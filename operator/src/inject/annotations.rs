@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use countersign_contract::covered::MAX_PORTS;
 use countersign_contract::{Served, Upstream, log_filter, names, served, upstream};
 
 use super::args::InjectArgs;
@@ -55,8 +56,7 @@ pub(super) struct Wishes {
 pub(super) fn wishes(pod: &Pod, spec: &PodSpec, args: &InjectArgs) -> Result<Wishes, String> {
     let mut reader = Reader { annotations: pod.annotations(), notes: Vec::new() };
     let mode = reader.read(names::MODE_ANNOTATION, is_mode)?.unwrap_or_default();
-    let listed = |text: &str| served::parse_list(text).map_err(|error| error.to_string());
-    let served = reader.read(names::INBOUND_ANNOTATION, listed)?.unwrap_or_default();
+    let served = reader.read(names::INBOUND_ANNOTATION, served_ports)?.unwrap_or_default();
     let listed = |text: &str| upstream::parse_list(text).map_err(|error| error.to_string());
     let upstreams = reader.read(names::UPSTREAMS_ANNOTATION, listed)?.unwrap_or_default();
     let skip_inbound = reader.read(names::SKIP_INBOUND_PORTS_ANNOTATION, ports)?;
@@ -168,10 +168,30 @@ fn format(text: &str) -> Result<String, String> {
     word(text, &[("json", "json"), ("human", "human")]).map(str::to_owned)
 }
 
+/// Each port once, in the order in which they were named first.
 fn ports(text: &str) -> Result<Vec<u16>, String> {
     let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
-    let port = |item: &str| item.parse().ok().filter(|port| *port != 0);
-    items.map(|item| port(item).ok_or_else(|| format!("{} is not a port", quoted(item)))).collect()
+    let mut ports = Vec::new();
+    for item in items {
+        let port = item.parse().ok().filter(|port| *port != 0);
+        let port: u16 = port.ok_or_else(|| format!("{} is not a port", quoted(item)))?;
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+        if ports.len() > MAX_PORTS {
+            return Err(format!("it names more than {MAX_PORTS} ports"));
+        }
+    }
+    Ok(ports)
+}
+
+/// As many as there may be of redirected ones.
+fn served_ports(text: &str) -> Result<Vec<Served>, String> {
+    let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
+    if items.count() > MAX_PORTS {
+        return Err(format!("it names more than {MAX_PORTS} ports"));
+    }
+    served::parse_list(text).map_err(|error| error.to_string())
 }
 
 fn filter(text: &str) -> Result<String, String> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use countersign_contract::covered::{self, DISCOVERY, SERVE, SKIP, values};
+use countersign_contract::covered::{Covered, DISCOVERY, values};
 use countersign_contract::names;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,12 +34,9 @@ pub struct MeshPod {
     pub asks_discovery: bool,
     /// Whether it uses its node's network, so that its addresses are the node's.
     pub is_host_network: bool,
-    redirect: Option<Options>,
-    sidecar: Option<Options>,
+    /// The ports that the sidecar stands before, read once.
+    covered: Covered,
 }
-
-/// The options of a container's command on which answers rest.
-type Options = Box<[String]>;
 
 impl MeshPod {
     /// Whether it is in a namespace.
@@ -63,13 +60,13 @@ impl MeshPod {
     /// Whether it has the sidecar.
     #[must_use]
     pub fn has_sidecar(&self) -> bool {
-        self.sidecar.is_some()
+        self.covered.has_sidecar()
     }
 
     /// Whether the sidecar stands before a port.
     #[must_use]
     pub fn is_covered(&self, port: u16) -> bool {
-        covered::is_covered(self.redirect.as_deref(), self.sidecar.as_deref(), port)
+        self.covered.has(port)
     }
 
     /// Leaves out what only the watch itself asks for.
@@ -148,8 +145,10 @@ impl From<Told> for MeshPod {
             has_ended: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             is_host_network: spec.host_network.unwrap_or_default(),
             is_ready: conditions.any(|one| one.type_ == "Ready" && one.status == "True"),
-            redirect: spec.options(names::REDIRECT_CONTAINER, SKIP),
-            sidecar: spec.options(names::SIDECAR_CONTAINER, SERVE),
+            covered: Covered::new(
+                spec.command(names::REDIRECT_CONTAINER),
+                spec.command(names::SIDECAR_CONTAINER),
+            ),
             node: spec.node_name.map(Into::into),
             metadata: metadata.kept(),
         }
@@ -157,13 +156,6 @@ impl From<Told> for MeshPod {
 }
 
 impl Spec {
-    /// An option of a container's command, wherever it stands in it; nothing, where there is no such
-    /// container.
-    fn options(&self, name: &str, option: &str) -> Option<Options> {
-        let kept = values(self.command(name)?, option).flat_map(|value| [option, value]);
-        Some(kept.map(str::to_owned).collect())
-    }
-
     fn asks_discovery(&self) -> bool {
         let command = self.command(names::SIDECAR_CONTAINER).unwrap_or_default();
         values(command, DISCOVERY).next().is_some()
@@ -185,6 +177,7 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
+    use countersign_contract::covered;
     use kube::ResourceExt;
     use serde_json::{Value, json};
 
@@ -307,5 +300,16 @@ mod tests {
                 ("default", 0, false)
             );
         }
+    }
+
+    #[test]
+    fn of_ports_that_are_named_again_and_again_each_is_kept_once() {
+        let ports = ["9"; 100_000].join(",");
+        let command = ["redirect", "--skip-inbound", &ports];
+        let pod = pod(json!({ "metadata": {}, "spec": { "initContainers": [
+            { "name": names::REDIRECT_CONTAINER, "command": command },
+            { "name": names::SIDECAR_CONTAINER },
+        ] } }));
+        assert_eq!(pod.covered, Covered::AllBut([9].into()));
     }
 }

@@ -55,7 +55,7 @@ pub enum EndpointState {
 }
 
 /// A pod that a slice names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TargetPod {
     /// Its name.
     pub name: Box<str>,

@@ -11,6 +11,7 @@ use countersign_crds::{
 };
 use kube::ResourceExt;
 
+use super::bounds::{Excess, MAX_BYTES, MAX_POLICIES, within};
 use super::defaults::{DefaultAccess, Defaults};
 use crate::context::Settings;
 use crate::pki::sha256_hex;
@@ -35,8 +36,33 @@ pub(super) fn compile_for<'a>(
     authorities: Authorities,
 ) -> NamespaceDocument {
     let own = settings.trust_domain.as_str();
+    let policies = policies.into_iter().map(|one| pod_policy(one, own)).collect();
+    assembled(policies, settings, authorities)
+}
+
+/// The same, where the policies are not too many and not too large: more are neither compiled nor hashed.
+pub(super) fn compile_within(
+    mut policies: Vec<&AccessPolicy>,
+    settings: &Settings,
+    authorities: Authorities,
+) -> Result<NamespaceDocument, Excess> {
+    if policies.len() > MAX_POLICIES {
+        return Err(Excess::Policies);
+    }
+    // In this order, so that it is always the same one that no longer fits.
+    policies.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
+    let own = settings.trust_domain.as_str();
+    let policies = within(policies.into_iter().map(|one| pod_policy(one, own)), MAX_BYTES)?;
+    Ok(assembled(policies, settings, authorities))
+}
+
+fn assembled(
+    mut policies: Vec<PodPolicy>,
+    settings: &Settings,
+    authorities: Authorities,
+) -> NamespaceDocument {
+    let own = settings.trust_domain.as_str();
     let Defaults { allow, unmeshed } = settings.access;
-    let mut policies: Vec<_> = policies.into_iter().map(|one| pod_policy(one, own)).collect();
     policies.sort_by(|one, other| one.name.cmp(&other.name));
     let default_allow = match allow {
         DefaultAccess::Mesh => vec![everybody(own)],
@@ -58,7 +84,8 @@ pub(super) fn closed() -> NamespaceDocument {
 }
 
 fn revised(document: NamespaceDocument) -> NamespaceDocument {
-    let text = text(&NamespaceDocument { revision: String::new(), ..document.clone() });
+    let document = NamespaceDocument { revision: String::new(), ..document };
+    let text = text(&document);
     let mut revision = sha256_hex(text.as_bytes());
     revision.truncate(REVISION);
     NamespaceDocument { revision, ..document }

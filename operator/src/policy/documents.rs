@@ -1,6 +1,7 @@
 //! What is compiled of each namespace, for everybody who asks: on every replica, from what its
 //! watch saw, and never from what another one wrote.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,13 +13,11 @@ use kube::runtime::reflector::Store;
 use tokio::sync::broadcast;
 
 use super::authorities::authorities;
-use super::compile::{closed, compile_for, text};
+use super::bounds::{Excess, MAX_BYTES, MAX_POLICIES};
+use super::compile::{compile_for, compile_within};
+use super::compiled::{Compiled, Slot};
 use crate::context::{Settings, Watched};
-use crate::pki::sha256_hex;
 use crate::watch::Key;
-
-/// A ConfigMap holds one MiB, of which its key is a part.
-const LARGEST: usize = 1024 * 1024 - 1024;
 
 /// So many changes are kept for who is slow to hear of them; who misses some is told so.
 const MOST_CHANGES: usize = 1024;
@@ -32,7 +31,18 @@ pub fn document(seen: &Watched, settings: &Settings, namespace: &str) -> Namespa
 }
 
 pub(super) fn policies_of(store: &Store<AccessPolicy>, namespace: &str) -> Vec<Arc<AccessPolicy>> {
-    store.state_filter(|policy| policy.namespace().as_deref() == Some(namespace))
+    store.state_filter(|policy| policy.metadata.namespace.as_deref() == Some(namespace))
+}
+
+/// The same, where there are not too many; one more than there may be, where there are.
+fn some_policies_of(store: &Store<AccessPolicy>, namespace: &str) -> Vec<Arc<AccessPolicy>> {
+    let found = Cell::new(0);
+    store.state_filter(|policy| {
+        let is_wanted =
+            found.get() <= MAX_POLICIES && policy.metadata.namespace.as_deref() == Some(namespace);
+        found.set(found.get() + usize::from(is_wanted));
+        is_wanted
+    })
 }
 
 /// The document of each namespace, compiled once for each change of its policies.
@@ -42,21 +52,11 @@ pub struct Documents {
     issuers: Store<ClusterIssuer>,
     settings: Settings,
     told: Mutex<Told>,
-    compiled: Mutex<HashMap<String, Kept>>,
+    compiled: Mutex<HashMap<String, Arc<Slot>>>,
     /// Namespaces that have no policy: nobody looks through those of all others for each answer.
     without: Mutex<HashSet<String>>,
     specs: Mutex<HashMap<Key, Spec>>,
     changes: broadcast::Sender<String>,
-}
-
-/// What was compiled.
-#[derive(Clone, Debug)]
-pub(super) struct Compiled {
-    pub(super) document: Arc<NamespaceDocument>,
-    /// The SHA-256 of its text.
-    pub(super) digest: Arc<str>,
-    /// How long the text would be, where that is too long; the document is then the one before.
-    pub(super) too_large: Option<usize>,
 }
 
 /// What stands in every document, and the one of namespaces without policies.
@@ -78,20 +78,6 @@ impl Told {
 struct Spec {
     uid: Option<String>,
     generation: Option<i64>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    now: Option<Compiled>,
-    good: Option<Compiled>,
-}
-
-impl Compiled {
-    fn of(document: NamespaceDocument) -> (Self, usize) {
-        let text = text(&document);
-        let digest = sha256_hex(text.as_bytes()).into();
-        (Self { document: Arc::new(document), digest, too_large: None }, text.len())
-    }
 }
 
 impl Documents {
@@ -153,10 +139,10 @@ impl Documents {
 
     fn changed(&self, namespace: &str) {
         {
-            let mut all = self.kept();
+            let all = self.slots();
             self.without().remove(namespace);
-            if let Some(kept) = all.get_mut(namespace) {
-                kept.now = None;
+            if let Some(slot) = all.get(namespace) {
+                slot.change();
             }
         }
         // An error means that nobody listens.
@@ -166,45 +152,64 @@ impl Documents {
     /// A ClusterIssuer changed; whether every document has to be compiled anew for it.
     pub fn issuer_changed(&self) -> bool {
         let authorities = authorities(&self.issuers, &self.settings);
-        let mut all = self.kept();
+        let all = self.slots();
         let mut told = self.told();
         if told.authorities == authorities {
             return false;
         }
         *told = Told::of(authorities, &self.settings);
-        all.values_mut().for_each(|kept| kept.now = None);
+        all.values().for_each(|slot| slot.change());
         true
     }
 
     /// A namespace is gone.
     pub fn forget(&self, namespace: &str) {
-        self.kept().remove(namespace);
+        self.slots().remove(namespace);
         self.without().remove(namespace);
     }
 
-    /// The lock is held meanwhile: what is compiled of an older state is then taken away by the
-    /// change that follows, and never put in its place.
-    pub(super) fn compiled_of(&self, namespace: &str) -> Compiled {
-        let mut all = self.kept();
-        if let Some(compiled) = all.get(namespace).and_then(|kept| kept.now.as_ref()) {
-            return compiled.clone();
-        }
+    /// What was compiled for a namespace, with how its ports speak TLS.
+    #[must_use]
+    pub fn compiled_of(&self, namespace: &str) -> Compiled {
         if self.without().contains(namespace) {
             return self.told().without_policies.clone();
         }
-        let policies = policies_of(&self.policies, namespace);
+        let slot = self.slots().entry(namespace.to_owned()).or_default().clone();
+        // Others who want this namespace wait for the same compilation; other namespaces do not.
+        let mut kept = slot.lock();
+        // Counted before policies are read: what changes meanwhile makes it old.
+        let changes = slot.changes();
+        if let Some(compiled) = kept.after(changes) {
+            return compiled.clone();
+        }
+        let policies = some_policies_of(&self.policies, namespace);
         if policies.is_empty() {
-            all.remove(namespace);
-            // Before all were read, there may be some all the same.
-            if self.were_read() {
-                self.without().insert(namespace.to_owned());
-            }
+            self.has_none(namespace, &slot, changes);
             return self.told().without_policies.clone();
         }
+        kept.next(changes, self.compile(&policies))
+    }
+
+    fn compile(&self, policies: &[Arc<AccessPolicy>]) -> Result<Compiled, Excess> {
         let authorities = self.told().authorities.clone();
-        let policies = policies.iter().map(AsRef::as_ref);
-        let compiled = Compiled::of(compile_for(policies, &self.settings, authorities));
-        all.entry(namespace.to_owned()).or_default().next(compiled, LARGEST)
+        let policies = policies.iter().map(AsRef::as_ref).collect();
+        let (compiled, bytes) =
+            Compiled::of(compile_within(policies, &self.settings, authorities)?);
+        if bytes > MAX_BYTES { Err(Excess::Bytes(bytes)) } else { Ok(compiled) }
+    }
+
+    /// Notes that a namespace has no policies, unless one came meanwhile.
+    fn has_none(&self, namespace: &str, slot: &Arc<Slot>, changes: u64) {
+        let mut all = self.slots();
+        let is_same = all.get(namespace).is_some_and(|it| Arc::ptr_eq(it, slot));
+        if !is_same || slot.changes() != changes {
+            return;
+        }
+        all.remove(namespace);
+        // Before all were read, there may be some all the same.
+        if self.were_read() {
+            self.without().insert(namespace.to_owned());
+        }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -219,29 +224,13 @@ impl Documents {
         self.specs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn key(policy: &AccessPolicy) -> Key {
     (policy.namespace().unwrap_or_default(), policy.name_any())
-}
-
-impl Kept {
-    /// What holds after something was compiled: that, or what held before where it is too large, or
-    /// what lets nobody in where nothing did.
-    fn next(&mut self, (compiled, size): (Compiled, usize), largest: usize) -> Compiled {
-        let next = if size <= largest {
-            self.good = Some(compiled.clone());
-            compiled
-        } else {
-            let before = self.good.clone().unwrap_or_else(|| Compiled::of(closed()).0);
-            Compiled { too_large: Some(size), ..before }
-        };
-        self.now = Some(next.clone());
-        next
-    }
 }
 
 #[cfg(test)]
@@ -251,22 +240,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::compile;
     use crate::policy::support::{policy, settings};
 
-    #[test]
-    fn a_change_is_told_and_compiled_once() {
-        let (policies, mut writer) = store();
-        let documents = Documents {
+    fn documents(policies: Store<AccessPolicy>, issuers: Store<ClusterIssuer>) -> Documents {
+        Documents {
             policies,
-            issuers: store().0,
+            issuers,
             settings: settings(),
             told: Mutex::new(Told::of(Authorities::default(), &settings())),
             compiled: Mutex::default(),
             without: Mutex::default(),
             specs: Mutex::default(),
             changes: broadcast::Sender::new(4),
-        };
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_and_compiled_once() {
+        let (policies, mut writer) = store();
+        let documents = documents(policies, store().0);
         let mut changes = documents.changes();
         assert!(!documents.were_read());
         writer.apply_watcher_event(&Event::Init);
@@ -288,22 +280,13 @@ mod tests {
         documents.gone(&one);
         assert_eq!(changes.try_recv().as_deref(), Ok("shop"));
         assert_eq!(*documents.of("shop"), *before);
-        assert!(documents.kept().is_empty(), "nothing is kept of what has no policies");
+        assert!(documents.slots().is_empty(), "nothing is kept of what has no policies");
     }
 
     #[test]
     fn every_document_is_compiled_anew_once_the_ca_of_devices_is_another() {
         let ((policies, _), (issuers, mut writer)) = (store(), store());
-        let documents = Documents {
-            policies,
-            issuers,
-            settings: settings(),
-            told: Mutex::new(Told::of(Authorities::default(), &settings())),
-            compiled: Mutex::default(),
-            without: Mutex::default(),
-            specs: Mutex::default(),
-            changes: broadcast::Sender::new(4),
-        };
+        let documents = documents(policies, issuers);
         let issuer = |name: &str| -> ClusterIssuer {
             let chain = crate::certificate::support::Press::new().into_inner().chain_pem();
             serde_json::from_value(json!({ "metadata": { "name": name },
@@ -323,15 +306,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_leaves_in_place_what_was_there_before_or_lets_nobody_in() {
-        let compiled = |name: &str| Compiled::of(compile([&policy(name, json!({}))], &settings()));
-        let (mut kept, largest) = (Kept::default(), compiled("web").1);
-        let first = kept.next(compiled("webweb"), largest);
-        assert_eq!((&*first.document, first.too_large), (&closed(), Some(largest + 3)));
-        let good = kept.next(compiled("web"), largest);
-        assert_eq!(good.too_large, None);
-        let third = kept.next(compiled("webweb"), largest);
-        assert_eq!((&third.document, &third.digest), (&good.document, &good.digest));
-        assert_eq!(third.too_large, Some(largest + 3));
+    fn policies_beyond_the_bound_leave_in_force_what_was_there_and_are_not_compiled() {
+        let (policies, mut writer) = store();
+        let documents = documents(policies, store().0);
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        let mut add = |name: &str| {
+            let policy = policy(name, json!({ "ports": [{ "port": 80, "mode": "off" }] }));
+            writer.apply_watcher_event(&Event::Apply(policy.clone()));
+            documents.there(&policy);
+        };
+        (0..MAX_POLICIES).for_each(|number| add(&format!("p{number}")));
+        let before = documents.compiled_of("shop");
+        assert_eq!((before.document.policies.len(), before.too_large), (MAX_POLICIES, None));
+        (0..MAX_POLICIES).for_each(|number| add(&format!("q{number}")));
+        let after = documents.compiled_of("shop");
+        assert_eq!(after.too_large, Some(Excess::Policies));
+        assert!(Arc::ptr_eq(&before.document, &after.document));
+        assert_eq!(some_policies_of(&documents.policies, "shop").len(), MAX_POLICIES + 1);
+    }
+
+    #[test]
+    fn a_namespace_that_is_compiled_holds_up_neither_others_nor_changes() {
+        let (policies, mut writer) = store();
+        let documents = documents(policies, store().0);
+        let one = policy("web", json!({}));
+        writer.apply_watcher_event(&Event::Apply(one));
+        let before = documents.of("shop");
+        let slot = documents.slots()["shop"].clone();
+        let compiling = slot.lock();
+        assert!(documents.of("bank").policies.is_empty());
+        let other = policy("web", json!({ "allow": [{}] }));
+        writer.apply_watcher_event(&Event::Apply(other.clone()));
+        documents.there(&other);
+        drop(compiling);
+        assert_ne!(documents.of("shop").revision, before.revision, "the change is not lost");
     }
 }

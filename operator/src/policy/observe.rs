@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 
-use super::documents::{Compiled, policies_of};
+use super::compiled::Compiled;
+use super::documents::policies_of;
 use crate::context::Context;
 use crate::identity::is_over;
 use crate::kept::MeshPod;

@@ -83,8 +83,8 @@ pub(super) async fn apply(context: &Context, seen: &Observed) -> Result<Written,
     };
     let policies = document.policies.len();
     info!(namespace, revision = document.revision, policies, "policies published");
-    if let Some(size) = seen.compiled.too_large {
-        warn!(namespace, size, "they are too large: nobody is let in until they fit");
+    if let Some(excess) = seen.compiled.too_large {
+        warn!(namespace, %excess, "they are too large: nobody is let in until they fit");
     }
     Ok(Written { digest: seen.compiled.digest.to_string(), at })
 }
@@ -96,17 +96,15 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
+    use crate::policy::bounds::Excess;
     use crate::policy::compile::compile;
-    use crate::policy::documents::Compiled;
+    use crate::policy::compiled::Compiled;
     use crate::policy::support::{pod, settings};
     use crate::watch::Published;
 
     fn seen() -> Observed {
-        let compiled = Compiled {
-            document: Arc::new(compile([], &settings())),
-            digest: crate::pki::sha256_hex(b"right").into(),
-            too_large: None,
-        };
+        let digest = crate::pki::sha256_hex(b"right").into();
+        let compiled = Compiled { digest, ..Compiled::of(compile([], &settings())).0 };
         Observed {
             namespace: "shop".to_owned(),
             policies: Vec::new(),
@@ -146,7 +144,7 @@ mod tests {
         let too_large = |published: Option<Found>| {
             with(|seen| {
                 (seen.is_labelled, seen.published) = (true, published);
-                seen.compiled.too_large = Some(1);
+                seen.compiled.too_large = Some(Excess::Bytes(1));
             })
         };
         assert_eq!(too_large(None), Step::Apply, "pods would not start");

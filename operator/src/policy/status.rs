@@ -8,6 +8,8 @@ use countersign_crds::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::bounds::Excess;
+
 /// So far apart two writes of one status are at least,
 const APART: Duration = Duration::from_secs(2);
 
@@ -19,8 +21,8 @@ const APART_COUNTS: Duration = Duration::from_secs(10);
 pub(super) enum Trouble {
     /// Another policy says something else of the same port.
     Conflict(String),
-    /// The policies of the namespace do not fit into its ConfigMap.
-    TooLarge(usize),
+    /// There are too many policies in the namespace, or they do not fit into its ConfigMap.
+    TooLarge(Excess),
     /// The API server does not take what was compiled.
     NotPublished(String),
     /// Pods of the operator's own namespace have no sidecar.
@@ -73,12 +75,8 @@ fn ready(
     use ConditionStatus::{False, True};
     let (status, reason, message) = match (trouble, policy.spec.enforcement) {
         (Some(Trouble::Conflict(message)), _) => (False, "Conflict", message.clone()),
-        (Some(Trouble::TooLarge(size)), _) => {
-            let message = format!(
-                "the policies of this namespace take {size} bytes, and 1 MiB is the most: \
-                 what held before holds"
-            );
-            (False, "TooLarge", message)
+        (Some(Trouble::TooLarge(excess)), _) => {
+            (False, "TooLarge", format!("{excess}: what held before holds"))
         }
         (Some(Trouble::NotPublished(message)), _) => (False, "NotPublished", message.clone()),
         (Some(Trouble::NoSidecars), _) => {

@@ -1,5 +1,7 @@
 //! Says on each policy's status how it is, and tells what is new.
 
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::bounds::Excess;
 use super::compile::pod_selector;
 use super::conflict::conflicts;
 use super::error::{Error, is_gone};
@@ -34,12 +37,13 @@ pub(super) async fn tell_all(
     refusal: Option<String>,
 ) -> Result<Option<Duration>, Error> {
     let now = policies.context.clock.now();
-    let conflicts = conflicts(&seen.compiled.document, &seen.pods);
+    let conflicts = conflicts_of(seen).await;
+    let following = following(policies, seen);
     let mut telling = Vec::new();
     for policy in &seen.policies {
         let conflict = conflicts.get(&policy.name_any());
         let trouble = trouble(seen, refusal.as_ref(), conflict);
-        telling.push(tell_one(policies, seen, policy, trouble, now));
+        telling.push(tell_one(policies, seen, policy, (trouble, &following), now));
     }
     let mut telling = stream::iter(telling).buffer_unordered(AT_ONCE);
     let (mut ended, mut waits) = (Ok(()), Vec::new());
@@ -51,12 +55,37 @@ pub(super) async fn tell_all(
         if seen.is_outdated(&policies.context) {
             return Ok(Some(Duration::ZERO));
         }
+        // Where nothing is written, nothing else would let others have their turn.
+        tokio::task::yield_now().await;
     }
     let settles_in = policies.settles_in();
     if !settles_in.is_zero() && !seen.policies.is_empty() {
         waits.push(settles_in);
     }
     ended.map(|()| waits.into_iter().min())
+}
+
+/// Where the policies do not fit, that is reported of all of them.
+async fn conflicts_of(seen: &Observed) -> BTreeMap<String, String> {
+    if seen.compiled.too_large.is_some() {
+        return BTreeMap::new();
+    }
+    let (document, pods) = (seen.compiled.document.clone(), seen.pods.clone());
+    let found = tokio::task::spawn_blocking(move || conflicts(&document, &pods)).await;
+    found.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => BTreeMap::new(),
+    })
+}
+
+/// Whether each pod follows what holds now.
+fn following(policies: &Policies, seen: &Observed) -> Vec<bool> {
+    let fits = seen.compiled.too_large.is_none();
+    let follows = |pod: &Arc<MeshPod>| {
+        let revision = policies.context.reports.revision(&seen.namespace, &pod.name_any());
+        fits && revision.as_deref() == Some(&seen.compiled.document.revision)
+    };
+    seen.pods.iter().map(follows).collect()
 }
 
 /// The worst first.
@@ -77,12 +106,12 @@ async fn tell_one(
     policies: &Policies,
     seen: &Observed,
     policy: &Arc<AccessPolicy>,
-    trouble: Option<Trouble>,
+    (trouble, following): (Option<Trouble>, &[bool]),
     now: Timestamp,
 ) -> Result<Option<Duration>, Error> {
     let name = policy.name_any();
     let policy = &*policies.context.seen.own_access_policies.newest(policy.clone());
-    let picture = picture(policies, seen, policy, trouble, now);
+    let picture = picture(policies, seen, policy, (trouble, following), now);
     let ageing = (!picture.denials.is_empty()).then_some(AGEING);
     let next = status::next(policy, picture, now);
     let last = policies.of(&seen.namespace, |pace| pace.told.get(&name).copied());
@@ -102,23 +131,24 @@ fn picture(
     policies: &Policies,
     seen: &Observed,
     policy: &AccessPolicy,
-    trouble: Option<Trouble>,
+    (trouble, following): (Option<Trouble>, &[bool]),
     now: Timestamp,
 ) -> status::Seen {
     let (reports, name) = (&policies.context.reports, policy.name_any());
     let told = policy.status.as_ref().map_or(&[][..], |status| &status.recent_denials);
     reports.take_up(&seen.namespace, &name, told, now);
     let selector = pod_selector(policy);
-    let selected: Vec<_> = seen.pods.iter().filter(|pod| selector.selects(pod.labels())).collect();
-    let fits = seen.compiled.too_large.is_none();
-    let follows = |pod: &MeshPod| {
-        let revision = reports.revision(&seen.namespace, &pod.name_any());
-        fits && revision.as_deref() == Some(&seen.compiled.document.revision)
-    };
+    // Beyond the number of policies that a namespace may have, their pods are not counted.
+    let is_counted = seen.compiled.too_large != Some(Excess::Policies);
+    let pods = seen.pods.iter().zip(following).filter(|_| is_counted);
+    let selected: Vec<bool> = pods
+        .filter(|(pod, _)| selector.selects(pod.labels()))
+        .map(|(_, follows)| *follows)
+        .collect();
     status::Seen {
         trouble,
         selected: selected.len(),
-        in_force: selected.iter().filter(|pod| follows(pod)).count(),
+        in_force: selected.iter().filter(|follows| **follows).count(),
         is_settled: policies.settles_in().is_zero(),
         denials: reports.denials(&seen.namespace, &name, now),
     }

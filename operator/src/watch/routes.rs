@@ -1,6 +1,6 @@
 //! Who must be looked at when something changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use countersign_contract::names::{IDENTITY_PREFIX, identity_name};
@@ -24,6 +24,7 @@ use crate::certificate::reference::{IssuerId, is_our_group};
 use crate::certificate::repairs::Repairs;
 use crate::certificate::{inputs, is_identity};
 use crate::context::Watched;
+use crate::identity::is_over;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
 use crate::kept::{MeshPod, MeshService};
@@ -189,7 +190,7 @@ impl Routes {
             pod.meta().namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
         };
         let found = self.seen.pods.state_filter(is_there);
-        found.iter().for_each(|pod| self.queues.pods.put(pod));
+        one_of_each_account(&found).for_each(|pod| self.queues.pods.put(pod));
     }
 
     /// A namespace concerns its policies, and the Certificates in it that leave the choice of their
@@ -309,6 +310,15 @@ fn may_be_tampered_with(certificate: &Certificate) -> bool {
         && (!is_identity(certificate) || reconciled != certificate.metadata.generation)
 }
 
+/// An identity is its account's: its names are found once, however many pods there are.
+fn one_of_each_account(pods: &[Arc<MeshPod>]) -> impl Iterator<Item = &MeshPod> {
+    let living = pods.iter().filter(|pod| !is_over(pod));
+    let accounts: HashMap<_, _> = living
+        .map(|pod| ((pod.meta().namespace.as_deref(), &*pod.service_account), &**pod))
+        .collect();
+    accounts.into_values()
+}
+
 fn key_of(certificate: &Certificate) -> (String, String) {
     (certificate.namespace().unwrap_or_default(), certificate.name_any())
 }
@@ -319,4 +329,31 @@ fn signing_with<K: AnyIssuer>(
     secret: &str,
 ) -> Vec<Arc<K>> {
     issuers.state_filter(|issuer| is_there(issuer) && issuer.authority_secret() == Some(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_changed_service_has_one_living_pod_of_each_account_looked_at() {
+        let pod = |number: usize| -> Arc<MeshPod> {
+            let (account, phase) =
+                (format!("a{}", number % 3), if number < 3 { "Failed" } else { "" });
+            let namespace = if number.is_multiple_of(2) { "shop" } else { "bank" };
+            Arc::new(
+                serde_json::from_value(json!({
+                    "metadata": { "name": format!("p{number}"), "namespace": namespace },
+                    "spec": { "serviceAccountName": account }, "status": { "phase": phase },
+                }))
+                .unwrap(),
+            )
+        };
+        let pods: Vec<_> = (0..500).map(pod).collect();
+        assert_eq!(one_of_each_account(&pods).count(), 6, "three accounts in two namespaces");
+        assert!(one_of_each_account(&pods).all(|pod| !is_over(pod)));
+        assert_eq!(one_of_each_account(&pods[..3]).count(), 0);
+    }
 }

@@ -16,6 +16,8 @@ struct Cluster {
     distrusted: &'static str,
     /// Whether the ranges of pods are known.
     ranges_known: bool,
+    /// How often the mode of a port was looked up.
+    modes_found: std::cell::Cell<usize>,
 }
 
 impl Addresses for Cluster {
@@ -87,6 +89,7 @@ impl Cluster {
             claimable: "",
             distrusted: "nowhere",
             ranges_known: true,
+            modes_found: std::cell::Cell::default(),
         }
     }
 
@@ -117,7 +120,6 @@ impl Cluster {
         pods.iter().for_each(|pod| drop(directory.note_pod(pod, true)));
         let view = View {
             directory: &directory,
-            trust_domain: &"d".parse().unwrap(),
             service: &|key| services.iter().find(|it| it.name_any() == key.1).cloned(),
             slice: &|_| Some(slice.clone()),
             pod: &|key| pods.iter().find(|pod| pod.name_any() == key.1).cloned(),
@@ -127,9 +129,12 @@ impl Cluster {
                 "uid-gone" => Some(Verdict::Gone),
                 uid => self.plain.contains(&uid).then_some(Verdict::Unmeshed),
             },
-            mode: &|_, _, port| if self.off.contains(&port) { Mode::Off } else { Mode::Mutual },
         };
-        view.answer(destination.parse().unwrap(), node)
+        let draft = view.draft(destination.parse().unwrap(), node);
+        draft.answer(&"d".parse().unwrap(), &mut |_, _, port| {
+            self.modes_found.set(self.modes_found.get() + 1);
+            if self.off.contains(&port) { Mode::Off } else { Mode::Mutual }
+        })
     }
 
     /// The kind, and each endpoint with `+` where it is called by mutual TLS.
@@ -379,4 +384,17 @@ fn a_service_with_affinity_says_so() {
     assert!(!cluster.ask("10.96.0.7:80", None).answer.unwrap().sticky);
     cluster.service["spec"]["sessionAffinity"] = json!("ClientIP");
     assert!(cluster.ask("10.96.0.7:80", None).answer.unwrap().sticky);
+}
+
+#[test]
+fn an_address_that_stands_in_slices_many_times_is_judged_once() {
+    let mut cluster = Cluster::new();
+    let again = || endpoint("a", "10.0.0.1", json!({"ready": true}));
+    let mut bare = again();
+    bare["targetRef"] = json!(null);
+    cluster.endpoints.extend((0..1000).map(|_| again()));
+    cluster.endpoints.extend((0..1000).map(|_| bare.clone()));
+    let expected = "Service +10.0.0.1:8080 +10.0.0.2:8080 10.0.0.3:8080";
+    assert_eq!(cluster.said("10.96.0.7:80", None), expected);
+    assert_eq!(cluster.modes_found.get(), 2, "one for each injected pod");
 }

@@ -123,6 +123,8 @@ fn what_is_said_well_is_done() {
     assert_eq!(wishes.log_format, "human");
     let ports = one("skip-inbound-ports", "9090, 9091\n9092").unwrap();
     assert_eq!(ports.skip_inbound, [9090, 9091, 9092]);
+    let again = one("skip-inbound-ports", &["9091,9090"; 10_000].join(",")).unwrap();
+    assert_eq!(again.skip_inbound, [9091, 9090], "each once, as they were named first");
     assert_eq!(one("skip-outbound-ports", "").unwrap().skip_outbound, [0_u16; 0]);
 }
 
@@ -173,4 +175,21 @@ fn a_pod_full_of_mistakes_is_told_of_some() {
     assert_eq!(wishes.notes.len(), MOST_NOTES);
     let long = one("skip-inbound-ports", &"x".repeat(100_000)).unwrap();
     assert!(long.notes[0].len() < 300);
+}
+
+#[test]
+fn more_than_64_ports_are_skipped_or_served_by_no_pod() {
+    let list = |count: usize, item: fn(usize) -> String| {
+        (1..=count).map(item).collect::<Vec<_>>().join(",")
+    };
+    let plain: fn(usize) -> String = |port| port.to_string();
+    for name in ["skip-inbound-ports", "skip-outbound-ports"] {
+        let most = one(name, &list(64, plain)).unwrap();
+        assert_eq!(most.skip_inbound.len() + most.skip_outbound.len(), 64);
+        let more = one(name, &list(65, plain)).unwrap();
+        assert!(more.skip_inbound.is_empty() && more.skip_outbound.is_empty());
+        assert!(more.notes[0].contains("it names more than 64 ports; no port is skipped"));
+    }
+    let served = list(65, |port| format!("{port}=9999"));
+    assert!(one("inbound", &served).unwrap_err().contains("it names more than 64 ports"));
 }

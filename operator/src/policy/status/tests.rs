@@ -23,7 +23,20 @@ fn ready_says_why_a_policy_does_not_hold_as_it_says() {
         ("Enforce", None, "True", "Enforced", "refused"),
         ("Audit", None, "True", "Audited", "passes"),
         ("Enforce", Some(conflict), "False", "Conflict", "port 80 of pod web-0"),
-        ("Enforce", Some(Trouble::TooLarge(2_000_000)), "False", "TooLarge", "2000000 bytes"),
+        (
+            "Enforce",
+            Some(Trouble::TooLarge(Excess::Bytes(2_000_000))),
+            "False",
+            "TooLarge",
+            "2000000 bytes",
+        ),
+        (
+            "Enforce",
+            Some(Trouble::TooLarge(Excess::Policies)),
+            "False",
+            "TooLarge",
+            "1000 policies",
+        ),
         ("Audit", Some(Trouble::NoSidecars), "False", "NoSidecars", "no sidecar"),
     ];
     for (enforcement, trouble, status, reason, message) in cases {
@@ -45,7 +58,7 @@ fn a_condition_that_stays_keeps_its_time_and_those_of_others_stay() {
     status.conditions.push(theirs.clone());
     web.status = Some(status.clone());
     assert_eq!(next(&web, Seen::default(), at(9)), status);
-    let seen = Seen { trouble: Some(Trouble::TooLarge(1)), ..Seen::default() };
+    let seen = Seen { trouble: Some(Trouble::TooLarge(Excess::Bytes(1))), ..Seen::default() };
     let turned = next(&web, seen, at(9));
     assert_eq!(turned.conditions[0].last_transition_time, Some(Time(at(9))));
     assert_eq!(turned.conditions[1], theirs);
