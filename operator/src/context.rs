@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
+use tokio::sync::broadcast;
 
 use crate::cabundle::ApiServerAuthority;
 use crate::certificate::keys::KeyMaker;
@@ -95,6 +96,8 @@ pub struct Watched {
     pub own_access_policies: Arc<OwnWrites<AccessPolicy>>,
     /// The ConfigMaps of compiled policies.
     pub published: Arc<Published>,
+    /// Tells the signers' names of issuers that changed.
+    pub signers: broadcast::Sender<String>,
     /// Injected pods: metadata, whose they are, where they run, and their addresses.
     pub pods: Store<MeshPod>,
     /// Services: what selects their pods, and how they are called.

@@ -13,6 +13,7 @@ use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -51,6 +52,9 @@ struct Writers {
     requests: Writer<CertificateRequest>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
 }
+
+/// So many changes of issuers wait to be read by those who retry Kubernetes' requests.
+const MOST_CHANGES: usize = 256;
 
 fn stores() -> (Watched, Writers, MeshWriters) {
     let (certificates, to_certificates) = store();
@@ -94,6 +98,7 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         own_cluster_issuers,
         own_access_policies,
         published,
+        signers: broadcast::Sender::new(MOST_CHANGES),
         pods,
         services,
         slices,

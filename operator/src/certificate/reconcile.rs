@@ -37,9 +37,6 @@ const RECHECK_UNFOLLOWED: Duration = Duration::from_secs(60);
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The longest time until one is looked at again that waits.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
-
 /// How long until the next look at a CertificateRequest that was just made or taken away.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -461,8 +458,10 @@ fn wait(
         return RETRY;
     }
     match decision {
-        Decision::Wait { .. } => return waited_for(status, now),
-        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => return RETRY,
+        Decision::Wait { .. } => return waited_for(status, "Issuing", now),
+        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => {
+            return waited_for(status, "Ready", now);
+        }
         Decision::Refuse { .. } => return RECHECK_REFUSED,
         _ => {}
     }
@@ -477,11 +476,11 @@ fn wait(
 
 /// What a Certificate waits for is watched: it is looked at beside that ever more seldom, so that
 /// thousands of them cost little for as long as they wait.
-fn waited_for(status: &CertificateStatus, now: Timestamp) -> Duration {
-    let issuing = status.conditions.iter().find(|condition| condition.type_ == "Issuing");
-    let since = issuing.and_then(|issuing| issuing.last_transition_time.as_ref());
+fn waited_for(status: &CertificateStatus, condition: &str, now: Timestamp) -> Duration {
+    let told = status.conditions.iter().find(|told| told.type_ == condition);
+    let since = told.and_then(|told| told.last_transition_time.as_ref());
     let waited = since.map(|since| now.duration_since(since.0)).unwrap_or_default();
-    Duration::try_from(waited / 10).unwrap_or_default().clamp(RETRY, LONGEST_RETRY)
+    retry::by_age(waited, RETRY, retry::LONGEST_WAIT)
 }
 
 /// After an error of the API server's, a little later. That it refuses what should be in a Secret is
