@@ -18,6 +18,7 @@ use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
+use crate::identity::Refreshes;
 use crate::inject::audit::{Suspects, UNREACHED_AFTER};
 use crate::issuer::Authorities;
 use crate::kept::{MeshPod, MeshService, MeshSlice};
@@ -51,6 +52,8 @@ pub struct Context {
     pub keys: Arc<KeyMaker>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
+    /// When the pods of identities were annotated.
+    pub refreshes: Arc<Refreshes>,
     /// The policies of each namespace, compiled.
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.

@@ -116,7 +116,7 @@ impl Controllers {
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
-        let (authorities, repairs, keys, pending_keys) = Default::default();
+        let (authorities, repairs, keys, pending_keys, refreshes) = Default::default();
         let documents = Arc::new(Documents::new(&seen, &settings));
         let reports = Arc::<Reports>::default();
         let (mistakes, suspects) = Default::default();
@@ -130,6 +130,7 @@ impl Controllers {
             repairs,
             keys,
             pending_keys,
+            refreshes,
             documents,
             reports,
             mistakes,
