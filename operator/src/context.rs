@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::core::{Duration, PartialObjectMeta};
 use kube::runtime::reflector::Store;
+use tokio::sync::broadcast;
 
 use crate::cabundle::ApiServerAuthority;
 use crate::certificate::keys::KeyMaker;
@@ -17,6 +18,7 @@ use crate::certificate::reference::IssuerId;
 use crate::certificate::repairs::Repairs;
 use crate::clock::Clock;
 use crate::event::Events;
+use crate::identity::Refreshes;
 use crate::inject::audit::{Suspects, UNREACHED_AFTER};
 use crate::issuer::Authorities;
 use crate::kept::{MeshPod, MeshService, MeshSlice};
@@ -50,6 +52,8 @@ pub struct Context {
     pub keys: Arc<KeyMaker>,
     /// The keys of requests that are under way.
     pub pending_keys: Arc<PendingKeys>,
+    /// When the pods of identities were annotated.
+    pub refreshes: Arc<Refreshes>,
     /// The policies of each namespace, compiled.
     pub documents: Arc<Documents>,
     /// What sidecars said of themselves.
@@ -95,6 +99,8 @@ pub struct Watched {
     pub own_access_policies: Arc<OwnWrites<AccessPolicy>>,
     /// The ConfigMaps of compiled policies.
     pub published: Arc<Published>,
+    /// Tells the signers' names of issuers that changed.
+    pub signers: broadcast::Sender<String>,
     /// Injected pods: metadata, whose they are, where they run, and their addresses.
     pub pods: Store<MeshPod>,
     /// Services: what selects their pods, and how they are called.

@@ -1,6 +1,7 @@
 //! Kubernetes Events: what people see in `kubectl describe`.
 
 mod recorder;
+mod shares;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use self::recorder::{Note, Recorder, cut};
+use self::shares::Shares;
 use crate::clock::Clock;
 use crate::metrics::Tally;
 use crate::story::story;
 
-/// So many good news wait to be written, and so many bad ones; what comes then is dropped and
-/// counted.
+/// So many good news wait to be written, and so many bad ones, of which no namespace may have all; what comes
+/// then is dropped and counted.
 const MOST_GOOD: usize = 1536;
 const MOST_BAD: usize = 512;
 
@@ -43,14 +45,21 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// waits for one, and a thousand at once do not crowd out what they are about.
 #[derive(Clone, Debug)]
 pub struct Events {
-    good: mpsc::Sender<Told>,
-    bad: mpsc::Sender<Told>,
+    good: Inlet,
+    bad: Inlet,
     is_ending: Arc<AtomicBool>,
     dropped: Counter,
 }
 
+/// Where Events are put.
+#[derive(Clone, Debug)]
+struct Inlet {
+    told: mpsc::Sender<Told>,
+    shares: Arc<Shares>,
+}
+
 enum Told {
-    Event(Box<(Note, ObjectReference)>),
+    Event(Box<(Note, ObjectReference)>, Share),
     /// All that came before is written.
     Flushed(oneshot::Sender<()>),
 }
@@ -60,8 +69,8 @@ impl Events {
     /// clone of this. `certificates` says how many of them wait.
     #[must_use]
     pub fn new(client: kube::Client, certificates: Tally, dropped: Counter) -> Self {
-        let (good, good_told) = mpsc::channel(MOST_GOOD);
-        let (bad, bad_told) = mpsc::channel(MOST_BAD);
+        let (good, good_told) = Inlet::new(MOST_GOOD);
+        let (bad, bad_told) = Inlet::new(MOST_BAD);
         let is_ending = Arc::new(AtomicBool::new(false));
         let desk = Desk {
             good: good_told,
@@ -79,7 +88,7 @@ impl Events {
         self.is_ending.store(true, Ordering::Release);
         let (flushed, is_flushed) = oneshot::channel();
         let writing = async {
-            if self.good.send(Told::Flushed(flushed)).await.is_ok() {
+            if self.good.told.send(Told::Flushed(flushed)).await.is_ok() {
                 // An error means that the writer has ended, and nothing more is written.
                 let _ = is_flushed.await;
             }
@@ -121,9 +130,41 @@ impl Events {
         let text = cut(&text, LONGEST_NOTE).to_owned();
         let note = Note { type_, reason: reason.to_owned(), text };
         let queue = if type_ == NORMAL { &self.good } else { &self.bad };
-        if queue.try_send(Told::Event(Box::new((note, about.clone())))).is_err() {
+        if !queue.put(note, about) {
             self.dropped.inc();
         }
+    }
+}
+
+impl Inlet {
+    fn new(most: usize) -> (Self, mpsc::Receiver<Told>) {
+        let (told, receiver) = mpsc::channel(most);
+        (Self { told, shares: Arc::new(Shares::new(most)) }, receiver)
+    }
+
+    /// Returns whether there was room.
+    fn put(&self, note: Note, about: &ObjectReference) -> bool {
+        let Some(share) = Share::of(&self.shares, about) else { return false };
+        self.told.try_send(Told::Event(Box::new((note, about.clone())), share)).is_ok()
+    }
+}
+
+/// The place of one Event in a queue, until it is written.
+struct Share {
+    shares: Arc<Shares>,
+    namespace: String,
+}
+
+impl Share {
+    fn of(shares: &Arc<Shares>, about: &ObjectReference) -> Option<Self> {
+        let namespace = about.namespace.clone().unwrap_or_default();
+        shares.take(&namespace).then(|| Self { shares: shares.clone(), namespace })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shares.give_back(&self.namespace);
     }
 }
 
@@ -177,8 +218,8 @@ fn is_ending(status: &Status) -> bool {
 async fn write_all(client: kube::Client, mut desk: Desk) {
     let (mut recorder, clock) = (Recorder::new(client), Clock::system());
     while let Some(told) = desk.next().await {
-        let (event, about) = match told {
-            Told::Event(event) => *event,
+        let ((event, about), _share) = match told {
+            Told::Event(event, share) => (*event, share),
             Told::Flushed(flushed) => {
                 // An error means that nobody waits for it any more.
                 let _ = flushed.send(());

@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod own_credentials;
 pub use countersign_pki as pki;
 pub mod policy;
+mod rate;
 pub mod request;
 mod retry;
 pub mod role;

@@ -4,9 +4,18 @@
 use std::error::Error;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 /// How long until a write is tried again that the API server calls invalid: only a change of something
 /// else can help, and that wakes the reconciler by itself.
 const LASTING: Duration = Duration::from_secs(300);
+
+/// The longest interval at which an object is retried that waits for another one. The change that lets it go
+/// on is watched, and wakes it before.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The same after an error of the API server's, whose end is not watched.
+pub(crate) const LONGEST_AFTER_ERROR: Duration = Duration::from_secs(60);
 
 /// Whether the API server refuses something for what it is, now and later.
 #[must_use]
@@ -21,6 +30,13 @@ pub(crate) fn is_lasting(error: &(dyn Error + 'static)) -> bool {
 #[must_use]
 pub(crate) fn after(error: &(dyn Error + 'static), soon: Duration) -> Duration {
     if is_lasting(error) { LASTING } else { soon }
+}
+
+/// How long until an object is retried that has waited for so long: a tenth of that, so that thousands that
+/// wait for ever cost little.
+#[must_use]
+pub(crate) fn by_age(waited: SignedDuration, first: Duration, longest: Duration) -> Duration {
+    Duration::try_from(waited / 10).unwrap_or_default().clamp(first, longest)
 }
 
 #[cfg(test)]
@@ -38,6 +54,24 @@ mod tests {
         let status = json!({ "status": "Failure", "code": code, "reason": "any", "message": "no" });
         let status: Status = serde_json::from_value(status).unwrap();
         Writing(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn interval_grows_with_the_time_waited() {
+        let seconds = Duration::from_secs;
+        let cases = [
+            (-5, 300, 5),
+            (0, 300, 5),
+            (50, 300, 5),
+            (600, 300, 60),
+            (3000, 300, 300),
+            (1_000_000, 300, 300),
+            (1_000_000, 60, 60),
+        ];
+        for (waited, longest, expected) in cases {
+            let found = by_age(SignedDuration::from_secs(waited), seconds(5), seconds(longest));
+            assert_eq!(found, seconds(expected), "{waited}");
+        }
     }
 
     #[test]

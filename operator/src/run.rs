@@ -13,6 +13,7 @@ use kube::runtime::reflector::store;
 use kube::runtime::reflector::store::Writer;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -51,6 +52,9 @@ struct Writers {
     requests: Writer<CertificateRequest>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
 }
+
+/// So many changes of issuers wait to be read by those who retry Kubernetes' requests.
+const MOST_CHANGES: usize = 256;
 
 fn stores() -> (Watched, Writers, MeshWriters) {
     let (certificates, to_certificates) = store();
@@ -94,6 +98,7 @@ fn stores() -> (Watched, Writers, MeshWriters) {
         own_cluster_issuers,
         own_access_policies,
         published,
+        signers: broadcast::Sender::new(MOST_CHANGES),
         pods,
         services,
         slices,
@@ -111,7 +116,7 @@ impl Controllers {
         let certificates = metrics.work.of::<Certificate>();
         let dropped = metrics.events_dropped.clone();
         let events = Events::new(client.clone(), certificates, dropped);
-        let (authorities, repairs, keys, pending_keys) = Default::default();
+        let (authorities, repairs, keys, pending_keys, refreshes) = Default::default();
         let documents = Arc::new(Documents::new(&seen, &settings));
         let reports = Arc::<Reports>::default();
         let (mistakes, suspects) = Default::default();
@@ -125,6 +130,7 @@ impl Controllers {
             repairs,
             keys,
             pending_keys,
+            refreshes,
             documents,
             reports,
             mistakes,

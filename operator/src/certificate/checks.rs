@@ -1,6 +1,6 @@
 //! One question a function: what could be wrong with the Secret of a Certificate.
 
-use countersign_crds::{Certificate, ConditionStatus};
+use countersign_crds::{Certificate, CertificateStatus, ConditionStatus};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -13,7 +13,7 @@ use super::wanted::Wanted;
 /// Of certificates that live shorter than this,
 const SHORT_LIVED: SignedDuration = SignedDuration::from_mins(10);
 
-/// two are issued so far apart because of their age.
+/// two are issued so far apart because of their age, and two of any because the annotation asks.
 const LEAST_REST: SignedDuration = SignedDuration::from_secs(20);
 
 /// Why a certificate is issued, or is not ready: one word for programs.
@@ -243,8 +243,9 @@ fn path_length_differs_from_spec(
 
 /// Asked last: the condition is also what the operator itself says while a certificate is wanted
 /// and the issuer cannot sign yet, and then every other reason is the true one.
-fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
-    if !renewal_asked(&seen.certificate) || unfinished::is_answered(seen) {
+fn asked_for(seen: &Observed, _: &Wanted, now: Timestamp) -> Option<Finding> {
+    let rests = rests_until(seen, seen.certificate.status.as_ref()).is_some_and(|end| now < end);
+    if rests || !renewal_asked(&seen.certificate) || unfinished::is_answered(seen) {
         return None;
     }
     let how = match annotation_asks(&seen.certificate) {
@@ -252,6 +253,16 @@ fn asked_for(seen: &Observed, _: &Wanted, _: Timestamp) -> Option<Finding> {
         None => "condition Issuing".to_owned(),
     };
     found(Reason::ManuallyTriggered, format!("a renewal was asked for by {how}"))
+}
+
+/// When a renewal that the annotation asks for is carried out, where an earlier one was just carried out:
+/// each costs a signature, a Secret, and a write for each pod. The first is carried out at once.
+#[must_use]
+pub fn rests_until(seen: &Observed, status: Option<&CertificateStatus>) -> Option<Timestamp> {
+    let answered = status?.renew_requested_at.as_ref()?;
+    let asked = seen.certificate.annotations().get(names::RENEW_REQUESTED_AT)?;
+    let issued = seen.secret.as_ref()?.applied.at?;
+    (asked != answered && !asked.is_empty()).then_some(issued + LEAST_REST)
 }
 
 fn near_expiry(seen: &Observed, wanted: &Wanted, now: Timestamp) -> Option<Finding> {

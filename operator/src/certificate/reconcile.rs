@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, instrument, warn};
 
-use super::checks::Finding;
+use super::checks::{self, Finding};
 use super::decide::{CONTESTED, Decision, NO_PASSWORD, decide, is_repair};
 use super::error::Error;
 use super::keys::NotYet;
@@ -36,9 +36,6 @@ const RECHECK_UNFOLLOWED: Duration = Duration::from_secs(60);
 
 /// How long after a failed write, or while an issuer cannot sign, a Certificate is looked at again.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// The longest time until one is looked at again that waits.
-const LONGEST_RETRY: Duration = Duration::from_secs(300);
 
 /// How long until the next look at a CertificateRequest that was just made or taken away.
 const SOON: Duration = Duration::from_secs(2);
@@ -162,9 +159,11 @@ async fn attempt(
     let outcome = found(context, &seen, outcome).await?;
     let status = status::next(&seen, wanted.as_ref(), &decision, &outcome, now);
     act::write_status(context, &seen.certificate, &status).await?;
-    report(context, &seen.certificate, &decision, &outcome).await;
+    report(context, &seen.certificate, &decision, &outcome);
     let reissues_at = reissues_at(seen.signer.as_ref(), &seen.certificate, &status);
-    let wait = wait(&decision, &outcome, &status, reissues_at, now);
+    let rests_until = checks::rests_until(&seen, Some(&status));
+    let due = reissues_at.into_iter().chain(rests_until).min();
+    let wait = wait(&decision, &outcome, &status, due, now);
     let name = (seen.certificate.namespace().unwrap_or_default(), seen.certificate.name_any());
     let longest = if follows_inputs(context, &name) { LONGEST_WAIT } else { RECHECK_UNFOLLOWED };
     Ok(Action::requeue(wait.min(longest)))
@@ -397,12 +396,7 @@ fn failure(context: &Context, error: &Error) -> Outcome {
 }
 
 /// Tells people what happened, once: a condition that already says it needs no second event.
-async fn report(
-    context: &Context,
-    certificate: &Certificate,
-    decision: &Decision,
-    outcome: &Outcome,
-) {
+fn report(context: &Context, certificate: &Certificate, decision: &Decision, outcome: &Outcome) {
     let events = &context.events;
     match (decision, outcome) {
         (_, Outcome::Failed { reason, message }) => {
@@ -412,13 +406,13 @@ async fn report(
             let secret = &certificate.spec.secret_name;
             let issued = "The certificate has been successfully issued";
             let note = format!("{issued} and stored in Secret {secret}: {}", finding.message);
-            told_of_new(context, certificate, note).await;
+            told_of_new(context, certificate, note);
         }
         (_, Outcome::Found(revision)) => {
             let secret = &certificate.spec.secret_name;
             let note =
                 format!("Revision {revision} is in Secret {secret}, and was not told of yet");
-            told_of_new(context, certificate, note).await;
+            told_of_new(context, certificate, note);
         }
         (Decision::Refuse { reason, message }, _) if !says(certificate, "Ready", message) => {
             events.warning(certificate, reason, message.clone());
@@ -433,14 +427,9 @@ async fn report(
     }
 }
 
-async fn told_of_new(context: &Context, certificate: &Certificate, note: String) {
+fn told_of_new(context: &Context, certificate: &Certificate, note: String) {
     context.events.normal(certificate, "Issuing", note);
-    if let Err(error) = crate::identity::refresh_pods(context, certificate).await {
-        warn!(
-            error = crate::story::story(&error),
-            "pods will see the new credentials with the kubelet's next look"
-        );
-    }
+    crate::identity::refresh_pods(context, certificate);
 }
 
 fn says(certificate: &Certificate, type_: &str, text: &str) -> bool {
@@ -454,21 +443,23 @@ fn wait(
     decision: &Decision,
     outcome: &Outcome,
     status: &CertificateStatus,
-    reissues_at: Option<Timestamp>,
+    due: Option<Timestamp>,
     now: Timestamp,
 ) -> Duration {
     if matches!(outcome, Outcome::Failed { .. }) {
         return RETRY;
     }
     match decision {
-        Decision::Wait { .. } => return waited_for(status, now),
-        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => return RETRY,
+        Decision::Wait { .. } => return waited_for(status, "Issuing", now),
+        Decision::Refuse { reason, .. } if *reason == NO_PASSWORD => {
+            return waited_for(status, "Ready", now);
+        }
         Decision::Refuse { .. } => return RECHECK_REFUSED,
         _ => {}
     }
     let next = match decision {
         Decision::BackOff { until, .. } | Decision::Contested { until, .. } => Some(*until),
-        _ => status.renewal_time.as_ref().map(|time| time.0).into_iter().chain(reissues_at).min(),
+        _ => status.renewal_time.as_ref().map(|time| time.0).into_iter().chain(due).min(),
     };
     let left = next.map(|next| next.duration_since(now));
     let wait = left.map_or(LONGEST_WAIT, |left| Duration::try_from(left).unwrap_or_default());
@@ -477,11 +468,11 @@ fn wait(
 
 /// What a Certificate waits for is watched: it is looked at beside that ever more seldom, so that
 /// thousands of them cost little for as long as they wait.
-fn waited_for(status: &CertificateStatus, now: Timestamp) -> Duration {
-    let issuing = status.conditions.iter().find(|condition| condition.type_ == "Issuing");
-    let since = issuing.and_then(|issuing| issuing.last_transition_time.as_ref());
+fn waited_for(status: &CertificateStatus, condition: &str, now: Timestamp) -> Duration {
+    let told = status.conditions.iter().find(|told| told.type_ == condition);
+    let since = told.and_then(|told| told.last_transition_time.as_ref());
     let waited = since.map(|since| now.duration_since(since.0)).unwrap_or_default();
-    Duration::try_from(waited / 10).unwrap_or_default().clamp(RETRY, LONGEST_RETRY)
+    retry::by_age(waited, RETRY, retry::LONGEST_WAIT)
 }
 
 /// After an error of the API server's, a little later. That it refuses what should be in a Secret is

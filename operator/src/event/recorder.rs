@@ -56,7 +56,7 @@ impl Recorder {
     ) -> kube::Result<()> {
         self.written.retain(|_, event| last_seen(event) + JOINED_FOR > now);
         if self.written.len() >= MOST_REMEMBERED {
-            self.written.clear();
+            self.forget_largest();
         }
         let key = (key_of(about), note.clone());
         let namespace = about.namespace.as_deref().unwrap_or("default");
@@ -79,6 +79,18 @@ impl Recorder {
         events.create(&PostParams::default(), &event).await?;
         self.written.insert(key, event);
         Ok(())
+    }
+
+    /// The Events of the namespace with most of them are forgotten: those of others are counted on.
+    fn forget_largest(&mut self) {
+        let mut counts = HashMap::<_, usize>::new();
+        for event in self.written.values() {
+            *counts.entry(event.metadata.namespace.clone()).or_default() += 1;
+        }
+        let largest = counts.into_iter().max_by_key(|(_, count)| *count);
+        if let Some((namespace, _)) = largest {
+            self.written.retain(|_, event| event.metadata.namespace != namespace);
+        }
     }
 }
 
@@ -170,6 +182,22 @@ mod tests {
         let twice = again(&again(&event, now), later);
         assert_eq!((twice.series.as_ref().unwrap().count, last_seen(&twice)), (3, later));
         assert_eq!(twice.metadata.name, event.metadata.name);
+    }
+
+    #[tokio::test]
+    async fn namespace_with_most_events_is_forgotten_first() {
+        let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let mut recorder = Recorder::new(Client::try_from(config).unwrap());
+        let now: Timestamp = "2026-05-05T12:00:00Z".parse().unwrap();
+        for (namespace, name) in [("noisy", "a"), ("noisy", "b"), ("quiet", "c")] {
+            let namespace = Some(namespace.to_owned());
+            let about = ObjectReference { namespace, ..about(name) };
+            let event = first(&note(), &about, now, 7);
+            recorder.written.insert((key_of(&about), note()), event);
+        }
+        recorder.forget_largest();
+        let left = recorder.written.values().map(|event| event.metadata.namespace.as_deref());
+        assert_eq!(Vec::from_iter(left), [Some("quiet")]);
     }
 
     #[test]

@@ -12,4 +12,4 @@ mod refresh;
 pub use desired::is_identity;
 pub use reconcile::{Error, ensure, error_policy, injected, reconcile};
 pub(crate) use reconcile::{is_over, service_names};
-pub use refresh::refresh_pods;
+pub use refresh::{Refreshes, refresh_pods};

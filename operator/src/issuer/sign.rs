@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_crds::{ClusterIssuer, Issuer, IssuerSpec, SigningPolicy};
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use rustls_pki_types::CertificateDer;
 
 use super::authority::{self, AuthorityUnavailable};
@@ -19,6 +20,7 @@ use super::scope::{Scope, scope};
 use crate::certificate::reference::IssuerId;
 use crate::context::Context;
 use crate::pki::{self, NameParts, Pointers, PrivateKey, Request, Template};
+use crate::retry;
 
 /// How long a temporary certificate is valid.
 const TEMPORARY: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -131,6 +133,18 @@ impl SignError {
             Self::RequestersKey(error) => error.is_passing(),
             Self::Denied(_) | Self::NoPrivateKey { .. } | Self::Sign { .. } => false,
             _ => true,
+        }
+    }
+
+    /// The longest interval at which it is tried again. It does not depend on what is wrong with the Secret
+    /// of a requester.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        match self {
+            Self::ReadNamespace { .. }
+            | Self::Read { .. }
+            | Self::Authority(AuthorityUnavailable::Read { .. }) => retry::LONGEST_AFTER_ERROR,
+            _ => retry::LONGEST_WAIT,
         }
     }
 }
@@ -306,8 +320,8 @@ fn authority_namespace<'a>(context: &'a Context, job: &Job<'a>) -> &'a str {
     }
 }
 
-/// An issuer's spec as seen from a namespace, from what the watches saw, or from the API where they
-/// have not yet.
+/// An issuer's spec as seen from a namespace, from the cache. The API server is asked only until the cache is
+/// complete: an issuer that comes wakes the requests that wait for it.
 ///
 /// # Errors
 /// When there is no such issuer, or it cannot be read.
@@ -322,6 +336,7 @@ pub async fn spec_of(
         let key = ObjectRef::new(&id.name);
         match context.seen.cluster_issuers.get(&key) {
             Some(found) => Some(found.spec.clone().into()),
+            None if is_complete(&context.seen.cluster_issuers) => None,
             None => {
                 let api = Api::<ClusterIssuer>::all(context.client.clone());
                 api.get_opt(&id.name).await.map_err(read)?.map(|found| found.spec.into())
@@ -331,6 +346,7 @@ pub async fn spec_of(
         let key = ObjectRef::new(&id.name).within(namespace);
         match context.seen.issuers.get(&key) {
             Some(found) => Some(found.spec.clone()),
+            None if is_complete(&context.seen.issuers) => None,
             None => {
                 let api = Api::<Issuer>::namespaced(context.client.clone(), namespace);
                 api.get_opt(&id.name).await.map_err(read)?.map(|found| found.spec)
@@ -338,4 +354,12 @@ pub async fn spec_of(
         }
     };
     spec.ok_or_else(|| SignError::NotFound { issuer: issuer() })
+}
+
+/// Whether a cache holds all objects of its kind.
+fn is_complete<K>(store: &Store<K>) -> bool
+where
+    K: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    store.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
 }

@@ -12,3 +12,4 @@ mod run;
 mod signer;
 
 pub use run::run;
+pub(crate) use signer::signer_name;

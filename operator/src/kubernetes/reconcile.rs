@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition,
@@ -26,7 +27,7 @@ use crate::pki::PrivateKey;
 use crate::retry;
 use crate::story::story;
 
-/// How long until a request is tried again whose issuer cannot sign yet.
+/// The first interval at which a request is retried whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What reconciling needs.
@@ -60,7 +61,7 @@ enum Verdict {
     /// It will never have one.
     Failed { reason: &'static str, message: String },
     /// Not yet; trying again can help.
-    Pending { reason: &'static str, message: String },
+    Pending { reason: &'static str, message: String, longest: Duration },
 }
 
 /// Brings one CertificateSigningRequest to its end.
@@ -141,12 +142,13 @@ impl Signing {
         let uid = request.uid().unwrap_or_default();
         let context = &self.context;
         let (reason, message) = match verdict {
-            Verdict::Pending { reason, message } => {
+            Verdict::Pending { reason, message, longest } => {
                 if self.said.is_news(&uid, &message) {
                     warn!(reason, message, "request not signed yet");
                     context.events.warning(request, reason, message);
                 }
-                return Ok(Action::requeue(RETRY));
+                let waited = waited(request, context.clock.now());
+                return Ok(Action::requeue(retry::by_age(waited, RETRY, longest)));
             }
             Verdict::Issued(chain) => {
                 let certificate = ByteString(chain.into_bytes());
@@ -191,6 +193,15 @@ impl Signing {
     }
 }
 
+/// For how long it has waited since it was approved.
+fn waited(request: &CertificateSigningRequest, now: Timestamp) -> SignedDuration {
+    let conditions = request.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let mut approved = conditions.filter(|condition| condition.type_ == "Approved");
+    let since = approved.find_map(|approved| approved.last_transition_time.as_ref());
+    let since = since.or(request.metadata.creation_timestamp.as_ref());
+    since.map(|since| now.duration_since(since.0)).unwrap_or_default()
+}
+
 fn not_allowed(request: &CertificateSigningRequest, order: &Order) -> Verdict {
     let (namespace, name) = (&order.signer.namespace, &order.signer.issuer.name);
     let user = request.spec.username.as_deref().unwrap_or_default();
@@ -205,10 +216,10 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
         Ok(signed) => return Verdict::Issued(signed.chain),
         Err(error) => error,
     };
-    let (reason, is_passing) = (error.reason(), error.is_passing());
+    let (reason, is_passing, longest) = (error.reason(), error.is_passing(), error.longest_wait());
     let message = story(&error);
     if is_passing {
-        Verdict::Pending { reason, message }
+        Verdict::Pending { reason, message, longest }
     } else {
         Verdict::Failed { reason, message }
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestSpec,
 };
-use kube::runtime::reflector::store;
+use kube::runtime::reflector::{Store, store};
 use kube::{Api, ResourceExt};
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use super::decide::{Decision, decide};
 use super::reconcile::{Signing, error_policy, reconcile};
 use super::signer::signer;
 use crate::context::Context;
@@ -38,8 +40,38 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         error_policy,
         signing.clone(),
     );
+    let waking = wake(&signing.context, &requests, &queue);
     // The first ends with `stop`, once what is under way is done.
-    tokio::select! { () = reconciling => {} () = following => {} }
+    tokio::select! { () = reconciling => {} () = following => {} () = waking => {} }
+}
+
+/// Has the requests retried that wait for an issuer, whenever that changes, for as long as it is polled.
+async fn wake(
+    context: &Context,
+    requests: &Store<CertificateSigningRequest>,
+    queue: &Queue<CertificateSigningRequest>,
+) {
+    let mut changes = context.seen.signers.subscribe();
+    loop {
+        let changed = match changes.recv().await {
+            Ok(name) => Some(name),
+            // So many at once that some were missed.
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => std::future::pending().await,
+        };
+        for request in requests.state() {
+            if waits_for(&request, changed.as_deref()) {
+                queue.put(&request);
+            }
+        }
+    }
+}
+
+/// Whether a request waits for a signer, or for any of ours.
+fn waits_for(request: &CertificateSigningRequest, changed: Option<&str>) -> bool {
+    let name = &request.spec.signer_name;
+    let is_concerned = changed.map_or_else(|| signer(name).is_some(), |changed| changed == name);
+    is_concerned && !matches!(decide(request), Decision::Leave | Decision::Wait)
 }
 
 /// Of the requests to signers of others only the name is kept.
@@ -80,5 +112,33 @@ mod tests {
         let before = ours.clone();
         of_ours(&mut ours);
         assert_eq!(ours, before);
+    }
+
+    #[test]
+    fn issuer_that_changes_wakes_the_requests_that_wait_for_it() {
+        let request = |signer: &str, conditions: &[&str]| -> CertificateSigningRequest {
+            let conditions = conditions.iter().map(|it| json!({ "type": it, "status": "True" }));
+            let conditions: Vec<_> = conditions.collect();
+            serde_json::from_value(json!({
+                "metadata": { "name": "a" },
+                "spec": { "request": "eA==", "signerName": signer, "username": "u" },
+                "status": { "conditions": conditions },
+            }))
+            .unwrap()
+        };
+        let (ours, other) = ("issuers.countersign.dev/shop.ca", "issuers.countersign.dev/shop.db");
+        let approved: &[&str] = &["Approved"];
+        let cases = [
+            (ours, approved, Some(ours), true),
+            (ours, approved, Some(other), false),
+            (ours, approved, None, true),
+            ("example.org/ca", approved, None, false),
+            (ours, &[], Some(ours), false),
+            (ours, &["Approved", "Failed"], Some(ours), false),
+        ];
+        for (name, conditions, changed, expected) in cases {
+            let found = waits_for(&request(name, conditions), changed);
+            assert_eq!(found, expected, "{name} {conditions:?} {changed:?}");
+        }
     }
 }

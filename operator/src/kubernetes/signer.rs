@@ -42,9 +42,27 @@ pub(super) fn signer(name: &str) -> Option<Result<Signer, NoIssuer>> {
     Some(found)
 }
 
+/// The name of the signer that an issuer is.
+pub(crate) fn signer_name(kind: &str, namespace: Option<&str>, name: &str) -> String {
+    match namespace.filter(|_| kind == "Issuer") {
+        Some(namespace) => format!("issuers.{API_GROUP}/{namespace}.{name}"),
+        None => format!("clusterissuers.{API_GROUP}/{name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_of_a_signer_means_its_issuer() {
+        for (kind, namespace) in [("Issuer", "shop"), ("ClusterIssuer", "")] {
+            let name = signer_name(kind, Some(namespace).filter(|it| !it.is_empty()), "press.v2");
+            let Some(Ok(found)) = signer(&name) else { panic!("{name}") };
+            assert_eq!((found.issuer.kind.as_str(), found.namespace.as_str()), (kind, namespace));
+            assert_eq!(found.issuer.name, "press.v2");
+        }
+    }
 
     #[test]
     fn a_signers_name_means_one_issuer() {

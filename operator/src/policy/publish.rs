@@ -13,15 +13,28 @@ use super::compile::text;
 use super::error::Error;
 use super::observe::Observed;
 use crate::context::{Context, FIELD_MANAGER};
+use crate::rate::{Rate, Used};
 use crate::watch::{Found, POLICY_LABEL};
 
 /// So far apart the same is written again, where somebody else keeps changing it.
 const APART: Duration = Duration::from_secs(1);
 
+/// How often a namespace's document is written: each time has its pods annotated.
+const RATE: Rate = Rate { at_once: 4, interval: Duration::from_secs(1) };
+
 /// What was written last, and when.
 pub(super) struct Written {
     digest: String,
     at: Instant,
+    used: Used,
+}
+
+impl Written {
+    /// The same, after another one.
+    pub(super) fn after(self, before: Option<&Self>) -> Self {
+        let used = before.map(|before| before.used).unwrap_or_default();
+        Self { used: RATE.after(used, self.at), ..self }
+    }
 }
 
 /// What to do about the ConfigMap.
@@ -31,7 +44,7 @@ pub(super) enum Step {
     Keep,
     /// Write it.
     Apply,
-    /// Somebody else just changed what we wrote just before: put it right after so long.
+    /// It was written too often of late, or what was just written was changed: write it after so long.
     Wait(Duration),
 }
 
@@ -45,7 +58,9 @@ pub(super) fn step(seen: &Observed, written: Option<&Written>, now: Instant) -> 
     }
     let same = written.filter(|written| *written.digest == *seen.compiled.digest);
     let left = same.and_then(|same| APART.checked_sub(now.saturating_duration_since(same.at)));
-    left.filter(|left| !left.is_zero()).map_or(Step::Apply, Step::Wait)
+    let rests = written.and_then(|written| RATE.wait(written.used, now));
+    let wait = left.filter(|left| !left.is_zero()).max(rests);
+    wait.map_or(Step::Apply, Step::Wait)
 }
 
 /// Where the policies are too large, whatever was there before a restart stays.
@@ -86,7 +101,7 @@ pub(super) async fn apply(context: &Context, seen: &Observed) -> Result<Written,
     if let Some(excess) = seen.compiled.too_large {
         warn!(namespace, %excess, "they are too large: nobody is let in until they fit");
     }
-    Ok(Written { digest: seen.compiled.digest.to_string(), at })
+    Ok(Written { digest: seen.compiled.digest.to_string(), at, used: Used::default() })
 }
 
 #[cfg(test)]
@@ -153,11 +168,39 @@ mod tests {
     }
 
     #[test]
+    fn first_documents_are_written_at_once_and_then_one_a_second() {
+        let mut seen = seen();
+        seen.published = found("wrong");
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut last: Option<Written> = None;
+        let wait = |left| Step::Wait(ms(left));
+        let cases = [
+            (0, Step::Apply),
+            (50, Step::Apply),
+            (100, Step::Apply),
+            (150, Step::Apply),
+            (200, wait(800)),
+            (1000, Step::Apply),
+            (1000, wait(1000)),
+            (60_000, Step::Apply),
+        ];
+        for (after, expected) in cases {
+            let at = start + ms(after);
+            assert_eq!(step(&seen, last.as_ref(), at), expected, "{after}");
+            if expected == Step::Apply {
+                let written = Written { digest: format!("of {after}"), at, used: Used::default() };
+                last = Some(written.after(last.as_ref()));
+            }
+        }
+    }
+
+    #[test]
     fn what_somebody_else_keeps_changing_is_put_right_at_once_and_then_every_second() {
         let mut seen = seen();
         seen.published = found("wrong");
         let at = Instant::now();
-        let written = |digest: &str| Written { digest: digest.to_owned(), at };
+        let used = Used::default();
+        let written = |digest: &str| Written { digest: digest.to_owned(), at, used };
         let ours = seen.compiled.digest.to_string();
         let ms = Duration::from_millis;
         let cases = [

@@ -19,6 +19,7 @@ use super::refresh::refresh;
 use super::tell::tell_all;
 use crate::context::Context;
 use crate::metrics::ReasonLabels;
+use crate::rate::Used;
 use crate::watch::Queue;
 
 /// Where the kind is not installed, its policies are never read, and nothing is said.
@@ -47,6 +48,7 @@ pub(super) struct Pace {
 pub(super) struct Touched {
     pub(super) at: Instant,
     pub(super) with: String,
+    pub(super) used: Used,
 }
 
 impl Policies {
@@ -117,7 +119,9 @@ async fn publish(policies: &Policies, seen: &Observed) -> Result<Option<Duration
         publish::Step::Wait(wait) => Ok(Some(wait)),
         publish::Step::Apply => {
             let written = publish::apply(&policies.context, seen).await?;
-            policies.of(&seen.namespace, |pace| pace.written = Some(written));
+            policies.of(&seen.namespace, |pace| {
+                pace.written = Some(written.after(pace.written.as_ref()));
+            });
             Ok(None)
         }
     }

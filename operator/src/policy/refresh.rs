@@ -16,6 +16,7 @@ use super::reconcile::{Policies, Touched};
 use super::touch::{Known, Step, began_with, step};
 use crate::context::FIELD_MANAGER;
 use crate::kept::MeshPod;
+use crate::rate::{Rate, Used};
 use crate::watch::Found;
 
 /// So many pods are touched at once.
@@ -23,6 +24,9 @@ const AT_ONCE: usize = 16;
 
 /// So long the watch may take to tell of a touch.
 const LAG: Duration = Duration::from_secs(1);
+
+/// How often a pod is annotated.
+const RATE: Rate = Rate { at_once: 3, interval: Duration::from_secs(3) };
 
 /// Returns when to look again, if nothing happens before.
 pub(super) async fn refresh(
@@ -75,18 +79,22 @@ fn of_pod(
         };
         let step = step(revision, known, now);
         match (&step, touched) {
-            (Step::Touch(text), Some(Touched { at, with })) if text == with => {
-                let left = LAG.checked_sub(now.saturating_duration_since(*at));
-                left.filter(|left| !left.is_zero()).map_or(step, Step::Wait)
-            }
+            (Step::Touch(text), Some(touched)) => rest(text, touched, now).map_or(step, Step::Wait),
             (Step::Wait(_), None) => {
                 let with = annotation.cloned().unwrap_or_default();
-                pace.touched.insert(name, Touched { at: now, with });
+                pace.touched.insert(name, Touched { at: now, with, used: Used::default() });
                 step
             }
             _ => step,
         }
     })
+}
+
+/// How long until a pod may be annotated with a text.
+fn rest(text: &str, touched: &Touched, now: Instant) -> Option<Duration> {
+    let lags = LAG.checked_sub(now.saturating_duration_since(touched.at));
+    let lags = lags.filter(|left| text == touched.with && !left.is_zero());
+    lags.max(RATE.wait(touched.used, now))
 }
 
 /// The annotation is written through the status, which is the lesser right: whoever may only write
@@ -107,7 +115,40 @@ async fn touch(
         Err(error) if is_gone(&error) => return Ok(()),
         Err(source) => return Err(Error::Touch { pod: ObjectRef::from_obj(pod), source }),
     }
-    let touched = Touched { at: Instant::now(), with };
-    policies.of(&seen.namespace, |pace| pace.touched.insert(name, touched));
+    let at = Instant::now();
+    policies.of(&seen.namespace, |pace| {
+        let used = pace.touched.get(&name).map(|before| before.used).unwrap_or_default();
+        pace.touched.insert(name, Touched { at, with, used: RATE.after(used, at) })
+    });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pod_is_annotated_at_once_and_not_each_time_that_policies_change() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut touched = Touched { at: start, with: String::new(), used: Used::default() };
+        let cases = [
+            ("a", 0, None),
+            ("a", 400, Some(600)),
+            ("b", 500, None),
+            ("c", 1000, None),
+            ("d", 1500, Some(1500)),
+            ("d", 3000, None),
+            ("e", 4000, Some(2000)),
+            ("e", 60_000, None),
+        ];
+        for (text, after, expected) in cases {
+            let at = start + ms(after);
+            let found = rest(text, &touched, at);
+            assert_eq!(found, expected.map(ms), "{text} {after}");
+            if found.is_none() {
+                let used = RATE.after(touched.used, at);
+                touched = Touched { at, with: text.to_owned(), used };
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_crds::{Certificate, CertificateRequest, Condition, ConditionStatus};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -23,7 +24,7 @@ use crate::pki::PrivateKey;
 use crate::retry;
 use crate::story::story;
 
-/// How long until a request is tried again whose issuer cannot sign yet.
+/// The first interval at which a request is retried whose issuer cannot sign yet.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// A CertificateRequest could not be reconciled.
@@ -46,6 +47,8 @@ struct Verdict {
     conditions: Vec<(&'static str, ConditionStatus, &'static str, String)>,
     signed: Option<Signed>,
     is_final: bool,
+    /// The longest interval at which it is retried, where it is not final.
+    longest: Duration,
 }
 
 /// Brings one CertificateRequest to its end.
@@ -71,7 +74,7 @@ pub async fn reconcile(
             }
         }
     };
-    let is_final = verdict.is_final;
+    let (is_final, longest) = (verdict.is_final, verdict.longest);
     let is_signed = verdict.signed.is_some();
     match write(&context, &request, verdict).await {
         // What was signed does not fit: to sign it again would change nothing.
@@ -80,7 +83,18 @@ pub async fn reconcile(
         }
         written => written?,
     }
-    Ok(if is_final { Action::await_change() } else { Action::requeue(RETRY) })
+    if is_final {
+        return Ok(Action::await_change());
+    }
+    Ok(Action::requeue(retry::by_age(waited(&request, context.clock.now()), RETRY, longest)))
+}
+
+/// For how long its status has said that it is not signed.
+fn waited(request: &CertificateRequest, now: Timestamp) -> SignedDuration {
+    let mut conditions = request.status.iter().flat_map(|status| &status.conditions);
+    let waits = conditions.find(|c| c.type_ == READY && c.status == ConditionStatus::False);
+    let since = waits.and_then(|waits| waits.last_transition_time.as_ref());
+    since.map(|since| now.duration_since(since.0)).unwrap_or_default()
 }
 
 /// Whether the issuer's policy wants somebody's approval that is not there.
@@ -184,6 +198,7 @@ fn denied(why: String) -> Verdict {
         conditions: vec![(READY, ConditionStatus::False, "Denied", message)],
         signed: None,
         is_final: true,
+        longest: retry::LONGEST_WAIT,
     }
 }
 
@@ -194,6 +209,7 @@ fn failed(why: String) -> Verdict {
         conditions: vec![(READY, ConditionStatus::False, "Failed", why)],
         signed: None,
         is_final: true,
+        longest: retry::LONGEST_WAIT,
     }
 }
 
@@ -207,11 +223,13 @@ fn invalid(why: String) -> Verdict {
         ],
         signed: None,
         is_final: true,
+        longest: retry::LONGEST_WAIT,
     }
 }
 
 fn outcome(signed: Result<Signed, SignError>) -> Verdict {
     let event = signed.as_ref().map_or_else(event, |_| "CertificateIssued");
+    let longest = signed.as_ref().map_or_else(SignError::longest_wait, |_| retry::LONGEST_WAIT);
     let (conditions, signed, is_final) = match signed {
         Ok(signed) => {
             let message = "Certificate fetched from issuer successfully".to_owned();
@@ -223,7 +241,8 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
                 ("Denied", ConditionStatus::True, "countersign.dev", message.clone()),
                 (READY, ConditionStatus::False, "Denied", message),
             ];
-            return Verdict { event, approved: false, conditions, signed: None, is_final: true };
+            let (approved, signed, is_final) = (false, None, true);
+            return Verdict { event, approved, conditions, signed, is_final, longest };
         }
         Err(error) => {
             let reason = if error.is_passing() { "Pending" } else { "Failed" };
@@ -231,7 +250,7 @@ fn outcome(signed: Result<Signed, SignError>) -> Verdict {
             (conditions, None, !error.is_passing())
         }
     };
-    Verdict { event, approved: true, conditions, signed, is_final }
+    Verdict { event, approved: true, conditions, signed, is_final, longest }
 }
 
 /// The reason of an Event about what kept a request from being signed, in cert-manager's words.

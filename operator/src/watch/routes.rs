@@ -28,6 +28,7 @@ use crate::identity::is_over;
 use crate::inject::audit::{Suspects, lies};
 use crate::issuer::AnyIssuer;
 use crate::kept::{MeshPod, MeshService};
+use crate::kubernetes::signer_name;
 use crate::last_word::LastWords;
 use crate::metrics::Metrics;
 use crate::policy::{Documents, Reports};
@@ -283,6 +284,8 @@ impl Routes {
     }
 
     fn customers(&self, kind: &str, namespace: Option<&str>, name: &str) {
+        // An error means that Kubernetes' requests are not signed here.
+        let _ = self.seen.signers.send(signer_name(kind, namespace, name));
         let wants = |reference: &IssuerRef, from: Option<String>| {
             let is_it = reference.is_absent() || {
                 let id = IssuerId::of(reference);

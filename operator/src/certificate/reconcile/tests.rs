@@ -75,6 +75,19 @@ fn what_waits_long_is_looked_at_more_and_more_seldom() {
 }
 
 #[test]
+fn missing_password_is_looked_for_more_and_more_seldom() {
+    let refused = Decision::Refuse { reason: NO_PASSWORD, message: String::new() };
+    let web = certificate("web");
+    let seen = seen(&web, Some(&secret_of(&web).made()));
+    let status = status::next(&seen, Some(&wanted(&web)), &refused, &Outcome::Unchanged, now());
+    for (waited, expected) in [(0, 10), (600, 60), (100_000, 300)] {
+        let now = now() + jiff::SignedDuration::from_secs(waited);
+        let found = wait(&refused, &Outcome::Unchanged, &status, None, now);
+        assert_eq!(found, Duration::from_secs(expected), "{waited}");
+    }
+}
+
+#[test]
 fn an_event_is_told_once() {
     let web = certificate("web");
     let waiting = Observed { issuer: IssuerState::Missing, ..seen(&web, None) };

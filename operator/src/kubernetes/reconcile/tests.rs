@@ -9,7 +9,8 @@ fn what_nobody_can_mend_is_final_and_all_else_is_tried_again() {
     assert_eq!(outcome(Ok(signed)), Verdict::Issued("a chain".to_owned()));
     let missing = outcome(Err(SignError::NotFound { issuer: "Issuer press".to_owned() }));
     let message = "Issuer press does not exist".to_owned();
-    assert_eq!(missing, Verdict::Pending { reason: "IssuerNotFound", message });
+    let longest = retry::LONGEST_WAIT;
+    assert_eq!(missing, Verdict::Pending { reason: "IssuerNotFound", message, longest });
     let never = outcome(Err(SignError::NoPrivateKey { issuer: "Issuer press".to_owned() }));
     let unusable = KeyUnavailable::NotUsable { annotation: PRIVATE_KEY_SECRET };
     let unusable = outcome(Err(unusable.into()));
@@ -22,6 +23,24 @@ fn what_nobody_can_mend_is_final_and_all_else_is_tried_again() {
     let is_final =
         |reason| matches!(&never, Verdict::Failed { reason: told, .. } if *told == reason);
     assert!(is_final("IssuerCannotSignRequests"), "{never:?}");
+}
+
+#[test]
+fn request_waits_from_its_approval_on() {
+    let time = |text: &str| Time(text.parse().unwrap());
+    let now = time("2026-05-05T12:00:00Z");
+    let mut request = CertificateSigningRequest::default();
+    assert_eq!(waited(&request, now.0).as_secs(), 0);
+    request.metadata.creation_timestamp = Some(time("2026-05-05T11:00:00Z"));
+    assert_eq!(waited(&request, now.0).as_secs(), 3600);
+    let approved = CertificateSigningRequestCondition {
+        type_: "Approved".to_owned(),
+        status: "True".to_owned(),
+        last_transition_time: Some(time("2026-05-05T11:59:00Z")),
+        ..CertificateSigningRequestCondition::default()
+    };
+    request.status.get_or_insert_default().conditions = Some(vec![approved]);
+    assert_eq!(waited(&request, now.0).as_secs(), 60);
 }
 
 #[test]

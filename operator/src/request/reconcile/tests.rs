@@ -1,5 +1,7 @@
 //! What a CertificateRequest says once it was looked at.
 
+use countersign_crds::CertificateRequestSpec;
+
 use super::*;
 use crate::issuer::KeyUnavailable;
 
@@ -71,4 +73,46 @@ fn the_word_of_another_approver_stays() {
     set(&mut conditions, denied, &now);
     assert_eq!(conditions[0].reason.as_deref(), Some("policy"));
     assert_eq!(conditions.len(), 1, "nothing is both approved and denied");
+}
+
+#[test]
+fn request_is_retried_by_the_time_that_it_has_waited() {
+    let now = at("2026-05-05T12:00:00Z");
+    let says = |status: ConditionStatus, since: &Time| {
+        let mut request = CertificateRequest::new("web-1", CertificateRequestSpec::default());
+        let conditions = &mut request.status.get_or_insert_default().conditions;
+        set(conditions, (READY, status, "Pending", String::new()), since);
+        request
+    };
+    let hour = at("2026-05-05T11:00:00Z");
+    let cases = [
+        (CertificateRequest::new("web-1", CertificateRequestSpec::default()), 0),
+        (says(ConditionStatus::False, &hour), 3600),
+        (says(ConditionStatus::False, &now), 0),
+        (says(ConditionStatus::True, &hour), 0),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(waited(&request, now.0).as_secs(), expected, "{:?}", request.status);
+    }
+}
+
+#[test]
+fn every_wait_but_that_after_an_error_grows_as_long() {
+    let issuer = || "Issuer press".to_owned();
+    let secret = || Box::new(ObjectRef::new("ca").within("shop"));
+    let error = || kube::Error::LinesCodecMaxLineLengthExceeded;
+    let cases = [
+        (SignError::NotFound { issuer: issuer() }, retry::LONGEST_WAIT),
+        (KeyUnavailable::NotUsable { annotation: "a" }.into(), retry::LONGEST_WAIT),
+        (AuthorityUnavailable::Missing { secret: secret() }.into(), retry::LONGEST_WAIT),
+        (
+            AuthorityUnavailable::Read { secret: secret(), source: error() }.into(),
+            retry::LONGEST_AFTER_ERROR,
+        ),
+        (SignError::Read { issuer: issuer(), source: error() }, retry::LONGEST_AFTER_ERROR),
+    ];
+    for (error, longest) in cases {
+        let text = error.to_string();
+        assert_eq!(outcome(Err(error)).longest, longest, "{text}");
+    }
 }

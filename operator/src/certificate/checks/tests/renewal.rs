@@ -92,3 +92,33 @@ fn a_certificate_of_a_replaced_authority_is_issued_again_when_its_turn_has_come(
         assert_eq!(unready(&seen, &wanted, now()), None, "it can be used meanwhile");
     }
 }
+
+#[test]
+fn second_renewal_by_annotation_waits_until_the_first_is_twenty_seconds_old() {
+    // The value that was answered, that is asked for, seconds since the Secret was written.
+    let cases = [
+        (None, Some("one"), 0, Some(Reason::ManuallyTriggered)),
+        (Some("one"), Some("one"), 0, None),
+        (Some("one"), Some("two"), 0, None),
+        (Some("one"), Some("two"), 19, None),
+        (Some("one"), Some("two"), 20, Some(Reason::ManuallyTriggered)),
+        (Some("one"), Some(""), 20, None),
+        (Some("one"), None, 20, None),
+    ];
+    for (answered, asked, seconds, expected) in cases {
+        let mut web = certificate("web").having(|status| {
+            status.renew_requested_at = answered.map(str::to_owned);
+        });
+        let asked = asked.map(|asked| (names::RENEW_REQUESTED_AT.to_owned(), asked.to_owned()));
+        web.annotations_mut().extend(asked);
+        let (seen, wanted) = (healthy(&web), wanted(&web));
+        let issued = seen.secret.as_ref().unwrap().applied.at.unwrap();
+        let at = issued + SignedDuration::from_secs(seconds);
+        let found = trigger(&seen, &wanted, at).map(|finding| finding.reason);
+        assert_eq!(found, expected, "{answered:?} {seconds}");
+        let rests = rests_until(&seen, web.status.as_ref());
+        let is_new = answered == Some("one") && web.annotations().values().any(|it| it == "two");
+        let expected = is_new.then_some(issued + SignedDuration::from_secs(20));
+        assert_eq!(rests, expected, "it is looked at again then");
+    }
+}
