@@ -175,6 +175,8 @@ fn signing(world: &Arc<World>) -> Vec<Trial> {
         specs::{
             a_bad_policy_is_refused_with_its_field_named,
             a_bad_spec_is_refused_with_its_field_named,
+            a_thousand_names_fit_into_a_request,
+            names_that_fit_into_no_request_are_issued_without_one,
             a_request_cannot_be_changed,
         }
         steady::{
