@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("!has(self.annotations) || self.annotations.map(name, size(name) + size(self.annotations[name])).sum() <= 65536")
         .message("secretTemplate.annotations must be at most 65536 bytes long, all together"),
+    validation = Rule::new("!has(self.labels) || self.labels.all(name, size(name) >= 1 && size(name) <= 317)")
+        .message("the names of secretTemplate.labels must be between 1 and 317 characters long"),
+    validation = Rule::new("!has(self.annotations) || self.annotations.all(name, size(name) >= 1 && size(name) <= 317)")
+        .message("the names of secretTemplate.annotations must be between 1 and 317 characters long"),
     validation = Rule::new("!has(self.annotations) || self.annotations.all(name, !name.startsWith('countersign.dev/') || name == 'countersign.dev/allow-direct-injection')")
         .message("secretTemplate.annotations must not begin with countersign.dev/, but for countersign.dev/allow-direct-injection")
 )]

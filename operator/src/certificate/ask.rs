@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_crds::{Certificate, CertificateRequest};
+use countersign_crds::{Certificate, CertificateRequest, CertificateRequestSpec};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -48,6 +48,7 @@ pub async fn ask(
         ..CsrOptions::default()
     };
     let csr = make_csr_with(&wanted.request, key, &options).map_err(Error::Csr)?;
+    check_size(&csr)?;
     let seed = format!("{csr}{}", context.clock.now());
     let request = request::wanted(certificate, csr);
     match create(context, certificate, &request, key).await {
@@ -56,6 +57,15 @@ pub async fn ask(
             create(context, certificate, &request, key).await
         }
         created => created,
+    }
+}
+
+/// Issuers that need no CertificateRequest sign more names than one holds, so that the spec is not
+/// bounded by this.
+fn check_size(csr: &str) -> Result<(), Error> {
+    match csr.len() {
+        bytes if bytes > CertificateRequestSpec::MAX_CSR_BYTES => Err(Error::CsrTooLarge { bytes }),
+        _ => Ok(()),
     }
 }
 

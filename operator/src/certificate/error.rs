@@ -1,6 +1,6 @@
 //! What can go wrong while a Certificate is reconciled, and how it is told.
 
-use countersign_crds::{Certificate, CertificateRequest};
+use countersign_crds::{Certificate, CertificateRequest, CertificateRequestSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
@@ -46,6 +46,12 @@ pub enum Error {
     },
     #[error("making a request for it")]
     Csr(#[source] pki::ComposeError),
+    #[error(
+        "the request has {bytes} bytes, and {max} fit into a CertificateRequest: ask for fewer or \
+         shorter dnsNames, uris, emailAddresses or otherNames",
+        max = CertificateRequestSpec::MAX_CSR_BYTES
+    )]
+    CsrTooLarge { bytes: usize },
     #[error(transparent)]
     Extras(Box<ExtrasError>),
     #[error("what was signed differs from {fields}")]
@@ -77,7 +83,7 @@ impl Error {
             Self::Occupied { .. } => super::adoption::NOT_ADOPTED,
             Self::WriteStatus { .. } => "WriteStatusError",
             Self::WriteRequest { .. } => "WriteRequestError",
-            Self::Csr(_) => "InvalidRequest",
+            Self::Csr(_) | Self::CsrTooLarge { .. } => "InvalidRequest",
             Self::Extras(_) => "KeystoreError",
             Self::Key(_) => "KeyError",
             Self::Sign(error) => error.reason(),
@@ -101,6 +107,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether no CSR can be made of the spec: that lasts until the spec changes.
+    #[must_use]
+    pub fn is_of_the_csr(&self) -> bool {
+        matches!(self, Self::Csr(_) | Self::CsrTooLarge { .. })
     }
 
     /// The whole story, from what was done down to why it failed.

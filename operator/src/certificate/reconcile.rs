@@ -150,7 +150,9 @@ async fn attempt(
         }
         Ok(None) => carry_out(context, seen, &decision, wanted.as_ref(), &key).await?,
         // What is asked for is more than a request may hold, for example.
-        Err(error) if retry::is_lasting(&error) => (seen, failure(context, &error)),
+        Err(error) if error.is_of_the_csr() || retry::is_lasting(&error) => {
+            (seen, failure(context, &error))
+        }
         Err(error) => return Err(error),
     };
     if !matches!(outcome, Outcome::Failed { .. }) {

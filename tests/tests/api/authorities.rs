@@ -238,7 +238,7 @@ pub(crate) async fn a_path_length_is_carried_by_the_request_and_one_that_goes_is
     assert_eq!(facts(&space.secret("asked").await).path_len, None);
 }
 
-async fn approve(space: &Space, name: &str) {
+pub(crate) async fn approve(space: &Space, name: &str) {
     let approved = json!({ "status": { "conditions": [{
         "type": "Approved", "status": "True", "reason": "Seen", "message": "by a test",
     }] } });

@@ -147,7 +147,7 @@ fn issuing(world: &Arc<World>) -> Vec<Trial> {
     }
 }
 
-/// Authorities, and what they may sign.
+/// CAs, what they may sign, and Secrets that are handed over.
 fn signing(world: &Arc<World>) -> Vec<Trial> {
     trials! { world,
         authorities::{
@@ -160,6 +160,11 @@ fn signing(world: &Arc<World>) -> Vec<Trial> {
             an_intermediate_that_gets_a_path_length_leaves_the_root_trusted,
             an_authority_that_comes_back_as_it_was_changes_nothing,
             whoever_breaks_a_secret_again_and_again_is_told_and_keeps_nobody_busy,
+        }
+        adoption::{
+            a_secret_of_cert_managers_is_issued_again_as_it_is,
+            a_secret_that_is_handed_over_is_kept_as_it_is,
+            an_authority_that_is_handed_over_signs_as_before,
         }
         issuers::{
             an_issuer_says_what_is_wrong_with_its_authority,
@@ -175,6 +180,8 @@ fn signing(world: &Arc<World>) -> Vec<Trial> {
         specs::{
             a_bad_policy_is_refused_with_its_field_named,
             a_bad_spec_is_refused_with_its_field_named,
+            a_thousand_names_fit_into_a_request,
+            names_that_fit_into_no_request_are_issued_without_one,
             a_request_cannot_be_changed,
         }
         steady::{
@@ -270,11 +277,6 @@ fn around(world: &Arc<World>) -> Vec<Trial> {
             a_secret_that_allows_it_and_the_api_server_itself_are_sources_too,
             nothing_is_written_where_nothing_differs,
             our_own_webhook_is_left_alone,
-        }
-        adoption::{
-            a_secret_of_cert_managers_is_issued_again_as_it_is,
-            a_secret_that_is_handed_over_is_kept_as_it_is,
-            an_authority_that_is_handed_over_signs_as_before,
         }
         metrics::{
             a_certificate_is_told_until_it_is_deleted,

@@ -4,8 +4,58 @@ use countersign_crds::{Certificate, CertificateRequest, Issuer};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::authorities::approve;
 use crate::requests::{openssl_csr, request};
-use crate::space::{Space, leaf};
+use crate::space::{Space, condition, facts, leaf};
+
+/// So many DNS names, each so long.
+fn names(count: usize, length: usize) -> Vec<String> {
+    (0..count).map(|number| format!("n{number:04}.{}", "x".repeat(length - 6))).collect()
+}
+
+/// An Issuer that signs nothing without a CertificateRequest that was approved.
+async fn strict_issuer(space: &Space) {
+    space.authority().await;
+    space.ready("intermediate").await;
+    let ca = json!({ "secretName": "root", "policy": { "approval": "Required" } });
+    space.make::<Issuer>("strict", json!({ "spec": { "ca": ca } })).await;
+}
+
+pub(crate) async fn a_thousand_names_fit_into_a_request(space: Space) {
+    strict_issuer(&space).await;
+    let spec = json!({ "dnsNames": names(1000, 60), "issuerRef": { "name": "strict" },
+        "privateKey": { "algorithm": "RSA", "size": 4096 } });
+    space.make::<Certificate>("web", json!({ "spec": leaf("web", spec) })).await;
+    space.when("web-1", "is there", |_: &CertificateRequest| true).await;
+    approve(&space, "web-1").await;
+    space.ready("web").await;
+    assert_eq!(facts(&space.secret("web").await).says.dns_names.len(), 1000);
+}
+
+/// Waits until a Certificate says why it is not issued.
+async fn says(space: &Space, name: &str, words: &str) {
+    let says = |one: &Certificate| {
+        let message = condition(one, "Issuing").and_then(|issuing| issuing.message.as_ref());
+        message.is_some_and(|text| text.contains(words))
+    };
+    space.certificate_when(name, &format!("says {words:?}"), says).await;
+}
+
+pub(crate) async fn names_that_fit_into_no_request_are_issued_without_one(space: Space) {
+    strict_issuer(&space).await;
+    let long = format!("x.{0}.{0}.{0}", "x".repeat(60));
+    let many: Vec<_> = (0..1000).map(|number| format!("n{number:04}.{long}")).collect();
+    let mut spec = json!({ "dnsNames": many });
+    space.make::<Certificate>("direct", json!({ "spec": leaf("direct", spec.clone()) })).await;
+    space.ready("direct").await;
+    assert_eq!(facts(&space.secret("direct").await).says.dns_names.len(), 1000);
+    spec["issuerRef"] = json!({ "name": "strict" });
+    space.make::<Certificate>("asked", json!({ "spec": leaf("asked", spec) })).await;
+    says(&space, "asked", "ask for fewer or shorter dnsNames").await;
+    let spec = json!({ "dnsNames": ["x".repeat(64)], "issuerRef": { "name": "strict" } });
+    space.make::<Certificate>("label", json!({ "spec": leaf("label", spec) })).await;
+    says(&space, "label", "among dnsNames matches no host").await;
+}
 
 pub(crate) async fn a_bad_spec_is_refused_with_its_field_named(space: Space) {
     let cases = [
@@ -28,6 +78,15 @@ pub(crate) async fn a_bad_spec_is_refused_with_its_field_named(space: Space) {
         (json!({ "maxPathLength": 0 }), "maxPathLength is for authorities: set isCA to true"),
         (json!({ "isCA": true, "maxPathLength": -1 }), "spec.maxPathLength"),
         (json!({ "isCA": true, "maxPathLength": 256 }), "spec.maxPathLength"),
+        (
+            json!({ "secretTemplate": { "labels": { "x".repeat(318): "a" } } }),
+            "names of secretTemplate.labels",
+        ),
+        (json!({ "secretTemplate": { "labels": { "": "a" } } }), "names of secretTemplate.labels"),
+        (
+            json!({ "secretTemplate": { "annotations": { "x".repeat(318): "a" } } }),
+            "names of secretTemplate.annotations",
+        ),
         (json!({ "dnsNames": [] }), "dnsNames"),
         (json!({ "dnsNames": "web" }), "spec.dnsNames"),
         (json!({ "ipAddresses": ["web"] }), "spec.ipAddresses"),
