@@ -153,6 +153,10 @@ impl Routes {
             self.suspects.put(&pod.namespace().unwrap_or_default(), &pod.name_any());
         }
         self.queues.pods.put(pod);
+        // It may have been the one that stands for its account, and is no longer reconciled.
+        if self.role.issues() && (matches!(change, Change::Gone(_)) || is_over(pod)) {
+            self.services.put(pod.namespace().unwrap_or_default());
+        }
         self.policies_of(&pod.namespace().unwrap_or_default());
     }
 
