@@ -261,8 +261,10 @@ pub(crate) async fn front_makes_no_config_map_but_the_compiled_policies(space: S
         let created = api.create(&PostParams::default(), &object).await;
         created.map(|_| ()).map_err(|error| error.to_string())
     };
-    let refusal =
-        refused("another name", async |_| create(json!({ "name": "coredns-custom" })).await).await;
+    let refusal = refused("another name", async |time| {
+        create(json!({ "name": format!("coredns-{time}") })).await
+    })
+    .await;
     has(&refusal, &["metadata.name", "countersign-policy only"]);
     create(json!({ "generateName": "countersign-policy" })).await.unwrap_err();
     create(json!({ "name": "countersign-policy" })).await.unwrap();
