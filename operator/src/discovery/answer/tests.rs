@@ -18,6 +18,8 @@ struct Cluster {
     ranges_known: bool,
     /// How often the mode of a port was looked up.
     modes_found: std::cell::Cell<usize>,
+    /// How often it was judged whether a pod may have an address.
+    pods_judged: std::cell::Cell<usize>,
 }
 
 impl Addresses for Cluster {
@@ -42,6 +44,7 @@ impl Addresses for Cluster {
     }
 
     fn may_have(&self, pod: &MeshPod, _: IpAddr) -> bool {
+        self.pods_judged.set(self.pods_judged.get() + 1);
         pod.node.as_deref() != Some(self.distrusted)
     }
 }
@@ -90,6 +93,7 @@ impl Cluster {
             distrusted: "nowhere",
             ranges_known: true,
             modes_found: std::cell::Cell::default(),
+            pods_judged: std::cell::Cell::default(),
         }
     }
 
@@ -397,4 +401,5 @@ fn an_address_that_stands_in_slices_many_times_is_judged_once() {
     let expected = "Service +10.0.0.1:8080 +10.0.0.2:8080 10.0.0.3:8080";
     assert_eq!(cluster.said("10.96.0.7:80", None), expected);
     assert_eq!(cluster.modes_found.get(), 2, "one for each injected pod");
+    assert_eq!(cluster.pods_judged.get(), 3, "with its pod named, without it, and the other one");
 }
