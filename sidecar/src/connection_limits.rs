@@ -106,7 +106,7 @@ impl ConnectionLimits {
 
 impl Permit {
     /// The client turned out to have no identity.
-    pub(crate) fn count_as_unidentified(&mut self) -> Result<(), LimitExceeded> {
+    pub(crate) fn count_as_unidentified(&self) -> Result<(), LimitExceeded> {
         let held = &*self.0;
         let most = held.limits.limits.unidentified;
         let mut open = held.limits.lock();
@@ -214,7 +214,7 @@ mod tests {
     fn the_place_of_a_connection_that_is_pushed_out_is_free_at_once_and_given_back_once() {
         let limits = Limits { all: 1, of_source: 1, unidentified: 1 };
         let limits = Arc::new(ConnectionLimits::new(limits));
-        let mut first = limits.take(source(1)).unwrap();
+        let first = limits.take(source(1)).unwrap();
         first.count_as_unidentified().unwrap();
         let seats = [first.seat(), first.seat()];
         seats.into_iter().for_each(Seat::leave);

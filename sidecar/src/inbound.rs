@@ -110,10 +110,10 @@ pub(crate) async fn serve(
     table: &Arc<Table>,
     (accepted, place): (Accepted, Place),
 ) {
-    let Accepted { stream, client, mut permit } = accepted;
+    let Accepted { stream, client, permit } = accepted;
     let connection =
         Connection::open(&inbound.metrics, inbound.spans.as_ref(), Direction::inbound, client);
-    match Box::pin(admit(inbound, table, stream, client, &mut permit, place)).await {
+    match Box::pin(admit(inbound, table, stream, client, &permit, place)).await {
         Ok(Carrier::Bytes(mut relay)) => {
             let ended = relay.run().await;
             connection.tell(relay.live().entry(), &ended);
@@ -134,7 +134,7 @@ async fn admit(
     table: &Arc<Table>,
     mut stream: TcpStream,
     from: SocketAddr,
-    permit: &mut Permit,
+    permit: &Permit,
     place: Place,
 ) -> Result<Carrier, Refused> {
     let since = UnixTime::now();
@@ -208,7 +208,7 @@ fn authorised(
 }
 
 /// Clients that prove no identity leave room for those that do.
-fn counted(client: &Client, permit: &mut Permit) -> Result<(), Refused> {
+fn counted(client: &Client, permit: &Permit) -> Result<(), Refused> {
     if client.peer.is_some() {
         return Ok(());
     }

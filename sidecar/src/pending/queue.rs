@@ -174,7 +174,8 @@ mod tests {
         use Stage::{Accepted, AwaitsHello, HelloAnswered};
         let now = Instant::now() + Duration::from_secs(60);
         let young = Room::After(Duration::from_micros(200));
-        let cases: [(&[(u8, Stage, u64)], Room); 9] = [
+        type Case<'a> = (&'a [(u8, Stage, u64)], Room);
+        let cases: [Case<'_>; 9] = [
             (&[], Room::None),
             (&[(1, AwaitsHello, 9)], Room::Of(1)),
             (&[(1, HelloAnswered, 50), (2, AwaitsHello, 9)], Room::Of(2)),

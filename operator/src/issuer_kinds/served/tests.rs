@@ -18,81 +18,71 @@ fn published(groups: &[Value]) -> Vec<(String, String)> {
     served(&list).data.into_iter().collect()
 }
 
-#[test]
-fn kind_is_published_with_its_plural_and_scope() {
-    let step = resource("stepissuers", "StepIssuer", "Namespaced");
-    let odd = resource("oddities", "Oddity", "Cluster");
-    let mixed = resource("awspcaissuers", "AWSPCAIssuer", "Namespaced");
-    let mut foreign = resource("stepissuers", "Scale", "Namespaced");
-    foreign["responseKind"]["group"] = "autoscaling".into();
-    let mut status = odd.clone();
-    status["subresources"] =
-        json!([{ "subresource": "status", "responseKind": { "kind": "Status" } }]);
-    let mut unreadable = odd.clone();
-    unreadable["verbs"] = json!(["create"]);
-    let no_kind = json!({ "resource": "things", "scope": "Cluster", "verbs": ["get"] });
-    let cases: &[(&str, &str, Vec<Vec<Value>>, &[(&str, &str)])] = &[
-        (
-            "namespaced",
-            "a.org",
-            vec![vec![step.clone()]],
-            &[("StepIssuer.a.org", "stepissuers/Namespaced")],
-        ),
-        ("odd plural", "a.org", vec![vec![odd.clone()]], &[("Oddity.a.org", "oddities/Cluster")]),
-        (
-            "capitals",
-            "a.org",
-            vec![vec![mixed]],
-            &[("AWSPCAIssuer.a.org", "awspcaissuers/Namespaced")],
-        ),
-        (
-            "in two versions",
-            "a.org",
-            vec![vec![odd.clone()], vec![odd.clone()]],
-            &[("Oddity.a.org", "oddities/Cluster")],
-        ),
-        (
-            "two plurals",
-            "a.org",
-            vec![vec![odd.clone(), resource("odds", "Oddity", "Cluster"), step.clone()]],
-            &[("StepIssuer.a.org", "stepissuers/Namespaced")],
-        ),
-        (
-            "two scopes",
-            "a.org",
-            vec![vec![odd.clone()], vec![resource("oddities", "Oddity", "Namespaced")]],
-            &[],
-        ),
-        (
-            "subresource beside it",
-            "a.org",
-            vec![vec![status]],
-            &[("Oddity.a.org", "oddities/Cluster")],
-        ),
-        (
-            "subresource as resource",
-            "a.org",
-            vec![vec![resource("oddities/status", "Oddity", "Cluster")]],
-            &[],
-        ),
-        ("kind of another group", "a.org", vec![vec![foreign]], &[]),
-        ("never read", "a.org", vec![vec![unreadable]], &[]),
-        ("no kind", "a.org", vec![vec![no_kind]], &[]),
-        ("no known scope", "a.org", vec![vec![resource("things", "Thing", "Global")]], &[]),
-        ("Kubernetes' own", "certificates.k8s.io", vec![vec![odd.clone()]], &[]),
-        ("Kubernetes' own, old", "apps", vec![vec![odd.clone()]], &[]),
-        (
-            "of a project of Kubernetes",
-            "ca.x-k8s.io",
-            vec![vec![odd]],
-            &[("Oddity.ca.x-k8s.io", "oddities/Cluster")],
-        ),
-    ];
+/// What a group serves in each version, and what is published of it.
+type Case<'a> = (&'a str, &'a str, Vec<Vec<Value>>, &'a [(&'a str, &'a str)]);
+
+fn step() -> Value {
+    resource("stepissuers", "StepIssuer", "Namespaced")
+}
+
+fn odd() -> Value {
+    resource("oddities", "Oddity", "Cluster")
+}
+
+/// The resource with a field changed.
+fn with(mut resource: Value, field: &str, value: Value) -> Value {
+    resource[field] = value;
+    resource
+}
+
+fn assert_published(cases: &[Case<'_>]) {
     for (what, name, versions, expected) in cases {
         let found = published(&[group(name, versions)]);
         let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(found, *expected, "{what}");
     }
+}
+
+const ODDITY: &[(&str, &str)] = &[("Oddity.a.org", "oddities/Cluster")];
+const STEP: &[(&str, &str)] = &[("StepIssuer.a.org", "stepissuers/Namespaced")];
+
+#[test]
+fn kind_is_published_with_its_plural_and_scope() {
+    let mixed = resource("awspcaissuers", "AWSPCAIssuer", "Namespaced");
+    let aws = &[("AWSPCAIssuer.a.org", "awspcaissuers/Namespaced")];
+    let status = json!([{ "subresource": "status", "responseKind": { "kind": "Status" } }]);
+    let status = with(odd(), "subresources", status);
+    let other_plural = resource("odds", "Oddity", "Cluster");
+    let other_scope = resource("oddities", "Oddity", "Namespaced");
+    assert_published(&[
+        ("namespaced", "a.org", vec![vec![step()]], STEP),
+        ("odd plural", "a.org", vec![vec![odd()]], ODDITY),
+        ("capitals", "a.org", vec![vec![mixed]], aws),
+        ("in two versions", "a.org", vec![vec![odd()], vec![odd()]], ODDITY),
+        ("two plurals", "a.org", vec![vec![odd(), other_plural, step()]], STEP),
+        ("two scopes", "a.org", vec![vec![odd()], vec![other_scope]], &[]),
+        ("subresource beside it", "a.org", vec![vec![status]], ODDITY),
+    ]);
+}
+
+#[test]
+fn what_is_no_kind_of_others_is_not_published() {
+    let foreign = json!({ "group": "autoscaling", "version": "v1", "kind": "Scale" });
+    let foreign = with(step(), "responseKind", foreign);
+    let unreadable = with(odd(), "verbs", json!(["create"]));
+    let no_kind = json!({ "resource": "things", "scope": "Cluster", "verbs": ["get"] });
+    let subresource = resource("oddities/status", "Oddity", "Cluster");
+    let of_project = &[("Oddity.ca.x-k8s.io", "oddities/Cluster")];
+    assert_published(&[
+        ("subresource as resource", "a.org", vec![vec![subresource]], &[]),
+        ("kind of another group", "a.org", vec![vec![foreign]], &[]),
+        ("never read", "a.org", vec![vec![unreadable]], &[]),
+        ("no kind", "a.org", vec![vec![no_kind]], &[]),
+        ("no known scope", "a.org", vec![vec![resource("things", "Thing", "Global")]], &[]),
+        ("Kubernetes' own", "certificates.k8s.io", vec![vec![odd()]], &[]),
+        ("Kubernetes' own, old", "apps", vec![vec![odd()]], &[]),
+        ("of a project of Kubernetes", "ca.x-k8s.io", vec![vec![odd()]], of_project),
+    ]);
 }
 
 #[test]
