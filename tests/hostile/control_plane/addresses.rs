@@ -1,6 +1,5 @@
 //! Which address a tenant may claim, and what discovery costs at its worst.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -253,8 +252,7 @@ pub(crate) async fn follow_flood_of_one_identity_does_not_delay_the_answer_of_an
     space: Space,
 ) {
     identity_of_the_operator(&space).await;
-    let [greedy, other] = [credentials(&space, "greedy").await, credentials(&space, "other").await];
-    let address = space.world.discovery();
+    let greedy = credentials(&space, "greedy").await;
     let mut all: Vec<String> = (0..3999_u32)
         .map(|number| format!("198.18.{}.{}:80", number / 250, number % 250 + 1))
         .collect();
@@ -262,23 +260,19 @@ pub(crate) async fn follow_flood_of_one_identity_does_not_delay_the_answer_of_an
     account(&space).await;
     let known = pod(&space, "web", &ip(&space, 1), true, "").await;
     all.push(format!("{}:80", service(&space, &[&known]).await));
-    let flood = async || {
-        loop {
-            // A stream that ends is opened again.
-            let stream = Stream::open(address, Some(&greedy), "").await;
-            if let Ok(stream) = stream
-                && round(stream, &all).await.is_ok()
-            {
-                return;
-            }
-        }
-    };
+    // A stream that ends is opened again.
+    let flood = async || while round(&space, &greedy, &all).await.is_err() {};
     // An identity follows some 8,000 destinations at most: with more streams, none would complete its round.
     let floods = futures::future::select_all([Box::pin(flood()), Box::pin(flood())]);
     let answers = async {
         let began = Instant::now();
         while began.elapsed() < OBSERVED {
-            answered_at_once(address, &other).await;
+            let mut other = stream(&space).await;
+            for number in 1..=50 {
+                let to = format!("198.19.0.{number}:80");
+                within(other.follow(std::slice::from_ref(&to))).await.unwrap();
+                within(other.until(&to, |answer| answer.kind() == Kind::Outside)).await.unwrap();
+            }
         }
     };
     tokio::select! {
@@ -287,22 +281,12 @@ pub(crate) async fn follow_flood_of_one_identity_does_not_delay_the_answer_of_an
     }
 }
 
-/// Follows destinations on a new stream, one after the other, and waits for each answer.
-async fn answered_at_once(address: SocketAddr, credentials: &Credentials) {
-    let mut stream = within(Stream::open(address, Some(credentials), "")).await.unwrap();
-    for number in 1..=50 {
-        let to = format!("198.19.0.{number}:80");
-        within(stream.follow(std::slice::from_ref(&to))).await.unwrap();
-        within(stream.until(&to, |answer| answer.kind() == Kind::Outside)).await.unwrap();
-    }
-}
-
-/// Has all destinations forgotten and followed; returns at the last answer.
-async fn round(mut stream: Stream, all: &[String]) -> anyhow::Result<()> {
+/// Has all destinations forgotten and followed on a new stream; returns at the last answer.
+async fn round(space: &Space, credentials: &Credentials, all: &[String]) -> anyhow::Result<()> {
+    let mut stream = Stream::open(space.world.discovery(), Some(credentials), "").await?;
     let request = Request { follow: all.to_vec(), forget: all.to_vec(), ..Request::default() };
     stream.send(request).await?;
-    let last = all.last().unwrap();
-    stream.until(last, |_| true).await.map(|_| ())
+    stream.until(all.last().unwrap(), |_| true).await.map(drop)
 }
 
 pub(crate) async fn message_that_names_too_many_destinations_is_refused(space: Space) {
