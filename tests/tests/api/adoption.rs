@@ -1,6 +1,7 @@
 //! Secrets that cert-manager issued, and what becomes of them.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use countersign_crds::{Certificate, Issuer};
 use k8s_openapi::api::core::v1::Secret;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::issuance::folder;
 use crate::space::{Space, facts, is_pair, leaf, make_in, text, when_in};
+use crate::world::PLURALS;
 
 /// A Secret as cert-manager leaves it: an RSA key and a certificate by openssl, under the authority
 /// of the test, with cert-manager's labels and annotations.
@@ -108,6 +110,15 @@ async fn definition_of_cert_manager(space: &Space) -> Api<CustomResourceDefiniti
     api
 }
 
+/// Until kubectl does not find the group any more.
+async fn remove_definition(space: &Space, definitions: &Api<CustomResourceDefinition>) {
+    let name = "certificates.cert-manager.io";
+    definitions.delete(name, &DeleteParams::default()).await.unwrap();
+    while space.client.list_api_group_resources("cert-manager.io/v1").await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The script of the docs that hands Secrets over.
 fn script() -> String {
     let path = countersign_tests::cluster::repository().join("docs/coming-from-cert-manager.md");
@@ -120,6 +131,7 @@ pub(crate) async fn a_secret_that_is_handed_over_is_kept_as_it_is(space: Space) 
     space.authority().await;
     space.ready("intermediate").await;
     secret_of_cert_manager(&space, "web").await;
+    let plurals = PLURALS.write().await;
     let definitions = definition_of_cert_manager(&space).await;
     let theirs = json!({
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate",
@@ -131,6 +143,8 @@ pub(crate) async fn a_secret_that_is_handed_over_is_kept_as_it_is(space: Space) 
     shell.args(["-euo", "pipefail", "-c", &script()]).stdin(Stdio::null());
     let output = shell.output().expect("bash runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    remove_definition(&space, &definitions).await;
+    drop(plurals);
     let before = space.secret("web").await;
     let ours = |name: &str| before.annotations().get(&format!("countersign.dev/{name}")).cloned();
     assert_eq!(ours("issuer-group").as_deref(), Some("countersign.dev"));
@@ -147,7 +161,6 @@ pub(crate) async fn a_secret_that_is_handed_over_is_kept_as_it_is(space: Space) 
     space.change::<Certificate>("web", json!({ "spec": { "dnsNames": ["www.test"] } })).await;
     space.ready("web").await;
     assert_eq!(facts(&space.secret("web").await).says.dns_names, ["www.test"]);
-    definitions.delete("certificates.cert-manager.io", &DeleteParams::default()).await.unwrap();
 }
 
 pub(crate) async fn an_authority_that_is_handed_over_signs_as_before(space: Space) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::issuance::folder;
 use crate::space::{Object, Space, condition, facts, leaf, make_in, revision, text, when_in};
-use crate::world::HOME;
+use crate::world::{HOME, PLURALS};
 
 /// What kubectl prints, in this namespace.
 fn kubectl(space: &Space, arguments: &[&str]) -> String {
@@ -30,6 +30,7 @@ fn columns(printed: &str) -> Vec<&str> {
 }
 
 pub(crate) async fn kubectl_prints_what_people_are_used_to(space: Space) {
+    let _plurals = PLURALS.read().await;
     space.authority().await;
     space.certificate("web", json!({})).await;
     let certificate = ["NAME", "READY", "SECRET", "AGE"];
