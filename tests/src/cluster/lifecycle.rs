@@ -86,6 +86,8 @@ impl Cluster {
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", self.kubeconfig()).env("PATH", self.tools.path());
+        // What kubectl remembers of the kinds that are served goes with the cluster.
+        command.env("KUBECACHEDIR", self.run.join("kubectl"));
         command
     }
 

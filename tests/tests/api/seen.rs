@@ -18,6 +18,8 @@ use crate::world::{HOME, PLURALS};
 /// What kubectl prints, in this namespace.
 fn kubectl(space: &Space, arguments: &[&str]) -> String {
     let mut kubectl = space.world.command("kubectl");
+    // Another test's kubectl may remember kinds that are gone by now.
+    kubectl.env("KUBECACHEDIR", folder(space).join("kubectl"));
     let said =
         kubectl.args(["-n", &space.namespace]).args(arguments).output().expect("kubectl runs");
     assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
@@ -64,6 +66,7 @@ pub(crate) async fn kubectl_prints_what_people_are_used_to(space: Space) {
     assert!(found.contains("intermediate") && !found.contains("web"), "{found}");
     let explained = kubectl(&space, &["explain", "certificate.spec.duration"]);
     assert!(explained.contains("Go duration"), "{explained}");
+    std::fs::remove_dir_all(folder(&space)).unwrap();
 }
 
 async fn say<K: Object>(space: &Space, name: &str, manager: &str, conditions: Value) {
