@@ -132,16 +132,18 @@ pub(super) struct Follower {
 #[derive(Debug, Default)]
 struct Outbox {
     answers: BTreeMap<SocketAddr, Arc<Answer>>,
-    /// What each destination was answered last, and when that was begun; whoever was told the same at
-    /// once shares it.
-    last: HashMap<SocketAddr, (u64, Arc<Answer>)>,
+    /// What each followed destination was answered last, and when that was begun; streams that were told the
+    /// same at once share it.
+    last: HashMap<SocketAddr, Option<(u64, Arc<Answer>)>>,
 }
 
 impl Follower {
-    /// An answer is to be sent, unless it is the last one, or was begun before that.
+    /// An answer is to be sent, unless it is the last one, or was begun before that. It may come after its
+    /// destination was forgotten, and then leaves nothing.
     pub(super) fn put(&self, destination: SocketAddr, begun: u64, answer: &Arc<Answer>) {
         let mut outbox = lock(&self.outbox);
-        if let Some((at, last)) = outbox.last.get_mut(&destination) {
+        let Some(slot) = outbox.last.get_mut(&destination) else { return };
+        if let Some((at, last)) = slot {
             if *at > begun {
                 return;
             }
@@ -150,7 +152,7 @@ impl Follower {
                 return;
             }
         }
-        outbox.last.insert(destination, (begun, answer.clone()));
+        *slot = Some((begun, answer.clone()));
         outbox.answers.insert(destination, answer.clone());
         drop(outbox);
         self.waiting.notify_one();
@@ -158,10 +160,14 @@ impl Follower {
 
     /// What was said of a destination holds no longer; of one of which nothing was said, nothing is.
     pub(super) fn withdraw(&self, destination: SocketAddr, begun: u64, was: Kind) {
-        let was_said = lock(&self.outbox).last.contains_key(&destination);
+        let was_said = lock(&self.outbox).last.get(&destination).is_some_and(Option::is_some);
         if was_said {
             self.put(destination, begun, &Arc::new(nobody(destination, was)));
         }
+    }
+
+    fn expect(&self, destination: SocketAddr) {
+        lock(&self.outbox).last.entry(destination).or_default();
     }
 
     fn forget(&self, destination: &SocketAddr) {
@@ -256,6 +262,7 @@ impl Following {
         if !self.destinations.insert(destination) {
             return 0;
         }
+        self.follower.expect(destination);
         self.hub.followers(|followers| followers.begin(destination, self.id));
         self.hub.tell(destination, &self.follower)
     }
@@ -311,10 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_after_its_destination_was_forgotten_leaves_nothing() {
+        let (follower, to) = (Follower::default(), SocketAddr::from(([10, 0, 0, 1], 80)));
+        let answer = Arc::new(Answer::default());
+        follower.expect(to);
+        follower.put(to, 1, &answer);
+        follower.forget(&to);
+        follower.put(to, 2, &answer);
+        let outbox = lock(&follower.outbox);
+        assert!(outbox.last.is_empty() && outbox.answers.is_empty());
+    }
+
+    #[test]
     fn an_answer_that_was_begun_earlier_never_replaces_a_later_one() {
         let (follower, to) = (Follower::default(), SocketAddr::from(([10, 0, 0, 1], 80)));
         let answer = |name: &str| Arc::new(Answer { name: name.to_owned(), ..Answer::default() });
-        let last = || lock(&follower.outbox).last[&to].1.name.clone();
+        follower.expect(to);
+        let last = || lock(&follower.outbox).last[&to].as_ref().unwrap().1.name.clone();
         follower.put(to, 7, &answer("new"));
         follower.put(to, 6, &answer("old"));
         follower.withdraw(to, 6, Kind::Pod);
