@@ -10,7 +10,7 @@ use crate::served::Served;
 pub const SKIP: &str = "--skip-inbound";
 /// See [`SKIP`].
 pub const SERVE: &str = "--serve";
-/// The option by which the sidecar is told where to ask discovery.
+/// The option with the address of discovery.
 pub const DISCOVERY: &str = "--discovery";
 
 /// So many ports a pod may leave alone, or have served. Of one that names more, no port is covered.

@@ -29,7 +29,7 @@ mod relay;
 mod relayed;
 mod server;
 mod session;
-mod short_chains;
+pub(crate) mod short_chains;
 mod strangers;
 mod stream;
 mod topology;

@@ -14,7 +14,7 @@ use webpki::EndEntityCert;
 
 /// A verifier of chains that have no more certificates than real ones.
 #[derive(Debug)]
-pub(super) struct ShortChains<V: ?Sized>(pub(super) Arc<V>);
+pub(crate) struct ShortChains<V: ?Sized>(pub(crate) Arc<V>);
 
 /// Refuses a leaf with these certificates above it.
 fn check(leaf: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Result<(), Error> {

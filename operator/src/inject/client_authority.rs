@@ -16,6 +16,7 @@ use tokio::fs;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+use crate::discovery::short_chains::ShortChains;
 use crate::pki::{CertificateFacts, PemError, certificates_from_pem};
 
 /// How often the file is read.
@@ -131,7 +132,8 @@ fn verifier(
         roots.add(root).map_err(|source| Certificate(file.to_owned(), source))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    builder.build().map_err(|source| Verifier(file.to_owned(), source))
+    let built = builder.build().map_err(|source| Verifier(file.to_owned(), source))?;
+    Ok(Arc::new(ShortChains(built)))
 }
 
 /// Whether a certificate has one of these as its common name or as a DNS name, exactly; pure.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustls_pki_types::PrivateKeyDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{PrivateKeyDer, UnixTime};
 
 use super::*;
 use crate::clock::Clock;
@@ -194,4 +195,18 @@ async fn a_file_that_cannot_be_used_is_named_at_the_start() {
     std::fs::remove_file(&missing.0).unwrap();
     let error = clients(&missing, &[]).await.unwrap_err().to_string();
     assert!(error.starts_with("reading --webhook-client-ca"), "{error}");
+}
+
+#[tokio::test]
+async fn client_with_too_many_certificates_is_refused_before_they_are_verified() {
+    let ca = Ca::new();
+    let file = File::new(&ca.pem);
+    let authority = clients(&file, &[]).await.unwrap();
+    let (leaf, _) = ca.client(API_SERVER, Usage::ClientAuth);
+    let root = pki::certificates_from_pem(ca.pem.as_bytes()).unwrap().remove(0);
+    for (count, is_refused) in [(0, false), (9, false), (10, true), (130, true)] {
+        let above = vec![root.clone(); count];
+        let verified = authority.verify_client_cert(&leaf, &above, UnixTime::now());
+        assert_eq!(verified.is_err(), is_refused, "{count}: {verified:?}");
+    }
 }
